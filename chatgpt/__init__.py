@@ -1,0 +1,168 @@
+"""Talk to ChatGPT from Python.
+
+    from chatgpt import ChatGPTAPI
+
+    client = ChatGPTAPI()  # OPENAI_API_KEY from the environment
+    reply = client.send_message("What is a monad?")
+    print(reply.text)
+    reply = client.send_message("Shorter.", parent_message_id=reply.id)
+
+The names are loaded when they are first used (PEP 562): `import chatgpt` itself loads no network
+stack. `chatgpt.core` explains how the SDK is made.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from chatgpt.core.version import VERSION
+
+if TYPE_CHECKING:
+    from chatgpt import openai
+    from chatgpt.client import ChatGPTAPI
+    from chatgpt.core.errors import (
+        AbortedError,
+        APIConnectionError,
+        APIStatusError,
+        APITimeoutError,
+        AuthenticationError,
+        BadRequestError,
+        BlockedByCloudflareError,
+        ChatGPTError,
+        ChatGPTErrorType,
+        ConfigurationError,
+        ConflictError,
+        ContentFilterError,
+        ContextLengthError,
+        InternalServerError,
+        InvalidResponseError,
+        MessageNotFoundError,
+        NotFoundError,
+        PermissionDeniedError,
+        PoolError,
+        PromptTooLongError,
+        QuotaExceededError,
+        RateLimitError,
+        RequestTooLargeError,
+        ServerOverloadedError,
+        StreamError,
+        StreamInterruptedError,
+        TokenExpiredError,
+        UnprocessableEntityError,
+    )
+    from chatgpt.core.messages import ChatMessage, ContextReport, Role, Usage
+    from chatgpt.core.moderation import Moderation
+    from chatgpt.core.options import SendMessageOptions
+    from chatgpt.core.secrets import Secret
+    from chatgpt.stores.functions import GetMessageByIdFunction, UpsertMessageFunction
+    from chatgpt.stores.memory import MemoryStore
+    from chatgpt.stores.protocol import MessageStore
+    from chatgpt.streams import MessageStream
+    from chatgpt.transport import FetchFn
+
+_HOMES: Final = {
+    "ChatGPTAPI": "chatgpt.client",
+    "APIConnectionError": "chatgpt.core.errors",
+    "APIStatusError": "chatgpt.core.errors",
+    "APITimeoutError": "chatgpt.core.errors",
+    "AbortedError": "chatgpt.core.errors",
+    "AuthenticationError": "chatgpt.core.errors",
+    "BadRequestError": "chatgpt.core.errors",
+    "BlockedByCloudflareError": "chatgpt.core.errors",
+    "ChatGPTError": "chatgpt.core.errors",
+    "ChatGPTErrorType": "chatgpt.core.errors",
+    "ConfigurationError": "chatgpt.core.errors",
+    "ConflictError": "chatgpt.core.errors",
+    "ContentFilterError": "chatgpt.core.errors",
+    "ContextLengthError": "chatgpt.core.errors",
+    "InternalServerError": "chatgpt.core.errors",
+    "InvalidResponseError": "chatgpt.core.errors",
+    "MessageNotFoundError": "chatgpt.core.errors",
+    "NotFoundError": "chatgpt.core.errors",
+    "PermissionDeniedError": "chatgpt.core.errors",
+    "PoolError": "chatgpt.core.errors",
+    "PromptTooLongError": "chatgpt.core.errors",
+    "QuotaExceededError": "chatgpt.core.errors",
+    "RateLimitError": "chatgpt.core.errors",
+    "RequestTooLargeError": "chatgpt.core.errors",
+    "ServerOverloadedError": "chatgpt.core.errors",
+    "StreamError": "chatgpt.core.errors",
+    "StreamInterruptedError": "chatgpt.core.errors",
+    "TokenExpiredError": "chatgpt.core.errors",
+    "UnprocessableEntityError": "chatgpt.core.errors",
+    "ChatMessage": "chatgpt.core.messages",
+    "ContextReport": "chatgpt.core.messages",
+    "Role": "chatgpt.core.messages",
+    "Usage": "chatgpt.core.messages",
+    "Moderation": "chatgpt.core.moderation",
+    "SendMessageOptions": "chatgpt.core.options",
+    "Secret": "chatgpt.core.secrets",
+    "GetMessageByIdFunction": "chatgpt.stores.functions",
+    "UpsertMessageFunction": "chatgpt.stores.functions",
+    "MemoryStore": "chatgpt.stores.memory",
+    "MessageStore": "chatgpt.stores.protocol",
+    "MessageStream": "chatgpt.streams",
+    "FetchFn": "chatgpt.transport",
+}
+
+__all__ = [
+    "APIConnectionError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AbortedError",
+    "AuthenticationError",
+    "BadRequestError",
+    "BlockedByCloudflareError",
+    "ChatGPTAPI",
+    "ChatGPTError",
+    "ChatGPTErrorType",
+    "ChatMessage",
+    "ConfigurationError",
+    "ConflictError",
+    "ContentFilterError",
+    "ContextLengthError",
+    "ContextReport",
+    "FetchFn",
+    "GetMessageByIdFunction",
+    "InternalServerError",
+    "InvalidResponseError",
+    "MemoryStore",
+    "MessageNotFoundError",
+    "MessageStore",
+    "MessageStream",
+    "Moderation",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "PoolError",
+    "PromptTooLongError",
+    "QuotaExceededError",
+    "RateLimitError",
+    "RequestTooLargeError",
+    "Role",
+    "Secret",
+    "SendMessageOptions",
+    "ServerOverloadedError",
+    "StreamError",
+    "StreamInterruptedError",
+    "TokenExpiredError",
+    "UnprocessableEntityError",
+    "UpsertMessageFunction",
+    "Usage",
+    "__version__",
+    "openai",
+]
+
+__version__: Final = VERSION
+
+
+def __getattr__(name: str) -> object:
+    if name == "openai":
+        return import_module("chatgpt.openai")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'chatgpt' has no attribute {name!r}")
+    value: object = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,266 @@
+"""From what a server wrote to a typed error.
+
+Strategy: first find the error in the body, whatever it is wrapped in; then choose the class by the
+status, refined by the code and, where servers leave the code out, by the wording.
+
+Shapes met (each server has its own): `{"error": {...}}`, `{"error": "text"}`, a flat object, an
+array around one of these (Gemini), `{"detail": text | object | list}` (FastAPI, ChatGPT's
+backend), `{"message": text | object | list | JSON in a string}` (Mistral, proxies), HTML, plain
+text, nothing.
+
+Rules:
+
+1. The body is redacted as text before it is parsed: a server may repeat the key that it refuses.
+2. Any body gives an error; a message is never empty and at most 500 characters long.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+
+from attrs import evolve, frozen
+
+from chatgpt.core import errors
+from chatgpt.core.needs import ResponseHead
+from chatgpt.core.secrets import Redactor
+from chatgpt.core.surrogates import lenient
+
+LONGEST_MESSAGE: Final = 500
+_DEEPEST: Final = 8
+
+_TITLE: Final = re.compile(r"<title[^>]*>\s*(.*?)\s*</title>", re.IGNORECASE | re.DOTALL)
+_CLOUDFLARE: Final = re.compile(
+    r"just a moment|challenge-error-text|cf-error|cloudflare", re.IGNORECASE
+)
+_CONTEXT: Final = re.compile(
+    r"context.?(?:length|window|size)|maximum context|exceed\w* the configured limit of",
+    re.IGNORECASE,
+)
+_QUOTA_CODES: Final = frozenset(
+    {
+        "insufficient_quota",
+        "credit_balance_exhausted",
+        "organization_spend_limit_exceeded",
+        "project_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
+    }
+)
+_BY_STATUS: Final[Mapping[int, type[errors.APIStatusError]]] = {
+    400: errors.BadRequestError,
+    401: errors.AuthenticationError,
+    403: errors.PermissionDeniedError,
+    404: errors.NotFoundError,
+    409: errors.ConflictError,
+    413: errors.RequestTooLargeError,
+    422: errors.UnprocessableEntityError,
+    429: errors.RateLimitError,
+}
+
+
+@frozen
+class ErrorDetails:
+    """What a body says of an error; `None` where it does not say.
+
+    Attributes:
+        message: the server's words.
+        type: its type of error.
+        param: the parameter it names.
+        code: its code, as text.
+        body: the body: parsed JSON, or text.
+    """
+
+    message: str | None = None
+    type: str | None = None
+    param: str | None = None
+    code: str | None = None
+    body: object = None
+
+
+def read_error(text: str, redact: Redactor) -> ErrorDetails:
+    """Find the error in a body.
+
+    Args:
+        text: the body, or the data of an event.
+        redact: masks the secrets of the call.
+    """
+    text = redact(text)
+    try:
+        body: object = json.loads(text)
+    except (ValueError, RecursionError):
+        return ErrorDetails(message=_from_text(text), body=text or None)
+    return evolve(_find(body, 0), body=body)
+
+
+def is_error(answer: Mapping[str, Any]) -> bool:
+    """Whether an object inside an answer of status 200 is an error."""
+    if answer.get("error"):
+        return True
+    if "choices" in answer:
+        return False
+    return (
+        answer.get("type") == "error"
+        or answer.get("object") in ("error", "Error")
+        or "detail" in answer
+        or "message" in answer
+    )
+
+
+def status_error(head: ResponseHead, text: str, redact: Redactor) -> errors.APIStatusError:
+    """Make the error for an answer that is not a success.
+
+    Args:
+        head: its status and headers.
+        text: its body, as far as it was read.
+        redact: masks the secrets of the call.
+    """
+    details = read_error(text, redact)
+    phrase = f"{head.status} {head.reason}".strip()
+    if 300 <= head.status < 400:
+        details = evolve(
+            details, message="the server redirects; redirects are not followed with a key"
+        )
+    error = _class_of(head.status, details, text)(
+        f"{phrase}: {_shortened(details.message)}"
+        if details.message
+        else f"{phrase}, without a reason",
+        status_code=head.status,
+        status_text=head.reason,
+        request_id=head.headers.get("x-request-id"),
+    )
+    return _described(error, details)
+
+
+def stream_error(
+    text: str, redact: Redactor, *, partial: str, head: ResponseHead
+) -> errors.StreamError:
+    """Make the error for an error inside an answer of status 200.
+
+    Args:
+        text: the event's data, or the document.
+        redact: masks the secrets of the call.
+        partial: the text of the reply that came before.
+        head: status and headers of the answer.
+    """
+    details = read_error(text, redact)
+    error = errors.StreamError(
+        f"The server reported an error in its answer: {_shortened(details.message or 'without a reason')}",
+        status_code=head.status,
+        status_text=head.reason,
+        request_id=head.headers.get("x-request-id"),
+        partial=partial,
+    )
+    return _described(error, details)
+
+
+def excerpt(text: str, redact: Redactor) -> str:
+    """The beginning of a body that could not be understood, in one line."""
+    return _shortened(_from_text(redact(text)) or "nothing")
+
+
+_Error = TypeVar("_Error", bound=errors.ChatGPTError)
+
+
+def _described(error: _Error, details: ErrorDetails) -> _Error:
+    error.type, error.param, error.code, error.body = (
+        details.type,
+        details.param,
+        details.code,
+        details.body,
+    )
+    return error
+
+
+def _class_of(status: int, details: ErrorDetails, text: str) -> type[errors.APIStatusError]:
+    message = details.message or ""
+    match status:
+        case 400 if details.code == "context_length_exceeded" or _CONTEXT.search(
+            f"{details.type} {message}"
+        ):
+            return errors.ContextLengthError
+        case 400 if details.code == "content_filter":
+            return errors.ContentFilterError
+        case 401 if details.code == "token_expired":
+            return errors.TokenExpiredError
+        case 403 if text.lstrip().startswith("<") and _CLOUDFLARE.search(text):
+            return errors.BlockedByCloudflareError
+        case 429 if details.type == "insufficient_quota" or details.code in _QUOTA_CODES:
+            return errors.QuotaExceededError
+        case 503 if "overloaded" in f"{details.type} {details.code} {message}".lower():
+            return errors.ServerOverloadedError
+        case _ if status >= 500:
+            return errors.InternalServerError
+        case _:
+            return _BY_STATUS.get(status, errors.APIStatusError)
+
+
+def _find(value: object, depth: int) -> ErrorDetails:
+    """Look for the error in a parsed body, through its wrappings."""
+    if depth > _DEEPEST:
+        return ErrorDetails()
+    match value:
+        case str():
+            return _find_in_string(value, depth)
+        case list():
+            return _find_in_list(value, depth)
+        case dict():
+            return _find_in_object(value, depth)
+        case _:
+            return ErrorDetails()
+
+
+def _find_in_string(value: str, depth: int) -> ErrorDetails:
+    if value.lstrip().startswith(("{", "[")):
+        try:
+            return _find(json.loads(value), depth + 1)
+        except (ValueError, RecursionError):
+            pass
+    return ErrorDetails(message=_from_text(value))
+
+
+def _find_in_list(value: list[Any], depth: int) -> ErrorDetails:
+    found = [_find(item, depth + 1) for item in value[:16]]
+    messages = [details.message for details in found if details.message]
+    return evolve(found[0], message="; ".join(messages) or None) if found else ErrorDetails()
+
+
+def _find_in_object(value: dict[str, Any], depth: int) -> ErrorDetails:
+    own = ErrorDetails(
+        type=_as_text(value.get("type")),
+        param=_as_text(value.get("param")),
+        code=_as_text(value.get("code")),
+    )
+    if isinstance(value.get("loc"), list) and isinstance(value.get("msg"), str):  # pydantic's items
+        place = ".".join(str(step) for step in value["loc"])
+        return evolve(own, message=f"{place}: {value['msg']}", param=place)
+    inner = ErrorDetails()
+    for wrapping in ("error", "detail", "message"):
+        inner = _find(value.get(wrapping), depth + 1)
+        if inner.message:
+            break
+    return ErrorDetails(
+        message=inner.message,
+        type=inner.type or own.type,
+        param=inner.param or own.param,
+        code=inner.code or own.code,
+    )
+
+
+def _as_text(value: object) -> str | None:
+    return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else None
+
+
+def _from_text(text: str) -> str | None:
+    """A body that is no JSON, in one line: the title of a page, or the text itself."""
+    text = lenient(text).strip()
+    if text.startswith("<"):
+        title = _TITLE.search(text)
+        return f"a page of HTML, {title[1]!r}" if title else "a page of HTML"
+    return " ".join(text[: 4 * LONGEST_MESSAGE].split()) or None
+
+
+def _shortened(message: str | None) -> str:
+    message = message or ""
+    return message if len(message) <= LONGEST_MESSAGE else message[: LONGEST_MESSAGE - 3] + "..."

@@ -1,0 +1,101 @@
+"""Deadlines of one call: the whole of it, silence, connecting.
+
+Strategy: the clock is handed in and read when a network need is made; the need carries the seconds
+that are left. When one passes, the limit that was the nearest is named in the error.
+
+Rules:
+
+1. `total` bounds the whole call: connecting, sending, retries, sleeps, the consumer's own time
+   between parts, and the last byte.
+2. `idle` bounds the silence of a stream. Comments and blank lines are silence: a server may send
+   them for ever. An answer that is not streamed has no idle limit: it is silent until it is done.
+3. Times are in seconds, by a clock that only grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+
+from chatgpt.core.errors import APITimeoutError, TimeoutLimit
+
+
+class Limits:
+    """The deadlines of one call.
+
+    Args:
+        clock: seconds that only grow.
+        total: for the whole call, from now on.
+        idle: for the longest silence; `math.inf` for none.
+        connect: for connecting.
+    """
+
+    __slots__ = ("_clock", "_connect", "_end", "_idle", "_idle_end", "_total")
+
+    def __init__(
+        self, clock: Callable[[], float], *, total: float, idle: float, connect: float
+    ) -> None:
+        self._clock = clock
+        self._total = total
+        self._idle = idle
+        self._connect = connect
+        now = clock()
+        self._end = now + total
+        self._idle_end = now + idle
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the end of the call; negative when it is over."""
+        return self._end - self._clock()
+
+    def progress(self) -> None:
+        """Something came: the silence begins anew."""
+        if self._idle != inf:
+            self._idle_end = self._clock() + self._idle
+
+    def end_within(self, seconds: float) -> None:
+        """Bring the end of the call nearer: there is little left to wait for."""
+        self._end = min(self._end, self._clock() + seconds)
+
+    def connect_timeout(self) -> float:
+        """Seconds for connecting.
+
+        Raises:
+            APITimeoutError: the call is over.
+        """
+        return min(self._connect, self.read_timeout())
+
+    def read_timeout(self) -> float:
+        """Seconds of silence until the nearest limit.
+
+        Raises:
+            APITimeoutError: it has passed already.
+        """
+        seconds = min(self._end, self._idle_end) - self._clock()
+        if seconds <= 0:
+            raise self.passed()
+        return seconds
+
+    def passed(self, partial: str | None = None) -> APITimeoutError:
+        """The error for the limit that ends a wait for bytes."""
+        if self._idle_end < self._end:
+            return self._error(
+                "idle", f"The server was silent for {self._idle:g} s (idle_timeout).", partial
+            )
+        return self._error(
+            "total", f"The call was not done after {self._total:g} s (timeout).", partial
+        )
+
+    def connect_passed(self) -> APITimeoutError:
+        """The error for a connection that was not made in time."""
+        if self.remaining <= 0:
+            return self.passed()
+        return self._error(
+            "connect", f"No connection was made within {self._connect:g} s (connect_timeout)."
+        )
+
+    @staticmethod
+    def _error(limit: TimeoutLimit, message: str, partial: str | None = None) -> APITimeoutError:
+        error = APITimeoutError(message, partial=partial)
+        error.limit = limit
+        return error

@@ -1,0 +1,213 @@
+"""What the caller gets: messages, what they cost, and what was sent for them.
+
+Strategy: values that cannot be changed, so that a store, a stream and a caller may share one
+object. Two of a message's values are worked out only when somebody reads them: the text of a
+streamed part (its pieces are joined) and an estimated usage (it is counted).
+
+Rules:
+
+1. Making a message does no work: one is made for every event of a stream.
+2. A pickle holds plain values: the text is joined, an estimate that nobody read is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+import attrs
+from attrs import define, field, frozen
+
+Role: TypeAlias = Literal["user", "assistant", "system", "developer", "tool"]
+"""Who speaks. The store of an SDK conversation holds `user` and `assistant`."""
+
+
+@frozen(kw_only=True)
+class Usage:
+    """Tokens of one exchange.
+
+    Attributes:
+        prompt_tokens: what was sent, in tokens.
+        completion_tokens: what was answered, reasoning included, in tokens.
+        total_tokens: their sum.
+        reasoning_tokens: the part of the answer that was thought and not said, where the server
+            tells it.
+        cached_tokens: the part of the prompt that the server had in its cache, where it tells it.
+        estimated: whether the figures were counted here, because the server sent none.
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
+    estimated: bool = False
+
+
+@frozen(kw_only=True)
+class ContextReport:
+    """What was sent for a reply, and what was left out.
+
+    The history that is sent is always the newest part of the thread, so two ends describe it;
+    `client.thread(reply.id)` gives the messages themselves.
+
+    Attributes:
+        oldest_message_id: the oldest message that was sent: the question itself when it had no
+            history.
+        message_count: how many messages of the thread were sent, the question included and the
+            system message not.
+        prompt_tokens: what the prompt takes, in tokens; see `counting`.
+        counting: `"exact"` with the encoding of the model, `"approximate"` where that is not
+            known, `"bound"` when an upper bound in bytes proved that everything fits, so that
+            nothing had to be counted.
+        prompt_limit: the room for the prompt in tokens, or `None` where no window is known.
+        reserved_tokens: what was kept free for the reply, in tokens.
+        left_out: how many older messages were read and not sent.
+        left_out_reason: why, or `None` when nothing was left out.
+        missing_message_id: an ancestor that the store does not hold: the history begins after it.
+    """
+
+    oldest_message_id: str
+    message_count: int
+    prompt_tokens: int
+    counting: Literal["exact", "approximate", "bound"]
+    prompt_limit: int | None
+    reserved_tokens: int
+    left_out: int = 0
+    left_out_reason: str | None = None
+    missing_message_id: str | None = None
+
+
+class TextBuffer:
+    """The pieces of a growing text, joined when read, each piece once."""
+
+    __slots__ = ("_joined", "_joined_count", "_pieces")
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._joined = ""
+        self._joined_count = 0
+
+    def append(self, piece: str) -> None:
+        """Add a piece at the end."""
+        self._pieces.append(piece)
+
+    def snapshot(self) -> TextSoFar:
+        """The text as it is now; later pieces do not change it."""
+        return TextSoFar(self, len(self._pieces))
+
+    def first(self, count: int) -> str:
+        """The first `count` pieces as one text."""
+        if count < self._joined_count:
+            return "".join(self._pieces[:count])
+        if count > self._joined_count:
+            self._joined += "".join(self._pieces[self._joined_count : count])
+            self._joined_count = count
+        return self._joined
+
+    def __str__(self) -> str:
+        return self.first(len(self._pieces))
+
+
+class TextSoFar:
+    """The text of a buffer at one moment."""
+
+    __slots__ = ("_buffer", "_count")
+
+    def __init__(self, buffer: TextBuffer, count: int) -> None:
+        self._buffer = buffer
+        self._count = count
+
+    def __str__(self) -> str:
+        return self._buffer.first(self._count)
+
+
+def _as_text(value: str | TextSoFar | None) -> str | None:
+    return None if value is None else str(value)
+
+
+@define(kw_only=True, repr=False, on_setattr=attrs.setters.frozen)
+class ChatMessage:
+    """One message of a thread: a question, a reply, or a part of a reply on its way.
+
+    Attributes:
+        id: names the message in its store; what the next message gives as `parent_message_id`.
+        text: what was said, or said so far.
+        role: who said it.
+        name: the speaker's name, where one was given.
+        delta: on a part of a stream, what is new in `text`; `None` on a whole message.
+        parent_message_id: the message that this one replies to; `None` for the first.
+        conversation_id: shared by all messages of a conversation, whatever their branch.
+        detail: the server's last object of this reply, as it came (parsed JSON).
+        model: the model that answered, as the server names it.
+        usage: the tokens of this exchange: the server's figures, or an estimate marked so, which
+            is counted when it is first read. `None` on questions and parts.
+        finish_reason: why the reply ended: `"stop"`, `"length"`, `"content_filter"`, ...
+        reasoning: what the model thought before it spoke, where the server sends it.
+        context: what was sent for this reply. `None` on questions and parts.
+        created_at: when the message was made here, with its time zone.
+        request_id: the server's `x-request-id`.
+        account_id: the account of a pool that answered.
+        token_counts: tokens of text, role and name together by encoding, kept once counted.
+    """
+
+    id: str
+    _text: str | TextSoFar = field(eq=str)
+    role: Role = "user"
+    name: str | None = None
+    delta: str | None = None
+    parent_message_id: str | None = None
+    conversation_id: str | None = None
+    detail: Mapping[str, object] | None = None
+    model: str | None = None
+    _usage: Usage | Callable[[], Usage] | None = field(default=None, eq=False)
+    finish_reason: str | None = None
+    _reasoning: str | TextSoFar | None = field(default=None, eq=_as_text)
+    context: ContextReport | None = None
+    created_at: datetime | None = None
+    request_id: str | None = None
+    account_id: str | None = None
+    token_counts: Mapping[str, int] = field(factory=dict, eq=False)
+
+    @property
+    def text(self) -> str:
+        """What was said, or said so far."""
+        text = self._text
+        if not isinstance(text, str):
+            text = str(text)
+            object.__setattr__(self, "_text", text)
+        return text
+
+    @property
+    def reasoning(self) -> str | None:
+        """What the model thought before it spoke, where the server sends it."""
+        return _as_text(self._reasoning)
+
+    @property
+    def usage(self) -> Usage | None:
+        """The tokens of this exchange; an estimate is counted now, and kept."""
+        usage = self._usage
+        if callable(usage):
+            usage = usage()
+            object.__setattr__(self, "_usage", usage)
+        return usage
+
+    def __repr__(self) -> str:
+        shown = ("id", "role", "name", "text", "delta", "parent_message_id", "conversation_id")
+        values = ((name, getattr(self, name)) for name in (*shown, "model", "finish_reason"))
+        inside = ", ".join(f"{name}={value!r}" for name, value in values if value is not None)
+        return f"ChatMessage({inside})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {
+            attribute.name: getattr(self, attribute.name) for attribute in attrs.fields(ChatMessage)
+        }
+        state.update(_text=self.text, _reasoning=self.reasoning)
+        if callable(self._usage):
+            state["_usage"] = None
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value)

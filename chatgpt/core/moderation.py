@@ -1,0 +1,81 @@
+"""Moderation: asking whether a text is against the rules (`POST /moderations`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf
+from typing import Final
+
+from attrs import field, frozen
+
+from chatgpt.core.errors import InvalidResponseError
+from chatgpt.core.limits import Limits
+from chatgpt.core.needs import Exchange, HttpRequest, Surroundings
+from chatgpt.core.options import ClientSettings, encode_json, text_of
+from chatgpt.core.retry import RetryPolicy
+from chatgpt.core.sending import read_document, send_with_retries
+
+DEFAULT_MODERATION_MODEL: Final = "omni-moderation-latest"
+
+
+@frozen(kw_only=True)
+class Moderation:
+    """What a moderation model says of a text.
+
+    Attributes:
+        flagged: whether the text is against the rules of any category.
+        categories: whether it is, by category.
+        category_scores: how likely it is, from 0 to 1, by category.
+        id: the server's id.
+        model: the model that answered.
+        detail: the server's whole answer (parsed JSON).
+    """
+
+    flagged: bool
+    categories: Mapping[str, bool]
+    category_scores: Mapping[str, float]
+    id: str | None
+    model: str | None
+    detail: Mapping[str, object] = field(repr=False)
+
+
+def send_moderation(
+    text: object, model: object, settings: ClientSettings, surroundings: Surroundings
+) -> Exchange[Moderation]:
+    """Ask whether a text is against the rules.
+
+    Raises:
+        TypeError, ValueError: text or model is wrong; nothing was sent.
+        ChatGPTError: whatever went wrong.
+    """
+    body = encode_json({"model": text_of("model", model), "input": text_of("text", text)})
+    redact = settings.redactor()
+    limits = Limits(
+        surroundings.clock, total=settings.timeout, idle=inf, connect=settings.connect_timeout
+    )
+    head = yield from send_with_retries(
+        HttpRequest("POST", settings.url("/moderations"), settings.request_headers(), body),
+        limits=limits,
+        policy=RetryPolicy(settings.max_retries),
+        surroundings=surroundings,
+        redact=redact,
+    )
+    answer = yield from read_document(head, limits, redact)
+    results = answer.get("results")
+    result = results[0] if isinstance(results, list) and results else None
+    if not isinstance(result, dict) or not isinstance(result.get("flagged"), bool):
+        raise InvalidResponseError(
+            "The answer holds no moderation.",
+            status_code=head.status,
+            body=answer,
+            request_id=head.headers.get("x-request-id"),
+        )
+    categories, scores = result.get("categories"), result.get("category_scores")
+    return Moderation(
+        flagged=result["flagged"],
+        categories=categories if isinstance(categories, dict) else {},
+        category_scores=scores if isinstance(scores, dict) else {},
+        id=answer.get("id"),
+        model=answer.get("model"),
+        detail=answer,
+    )

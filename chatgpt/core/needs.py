@@ -1,0 +1,242 @@
+"""Needs and exchanges: how the core asks, and how it is stepped.
+
+Strategy: an exchange is a generator. It yields a need, is suspended while a shell meets it, and
+goes on with the answer. `reply = yield from SaveMessages(...)` reads like a call and is typed
+like one: `Need.__iter__` hands the answer's type on.
+
+Rules:
+
+1. A need is an immutable value: what is wanted, and within how many seconds. It holds no object
+   of a transport, and its repr holds no secret and no text of a conversation.
+2. A network need may fail: the shell throws a `TransportFailure` into the exchange. No other
+   exception enters it; it is closed instead.
+3. `Running` is the only code that touches the generator protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
+
+from attrs import field, frozen
+
+from chatgpt.core.messages import ChatMessage
+from chatgpt.core.secrets import Secret
+
+T = TypeVar("T")
+
+CountTokens: TypeAlias = Callable[[str], int]
+"""Returns how many tokens an ordinary text takes."""
+
+
+class Need(Generic[T]):
+    """What an exchange asks of the outside; `T` is the type of the answer."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Generator[Need[Any], Any, T]:
+        """Yield the need itself once, and return its answer."""
+        answer: T = yield self
+        return answer
+
+
+Exchange: TypeAlias = Generator[Need[Any], Any, T]
+"""A script of needs that ends with a `T`."""
+
+
+@frozen
+class HttpRequest:
+    """A request, ready to be sent but for its secrets."""
+
+    method: Literal["GET", "POST"]
+    url: str = field(repr=lambda url: url.partition("?")[0])
+    headers: Mapping[str, str | Secret] = field(repr=False)
+    body: bytes = field(repr=lambda body: f"<{len(body)} bytes>")
+
+
+@frozen
+class ResponseHead:
+    """Status and headers of an answer; the names of the headers are in lower case."""
+
+    status: int
+    reason: str
+    headers: Mapping[str, str] = field(repr=False)
+
+
+class TransportFailure(Exception):  # noqa: N818 - it is caught by the core, never by a caller
+    """The network failed while a need was met.
+
+    Args:
+        kind: `"connect_timeout"` and `"timeout"` when a limit of the need passed, `"connection"`
+            for every other failure.
+        reason: the transport's own words, in one line.
+        cause: the transport's exception, already without tracebacks.
+    """
+
+    def __init__(
+        self,
+        kind: Literal["connect_timeout", "timeout", "connection"],
+        reason: str,
+        cause: BaseException | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+        self.cause = cause
+
+
+class NetworkNeed(Need[T]):
+    """A need whose failure the exchange wants to hear of, as a `TransportFailure`."""
+
+    __slots__ = ()
+
+
+@frozen
+class SendRequest(NetworkNeed[ResponseHead]):
+    """Send a request and wait for the head of the answer; an earlier answer is closed.
+
+    Attributes:
+        request: what to send. Redirects are not followed.
+        connect_timeout: seconds for connecting, TLS included.
+        read_timeout: seconds of silence while waiting for the head.
+    """
+
+    request: HttpRequest
+    connect_timeout: float
+    read_timeout: float
+
+
+@frozen
+class ReadChunk(NetworkNeed[bytes]):
+    """Read what there is of the answer's body, decompressed; `b""` is its end.
+
+    Attributes:
+        timeout: seconds of silence that are borne.
+    """
+
+    timeout: float
+
+
+@frozen
+class Sleep(Need[None]):
+    """Wait.
+
+    Attributes:
+        seconds: for how long.
+    """
+
+    seconds: float
+
+
+@frozen
+class LoadMessage(Need["ChatMessage | None"]):
+    """Look one message up in the store.
+
+    Attributes:
+        message_id: its id; the answer is `None` where the store does not hold it.
+    """
+
+    message_id: str
+
+
+@frozen
+class LoadThread(Need[Sequence[ChatMessage]]):
+    """Read a thread from one of its messages towards the root, in one batch.
+
+    Attributes:
+        message_id: where to begin; the answer is empty where the store does not hold it.
+        limit: how many messages at most, or `None` for all. Newest first.
+    """
+
+    message_id: str
+    limit: int | None
+
+
+@frozen
+class SaveMessages(Need[None]):
+    """Save messages in one write: all of them, or none.
+
+    Attributes:
+        messages: in the order in which a store that can only save one at a time takes them.
+    """
+
+    messages: tuple[ChatMessage, ...] = field(repr=lambda messages: f"<{len(messages)}>")
+
+
+@frozen
+class ReportProgress(Need[None]):
+    """Hand a part of the reply to the caller.
+
+    Attributes:
+        message: the reply so far, with what is new in `delta`.
+    """
+
+    message: ChatMessage = field(repr=lambda message: f"<{message.id}>")
+
+
+@frozen
+class LoadTokenizer(Need[CountTokens]):
+    """Load the counter of an encoding; it takes a moment, so it is asked for only when needed.
+
+    Attributes:
+        encoding: `"cl100k_base"` or `"o200k_base"`.
+    """
+
+    encoding: str
+
+
+@frozen
+class Surroundings:
+    """What an exchange is given of the moment and the machine.
+
+    Attributes:
+        clock: seconds that only grow (`time.monotonic`).
+        now: the date and time, with its time zone.
+        new_id: makes a new uuid4 as text.
+        chance: a number from 0 up to 1 (`random.random`).
+        load_tokenizer: the counter of an encoding; for figures that are read after the exchange.
+    """
+
+    clock: Callable[[], float]
+    now: Callable[[], datetime]
+    new_id: Callable[[], str]
+    chance: Callable[[], float]
+    load_tokenizer: Callable[[str], CountTokens]
+
+
+class Running(Generic[T]):
+    """An exchange on its way: `need` is what it waits for, `None` once `result` is there."""
+
+    __slots__ = ("_exchange", "need", "result")
+
+    need: Need[Any] | None
+    result: T
+
+    def __init__(self, exchange: Exchange[T]) -> None:
+        self._exchange = exchange
+        self.resume(None)
+
+    def resume(self, answer: object) -> None:
+        """Go on with the answer to `need`."""
+        # The try holds only the step: a StopIteration that a caller's callback raises while a
+        # need is met must not look like the end of the exchange.
+        try:
+            self.need = self._exchange.send(answer)
+        except StopIteration as end:
+            self._end(end)
+
+    def fail(self, failure: TransportFailure) -> None:
+        """Go on with the failure of `need`, which is a `NetworkNeed`."""
+        try:
+            self.need = self._exchange.throw(failure)
+        except StopIteration as end:
+            self._end(end)
+
+    def _end(self, end: StopIteration) -> None:
+        self.need = None
+        self.result = end.value
+
+    def close(self) -> None:
+        """End the exchange where it stands."""
+        self._exchange.close()

@@ -1,0 +1,245 @@
+"""The official flow: chat completions, on OpenAI and on every server that speaks the same.
+
+`send_message` is the whole of it, from top to bottom: read the thread, choose what fits, send,
+read the reply, give it an id of its own, save question and answer together.
+
+Rules:
+
+1. Nothing is sent before everything was checked, and nothing is stored before the reply is
+   complete. A failed send leaves the store as it was.
+2. A reply keeps the server's id, unless that is stored already: some servers repeat theirs.
+3. Usage is asked for in streams. No sampling parameter is sent that the caller did not give.
+4. After a `finish_reason`, usage and `[DONE]` are waited for at most 2 s: some servers send
+   neither and keep the connection open. After `[DONE]`, the end of the body is waited for 0.05 s,
+   so that the connection can be used again; a server that keeps it open loses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from math import inf
+from typing import Final
+
+from chatgpt.core.answers import AnswerDecoder
+from chatgpt.core.budget import Counter, prompt_cost
+from chatgpt.core.errors import APITimeoutError, ChatGPTError
+from chatgpt.core.limits import Limits
+from chatgpt.core.messages import ChatMessage, Usage
+from chatgpt.core.needs import (
+    Exchange,
+    HttpRequest,
+    LoadMessage,
+    ReadChunk,
+    ReportProgress,
+    SaveMessages,
+    Surroundings,
+    TransportFailure,
+)
+from chatgpt.core.options import CallOptions, ClientSettings, encode_json, text_of
+from chatgpt.core.prompts import Prompt, build_prompt, chat_messages, default_system_message
+from chatgpt.core.replies import Reply
+from chatgpt.core.retry import RetryPolicy
+from chatgpt.core.sending import send_with_retries
+from chatgpt.core.threads import load_history
+from chatgpt.core.wire.openai import CreateChatCompletionRequest
+
+USAGE_SECONDS: Final = 2.0
+END_SECONDS: Final = 0.05
+SMALLEST_MESSAGE: Final = 4
+"""Tokens that no message is below (3 and its role): it bounds how much history is worth reading."""
+
+
+def send_message(
+    options: CallOptions, settings: ClientSettings, surroundings: Surroundings
+) -> Exchange[ChatMessage]:
+    """Send a message as a reply to its parent, and return the answer.
+
+    Args:
+        options: the call's, checked.
+        settings: the client's, checked.
+        surroundings: clock, ids and the like.
+
+    Raises:
+        MessageNotFoundError, PromptTooLongError, ValueError: before anything is sent.
+        ChatGPTError: whatever went wrong; errors.py draws the tree.
+    """
+    limits = Limits(
+        surroundings.clock,
+        total=options.timeout,
+        idle=settings.idle_timeout if options.is_streamed else inf,
+        connect=settings.connect_timeout,
+    )
+    redact = settings.redactor()
+    prompt = yield from _prepare(options, settings, surroundings)
+    head = yield from send_with_retries(
+        _request(prompt, options, settings),
+        limits=limits,
+        policy=RetryPolicy(settings.max_retries),
+        surroundings=surroundings,
+        redact=redact,
+    )
+    reply = Reply(
+        prompt.question,
+        model=options.model,
+        fallback_id=surroundings.new_id(),
+        head=head,
+        redact=redact,
+    )
+    limits.progress()
+    yield from _read_reply(reply, limits, is_reported=options.is_reported)
+    is_stored = (yield from LoadMessage(reply.id)) is not None
+    message = reply.message(
+        message_id=surroundings.new_id() if is_stored else reply.id,
+        context=prompt.context,
+        estimate=partial(_estimated_usage, prompt, settings, options, surroundings.load_tokenizer),
+        now=surroundings.now(),
+    )
+    yield from SaveMessages((*prompt.recounted, prompt.question, message))
+    return message
+
+
+def _prepare(
+    options: CallOptions, settings: ClientSettings, surroundings: Surroundings
+) -> Exchange[Prompt]:
+    """Read the thread and choose what is sent."""
+    if options.message_id is not None and (yield from LoadMessage(options.message_id)) is not None:
+        raise ValueError(
+            f"message_id {options.message_id!r} is stored already; nothing is overwritten."
+        )
+    limit = options.family.prompt_limit(options.reserved_tokens)
+    # No more is read than could fit, and one message to see that there is more.
+    most = None if limit is None else limit // SMALLEST_MESSAGE + 1
+    history = yield from load_history(options.parent_message_id, most)
+    now = surroundings.now()
+    question = ChatMessage(
+        id=options.message_id or surroundings.new_id(),
+        text=options.text,
+        role="user",
+        name=options.name,
+        parent_message_id=options.parent_message_id,
+        conversation_id=options.conversation_id or history.conversation_id or surroundings.new_id(),
+        created_at=now,
+    )
+    system_message = options.system_message
+    return (
+        yield from build_prompt(
+            question,
+            history,
+            system_message=default_system_message(now)
+            if system_message is None
+            else system_message,
+            family=options.family,
+            reserved_tokens=options.reserved_tokens,
+            tokenizer=settings.tokenizer,
+        )
+    )
+
+
+def _request(prompt: Prompt, options: CallOptions, settings: ClientSettings) -> HttpRequest:
+    own: CreateChatCompletionRequest = {
+        "model": options.model,
+        "messages": chat_messages(prompt.messages),
+        "stream": options.is_streamed,
+    }
+    body: dict[str, object] = {**options.params, **own}
+    headers = settings.request_headers()
+    if options.is_streamed:
+        body.setdefault("stream_options", {"include_usage": True})
+        # Compression would hold parts back until a block of it is full.
+        headers.setdefault("accept-encoding", "identity")
+    else:
+        body.pop("stream_options", None)
+    url = settings.api_reverse_proxy_url or settings.url("/chat/completions")
+    return HttpRequest("POST", url, headers, encode_json(body))
+
+
+def _read_reply(reply: Reply, limits: Limits, *, is_reported: bool) -> Exchange[None]:
+    """Read the answer to its end, and report its parts."""
+    decoder = AnswerDecoder()
+    is_ending = False
+    try:
+        while True:
+            chunk = yield from _read_chunk(reply, limits)
+            events = decoder.feed(chunk) if chunk else decoder.end()
+            if events or decoder.has_begun_event:
+                limits.progress()
+            take = reply.take if chunk else reply.take_unterminated
+            for event in events:
+                part = take(event)
+                if part is not None and is_reported:
+                    yield ReportProgress(part)
+                if reply.is_done:
+                    break
+            if not chunk:
+                break
+            if reply.is_done:
+                yield from _read_end()
+                break
+            if reply.is_complete and not is_ending:
+                limits.end_within(USAGE_SECONDS)
+                is_ending = True
+        last = reply.end()
+        if last is not None and is_reported:
+            yield ReportProgress(last)
+    except ChatGPTError as error:
+        if error.partial is None:
+            error.partial = reply.text
+        raise
+
+
+def _read_chunk(reply: Reply, limits: Limits) -> Exchange[bytes]:
+    """Read some bytes; once the reply is complete, their absence is its end."""
+    try:
+        return (yield from ReadChunk(limits.read_timeout()))
+    except (APITimeoutError, TransportFailure) as failure:
+        if reply.is_complete:
+            return b""
+        if isinstance(failure, APITimeoutError):
+            raise
+        if failure.kind == "timeout":
+            raise limits.passed() from failure.cause
+        raise reply.interrupted(
+            f"The connection was lost within the answer: {failure.reason}"
+        ) from failure.cause
+
+
+def _read_end() -> Exchange[None]:
+    try:
+        yield from ReadChunk(END_SECONDS)
+    except TransportFailure:
+        return
+
+
+def _estimated_usage(
+    prompt: Prompt,
+    settings: ClientSettings,
+    options: CallOptions,
+    load_tokenizer: Callable[[str], Callable[[str], int]],
+    text: str,
+) -> Usage:
+    """Count what the server did not count; called when somebody reads it."""
+    encoding = options.family.encoding
+    count = settings.tokenizer or load_tokenizer(encoding)
+    prompt_tokens = prompt.context.prompt_tokens
+    if prompt.context.counting == "bound":
+        prompt_tokens = prompt_cost(
+            prompt.messages, Counter(count, None if settings.tokenizer else encoding)
+        )
+    completion_tokens = count(text)
+    return Usage(
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        total_tokens=prompt_tokens + completion_tokens,
+        estimated=True,
+    )
+
+
+def read_thread(message_id: object) -> Exchange[Sequence[ChatMessage]]:
+    """Read a thread up to one of its messages, oldest first.
+
+    Raises:
+        MessageNotFoundError: the store does not hold it.
+    """
+    history = yield from load_history(text_of("message_id", message_id))
+    return history.messages[::-1]

@@ -1,0 +1,324 @@
+"""Events in, the reply out.
+
+Strategy: every field of every object is optional; what is there is taken. One class reads whole
+completions, chunks of a stream and text completions alike, because servers mix them up.
+
+Rules:
+
+1. A reply is complete with a `finish_reason`, with `[DONE]`, or as one whole document. Nothing is
+   read after `[DONE]`.
+2. The text is the text: chat replies are not trimmed, pairs of surrogates that were cut between
+   two deltas are joined.
+3. An error in any of its shapes ends the reply with a typed error that carries the text so far.
+4. Usage may come in any object, or beside the chunks (`x_groq`); the last one counts. Figures that
+   are all zero are none.
+5. The id is the last one that is not empty (Azure's first chunks have none).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+from chatgpt.core.error_bodies import excerpt, is_error, stream_error
+from chatgpt.core.errors import InvalidResponseError, StreamInterruptedError
+from chatgpt.core.messages import ChatMessage, ContextReport, TextBuffer, Usage
+from chatgpt.core.needs import ResponseHead
+from chatgpt.core.secrets import Redactor
+from chatgpt.core.sse import Event
+from chatgpt.core.surrogates import DeltaJoiner
+
+END_OF_STREAM: Final = "[DONE]"
+
+
+class Reply:
+    """A reply on its way.
+
+    Args:
+        question: the message that is answered; it gives parent and conversation.
+        model: the model that was asked, until the server names its own.
+        fallback_id: the id of a reply to which the server gives none.
+        head: status and headers of the answer.
+        redact: masks the secrets of the call.
+    """
+
+    def __init__(
+        self,
+        question: ChatMessage,
+        *,
+        model: str,
+        fallback_id: str,
+        head: ResponseHead,
+        redact: Redactor,
+    ) -> None:
+        self._question = question
+        self._model = model
+        self._id = fallback_id
+        self._head = head
+        self._redact = redact
+        self._text = TextBuffer()
+        self._reasoning = TextBuffer()
+        self._has_reasoning = False
+        self._joiner = DeltaJoiner()
+        self._detail: dict[str, object] | None = None
+        self._finish_reason: str | None = None
+        self._stray_text: str | None = None
+        self.usage: Usage | None = None
+        self.is_done = False
+        """Whether nothing more is to be read."""
+
+    @property
+    def id(self) -> str:
+        """The server's id of the reply, or the fallback."""
+        return self._id
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return str(self._text)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the server has said everything that belongs to the reply."""
+        return self.is_done or self._finish_reason is not None
+
+    def take(self, event: Event) -> ChatMessage | None:
+        """Take one event of the answer.
+
+        Returns:
+            The reply so far, where the event brought text or reasoning; else `None`.
+
+        Raises:
+            StreamError: the event is an error.
+            InvalidResponseError: the event is neither JSON nor known to be harmless.
+        """
+        name, data = event
+        if name != "document" and data.startswith(END_OF_STREAM):
+            self.is_done = True
+            return None
+        if name == "text":
+            return self._take_text(data)
+        try:
+            answer: object = json.loads(data)
+        except (ValueError, RecursionError):
+            self._refuse_broken(event)
+            return None
+        if isinstance(answer, dict):
+            if name != "error" and not is_error(answer):
+                return self._take_object(answer, is_whole=name == "document")
+        elif name not in ("error", "document"):
+            return None  # a keep-alive or a mark that says nothing: `"v1"`, `null`, `[]`
+        raise stream_error(data, self._redact, partial=self.text, head=self._head)
+
+    def take_unterminated(self, event: Event) -> ChatMessage | None:
+        """Take the last event of a stream whose closing blank line is missing.
+
+        Servers forget the line, and connections are cut: the event counts if it can be read.
+        """
+        try:
+            return self.take(event)
+        except InvalidResponseError:
+            if event.name == "document":
+                raise
+            return None
+
+    def end(self) -> ChatMessage | None:
+        """The body has ended; return what was kept back, as a last part.
+
+        Raises:
+            StreamInterruptedError: the reply is not complete.
+        """
+        if not self.is_complete:
+            message = "The answer ended before it was complete"
+            if self._stray_text is not None:
+                message += f"; the server wrote: {excerpt(self._stray_text, self._redact)}"
+            raise self.interrupted(f"{message}.")
+        rest = self._joiner.end()
+        return self._part(rest, "") if rest else None
+
+    def interrupted(self, message: str) -> StreamInterruptedError:
+        """The error for an answer that was cut."""
+        return StreamInterruptedError(
+            self._redact(message),
+            status_code=self._head.status,
+            status_text=self._head.reason,
+            request_id=self._request_id,
+            partial=self.text,
+        )
+
+    def message(
+        self,
+        *,
+        message_id: str,
+        context: ContextReport,
+        estimate: Callable[[str], Usage],
+        now: datetime,
+    ) -> ChatMessage:
+        """The finished reply.
+
+        Args:
+            message_id: its id in the store.
+            context: what was sent for it.
+            estimate: counts its text, where the server sent no figures; called when somebody reads
+                them.
+            now: the date and time.
+        """
+        text = self.text
+        return ChatMessage(
+            id=message_id,
+            text=text,
+            role="assistant",
+            parent_message_id=self._question.id,
+            conversation_id=self._question.conversation_id,
+            detail=self._detail,
+            model=self._model,
+            usage=self.usage or (lambda: estimate(text)),
+            finish_reason=self._finish_reason,
+            reasoning=str(self._reasoning) if self._has_reasoning else None,
+            context=context,
+            created_at=now,
+            request_id=self._request_id,
+        )
+
+    @property
+    def _request_id(self) -> str | None:
+        return self._head.headers.get("x-request-id")
+
+    def _take_object(self, answer: dict[str, Any], *, is_whole: bool) -> ChatMessage | None:
+        identifier, model = answer.get("id"), answer.get("model")
+        if identifier and isinstance(identifier, str):
+            self._id = identifier
+        if model and isinstance(model, str):
+            self._model = model
+        usage = answer.get("usage")
+        if usage or "x_groq" in answer:
+            self._take_usage(usage or (answer["x_groq"] or {}).get("usage"))
+        choice = _first_choice(answer.get("choices"))
+        if choice is None:
+            if is_whole:
+                raise InvalidResponseError(
+                    f"The answer holds no reply: {excerpt(json.dumps(answer), self._redact)}",
+                    status_code=self._head.status,
+                    status_text=self._head.reason,
+                    body=answer,
+                    request_id=self._request_id,
+                )
+            return None
+        self._detail = answer
+        finish_reason = choice.get("finish_reason")
+        if finish_reason and isinstance(finish_reason, str):
+            if finish_reason == "error":
+                raise stream_error(
+                    json.dumps(answer), self._redact, partial=self.text, head=self._head
+                )
+            self._finish_reason = finish_reason
+        if is_whole:
+            self.is_done = True
+        source = choice.get("delta") or choice.get("message")
+        if not isinstance(source, dict):
+            source = {"content": choice.get("text")}
+        content = source.get("content")
+        reasoning = source.get("reasoning_content") or source.get("reasoning")
+        if type(content) is list:
+            content, part_reasoning = _joined_parts(content)
+            reasoning = reasoning or part_reasoning
+        content = content or source.get("refusal")
+        delta = self._joiner.feed(content) if content and isinstance(content, str) else ""
+        thought = reasoning if isinstance(reasoning, str) else ""
+        return self._part(delta, thought) if delta or thought else None
+
+    def _part(self, delta: str, thought: str) -> ChatMessage:
+        if delta:
+            self._text.append(delta)
+        if thought:
+            self._reasoning.append(thought)
+            self._has_reasoning = True
+        return ChatMessage(
+            id=self._id,
+            text=self._text.snapshot(),
+            role="assistant",
+            delta=delta,
+            parent_message_id=self._question.id,
+            conversation_id=self._question.conversation_id,
+            detail=self._detail,
+            model=self._model,
+            reasoning=self._reasoning.snapshot() if self._has_reasoning else None,
+        )
+
+    def _take_usage(self, usage: object) -> None:
+        if not isinstance(usage, dict):
+            return
+        prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+        if not prompt and not completion:
+            return
+        prompt, completion = prompt or 0, completion or 0
+        self.usage = Usage(
+            prompt_tokens=prompt,
+            completion_tokens=completion,
+            total_tokens=_count(usage, "total_tokens") or prompt + completion,
+            reasoning_tokens=_count(usage.get("completion_tokens_details"), "reasoning_tokens"),
+            cached_tokens=_count(usage.get("prompt_tokens_details"), "cached_tokens"),
+        )
+
+    def _take_text(self, data: str) -> ChatMessage | None:
+        """A block that is no event: JSON is read as if it were one, anything else is remembered."""
+        if data.startswith(("{", "[")):
+            try:
+                json.loads(data)
+            except (ValueError, RecursionError):
+                pass
+            else:
+                return self.take(Event("message", data))
+        self._stray_text = data
+        return None
+
+    def _refuse_broken(self, event: Event) -> None:
+        """An event whose data is no JSON: an error, unless it is a keep-alive."""
+        if event.name == "error":
+            raise stream_error(event.data, self._redact, partial=self.text, head=self._head)
+        if event.data.startswith(":") or event.name in ("ping", "keepalive", "keep-alive"):
+            return  # a keep-alive that a gateway wrapped as data: `data: : OPENROUTER PROCESSING`
+        raise InvalidResponseError(
+            f"The answer is not JSON: {excerpt(event.data, self._redact)}",
+            status_code=self._head.status,
+            status_text=self._head.reason,
+            body=self._redact(event.data)[:65536],
+            request_id=self._request_id,
+            partial=self.text,
+        )
+
+
+def _first_choice(choices: object) -> dict[str, Any] | None:
+    """The choice with index 0, or without one: others (`n` > 1) are in `detail` only."""
+    if isinstance(choices, list):
+        for choice in choices:
+            if isinstance(choice, dict) and not choice.get("index"):
+                return choice
+    return None
+
+
+def _joined_parts(parts: list[Any]) -> tuple[str, str]:
+    """Text and reasoning of a content that is a list of parts (Mistral's magistral)."""
+    text, thought = "", ""
+    for part in parts:
+        if isinstance(part, str):
+            text += part
+        elif isinstance(part, dict):
+            if isinstance(part.get("text"), str):
+                text += part["text"]
+            inner = part.get("thinking")
+            thought += (
+                _joined_parts(inner)[0]
+                if isinstance(inner, list)
+                else inner
+                if isinstance(inner, str)
+                else ""
+            )
+    return text, thought
+
+
+def _count(figures: object, name: str) -> int | None:
+    value = figures.get(name) if isinstance(figures, dict) else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -1,0 +1,142 @@
+"""Keys and tokens that nothing prints.
+
+Strategy: a secret is wrapped at the door and revealed at the moment of sending. In between it is
+a `Secret`, which is not a `str`: it cannot be formatted, joined, logged or pickled by accident.
+
+Rules:
+
+1. `reveal()` is called by the transports, in a frame that raises nothing, and nowhere else.
+2. A pickle names the environment variable that holds the secret, never its value.
+3. Text that comes from outside (error bodies, a transport's words) passes `Redactor` before it
+   becomes part of an error: servers like to repeat the key that they refuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from chatgpt.core.errors import ConfigurationError
+
+MASK: Final = "***"
+
+API_KEY_VARIABLE: Final = "OPENAI_API_KEY"
+API_ORG_VARIABLE: Final = "OPENAI_ORG_ID"
+PROXY_VARIABLE: Final = "HTTPS_PROXY"
+
+Redactor = Callable[[str], str]
+"""A function that returns a text with every known secret in it replaced by `***`."""
+
+# A header is a credential when its name says so: `Authorization`, `api-key`, `X-Auth-Token`,
+# `Cookie`, `X-Amz-Security-Token`. Better one too many than one too few: it costs only a mask.
+_CREDENTIAL_WORDS: Final = (
+    "auth",
+    "cookie",
+    "credential",
+    "key",
+    "pass",
+    "secret",
+    "session",
+    "signature",
+    "token",
+)
+
+
+class Secret:
+    """A string that no repr, log, error, traceback or pickle shows.
+
+    Args:
+        value: the secret, or `None` where it was left behind by a pickle.
+        variable: the environment variable that holds it, named in pickles and messages.
+
+    Two secrets are equal when their values are; a secret is never equal to a `str`.
+    """
+
+    __slots__ = ("_value", "_variable")
+
+    def __init__(self, value: str | None, variable: str | None = None) -> None:
+        self._value = value
+        self._variable = variable
+
+    def reveal(self) -> str:
+        """Return the value itself.
+
+        Raises:
+            ConfigurationError: the value was not carried by a pickle, and has to be set again.
+        """
+        if self._value is None:
+            where = f"set {self._variable} in the environment" if self._variable else "set it again"
+            raise ConfigurationError(f"A secret is not carried by a pickle: {where}.")
+        return self._value
+
+    @property
+    def variable(self) -> str | None:
+        """The environment variable that holds this secret, where there is one."""
+        return self._variable
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a value to reveal."""
+        return self._value is not None
+
+    def __repr__(self) -> str:
+        return f"Secret({MASK!r})"
+
+    def __str__(self) -> str:
+        return MASK
+
+    def __format__(self, specification: str) -> str:
+        return format(MASK, specification)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __reduce__(self) -> tuple[type[Secret], tuple[None, str | None]]:
+        return Secret, (None, self._variable)
+
+
+def is_credential(header_name: str) -> bool:
+    """Whether a header of this name is treated as a secret."""
+    name = header_name.lower()
+    return any(word in name for word in _CREDENTIAL_WORDS)
+
+
+def wrap(value: object, variable: str | None = None) -> object:
+    """Wrap a caller's string before anything can fail; whatever else it is stays as it is.
+
+    White space around it is dropped: a line end from a file is no part of a key.
+    """
+    return Secret(value.strip(), variable) if isinstance(value, str) else value
+
+
+def wrap_headers(headers: object) -> object:
+    """Wrap the credentials among a caller's headers before anything can fail."""
+    if not isinstance(headers, Mapping):
+        return headers
+    return {
+        name: wrap(value) if isinstance(name, str) and is_credential(name) else value
+        for name, value in headers.items()
+    }
+
+
+def wrap_proxy(proxy: object) -> object:
+    """Wrap the URL of a proxy before anything can fail, if it holds a user name or a password."""
+    return wrap(proxy, PROXY_VARIABLE) if isinstance(proxy, str) and "@" in proxy else proxy
+
+
+def redactor(secrets: Iterable[Secret]) -> Redactor:
+    """Make a function that masks these secrets in a text, longest first."""
+    values = sorted({secret.reveal() for secret in secrets if secret.is_known}, key=len)[::-1]
+
+    def redact(text: str) -> str:
+        for value in values:
+            if value in text:
+                text = text.replace(value, MASK)
+        return text
+
+    return redact

@@ -1,0 +1,124 @@
+r"""Bytes in, server-sent events out, however the bytes are cut.
+
+Strategy: the bytes are cut into blocks at blank lines here, incrementally, and each complete block
+is parsed by `sseclient`. Line ends are searched on *bytes*: once text is decoded, U+2028, U+0085
+and others would count as line ends too, and a character that is split between two reads could not
+be decoded at all.
+
+Rules:
+
+1. A line ends with `\n`, `\r` or `\r\n` (WHATWG HTML, section 9.2.6), also mixed.
+2. One `SSEClient` serves a whole stream: making one for each block costs 2.5 times as much.
+3. What sseclient drops or stumbles over is looked at here: invalid UTF-8 (decoded with
+   replacement), events without data (dropped), and blocks that are no event at all: the `error:`
+   field of older llama.cpp servers, naked JSON, plain text. (answers.py drops a byte order mark.)
+4. A block is at most 16 MiB, so that a server cannot fill the memory.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple, cast
+
+from sseclient import SSEClient
+
+from chatgpt.core.errors import InvalidResponseError
+
+LARGEST_BLOCK: Final = 16 * 1024 * 1024
+
+# The groups are atomic: within `\r\n` the `\r` alone must not count as a line end.
+_BLANK_LINE: Final = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+_LINE_ENDS: Final = b"\r\n"
+_FIELD: Final = re.compile(rb"(?:data|event|id|retry)(?::|$)")
+
+
+class Event(NamedTuple):
+    """One event of an answer.
+
+    Attributes:
+        name: `"message"` unless the stream names it; `"text"` for a block that is no event, and
+            `"document"` for a body that is no stream.
+        data: its data.
+    """
+
+    name: str
+    data: str
+
+
+class _Blocks:
+    """What sseclient reads from: the blocks that are complete at the moment."""
+
+    def __init__(self) -> None:
+        self.block = b""
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self.block
+
+
+class SSEDecoder:
+    """Decodes one stream: `feed` it bytes as they come, then call `end`."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._searched = 0
+        self._blocks = _Blocks()
+        # An iterable is enough for sseclient, and is iterated anew for each block.
+        self._client = SSEClient(cast("Iterator[bytes]", self._blocks))
+
+    @property
+    def has_begun_event(self) -> bool:
+        """Whether a part of an event is waiting for its end; a comment is none."""
+        return bool(self._buffer) and not self._buffer.startswith(b":")
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Take some bytes and return the events that they complete.
+
+        Raises:
+            InvalidResponseError: a block exceeds 16 MiB.
+        """
+        buffer = self._buffer
+        buffer += chunk
+        events: list[Event] = []
+        begin = 0
+        while (end := _BLANK_LINE.search(buffer, max(self._searched, begin))) is not None:
+            events += self._parse(bytes(buffer[begin : end.start()]))
+            begin = self._searched = end.end()
+        del buffer[:begin]
+        # A blank line may be cut: up to three of its bytes may be at the end already.
+        self._searched = max(len(buffer) - 3, 0)
+        if len(buffer) > LARGEST_BLOCK:
+            raise InvalidResponseError(
+                f"The stream holds an event of more than {LARGEST_BLOCK} bytes."
+            )
+        return events
+
+    def end(self) -> list[Event]:
+        """Return the event whose closing blank line is missing, where there is one.
+
+        Whether it is complete is for the reader to decide: `[DONE]` and valid JSON are.
+        """
+        block, self._buffer = bytes(self._buffer), bytearray()
+        return self._parse(block)
+
+    def _parse(self, block: bytes) -> list[Event]:
+        block = block.strip(_LINE_ENDS)
+        if not block:
+            return []
+        if not block.isascii():
+            block = block.decode("utf-8", "replace").encode("utf-8")
+        self._blocks.block = block + b"\n\n"
+        events = [Event(event.event, event.data) for event in self._client.events()]
+        if not events:
+            return _stray(block)
+        return [event for event in events if event.data]
+
+
+def _stray(block: bytes) -> list[Event]:
+    """What a block says that holds no event."""
+    lines = [line for line in block.splitlines() if not line.startswith(b":")]
+    for line in lines:
+        if line.startswith(b"error:"):
+            return [Event("error", line.removeprefix(b"error:").strip().decode("utf-8"))]
+    text = b"\n".join(line for line in lines if not _FIELD.match(line)).strip().decode("utf-8")
+    return [Event("text", text)] if text else []

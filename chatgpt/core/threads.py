@@ -1,0 +1,91 @@
+"""From a message back to the first one; turns, and how many of them fit.
+
+A thread is a path in a tree: every message but the first names its parent, and several messages
+may name the same one. A store returns a path newest first, because that is the order in which
+history is chosen.
+
+Rules:
+
+1. An unknown parent is an error: the context is never lost silently.
+2. An ancestor that is missing further up ends the history there; the report says so.
+3. History is kept or left out by whole turns. A turn begins with a message of the user and holds
+   everything up to his next one; what precedes his first message is a turn of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from attrs import frozen
+
+from chatgpt.core.errors import MessageNotFoundError
+from chatgpt.core.messages import ChatMessage
+from chatgpt.core.needs import Exchange, LoadThread
+
+
+@frozen
+class History:
+    """What the store holds of a thread, newest first.
+
+    Attributes:
+        messages: the messages, newest first; empty for a new conversation.
+        missing_message_id: the ancestor that the store does not hold, where there is one.
+    """
+
+    messages: Sequence[ChatMessage] = ()
+    missing_message_id: str | None = None
+
+    @property
+    def conversation_id(self) -> str | None:
+        """The conversation of the newest message."""
+        return self.messages[0].conversation_id if self.messages else None
+
+
+def load_history(message_id: str | None, limit: int | None = None) -> Exchange[History]:
+    """Read a thread from one of its messages to the root.
+
+    Args:
+        message_id: the newest message of the thread, or `None` for an empty history.
+        limit: how many messages at most, `None` for all.
+
+    Raises:
+        MessageNotFoundError: the store does not hold `message_id`.
+    """
+    if message_id is None:
+        return History()
+    messages = yield from LoadThread(message_id, limit)
+    if not messages:
+        raise MessageNotFoundError(
+            f"The message {message_id!r} is not in the message store. Give the id of a stored "
+            "message, and a store that is shared or kept if it was made by another client."
+        )
+    missing = messages[-1].parent_message_id if limit is None or len(messages) < limit else None
+    return History(messages, missing)
+
+
+def _turn_ends(messages: Sequence[ChatMessage]) -> Iterator[int]:
+    for index, message in enumerate(messages, start=1):
+        if message.role == "user":
+            yield index
+    if messages and messages[-1].role != "user":
+        yield len(messages)
+
+
+def count_fitting(
+    messages: Sequence[ChatMessage], cost: Callable[[ChatMessage], int], room: int
+) -> int:
+    """How many of the newest messages fit into a room, by whole turns.
+
+    Args:
+        messages: a thread, newest first.
+        cost: what a message costs, in tokens; asked once for each message up to the first turn
+            that does not fit.
+        room: tokens.
+    """
+    fitting = 0
+    for end in _turn_ends(messages):
+        room -= sum(cost(message) for message in messages[fitting:end])
+        if room < 0:
+            break
+        fitting = end
+    return fitting

@@ -1,0 +1,1 @@
+"""What travels, as typed dictionaries, under the names of the reference."""

@@ -1,0 +1,73 @@
+"""Conversations in memory, for a script: the least recently used messages make room for new ones."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from threading import Lock
+from typing import Final
+
+from chatgpt.core.messages import ChatMessage
+from chatgpt.stores.protocol import MessageStore
+
+DEFAULT_CAPACITY: Final = 10_000
+
+
+class MemoryStore(MessageStore):
+    """A store in memory.
+
+    Args:
+        capacity: how many messages are kept; beyond it the least recently used ones go.
+
+    It may be shared by clients and threads. A pickle holds the capacity and no messages.
+    """
+
+    def __init__(self, capacity: int = DEFAULT_CAPACITY) -> None:
+        if capacity < 2:
+            raise ValueError(
+                f"capacity must be at least 2 messages, a question and its answer, not {capacity}."
+            )
+        self._capacity = capacity
+        self._messages: OrderedDict[str, ChatMessage] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, message_id: str) -> ChatMessage | None:
+        """Return a message, or `None` where the store does not hold it."""
+        with self._lock:
+            return self._get(message_id)
+
+    def save(self, messages: Sequence[ChatMessage]) -> None:
+        """Save messages in one write."""
+        with self._lock:
+            for message in messages:
+                self._messages[message.id] = message
+                self._messages.move_to_end(message.id)
+            while len(self._messages) > self._capacity:
+                self._messages.popitem(last=False)
+
+    def path(self, message_id: str, limit: int | None = None) -> list[ChatMessage]:
+        """Return a thread from one of its messages to the root, newest first, in one go."""
+        messages: list[ChatMessage] = []
+        most = self._capacity if limit is None else limit
+        next_id: str | None = message_id
+        with self._lock:
+            while next_id is not None and len(messages) < most:
+                message = self._get(next_id)
+                if message is None:
+                    break
+                messages.append(message)
+                next_id = message.parent_message_id
+        return messages
+
+    def __len__(self) -> int:
+        """How many messages are kept."""
+        return len(self._messages)
+
+    def __reduce__(self) -> tuple[type[MemoryStore], tuple[int]]:
+        return MemoryStore, (self._capacity,)
+
+    def _get(self, message_id: str) -> ChatMessage | None:
+        message = self._messages.get(message_id)
+        if message is not None:
+            self._messages.move_to_end(message_id)
+        return message

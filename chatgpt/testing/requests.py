@@ -1,0 +1,52 @@
+"""What the server saw of a request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from attrs import define, field
+
+
+@define(slots=False)
+class RecordedRequest:
+    """One request, as it arrived.
+
+    Attributes:
+        method: `"POST"` or `"GET"`.
+        path: with its query.
+        headers: names in lower case.
+        body: the raw bytes.
+        parts_sent: how many pieces of the answer's body were written so far.
+        is_disconnected: whether the client closed the connection before the answer was written.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    parts_sent: int = 0
+    is_disconnected: bool = False
+
+    @cached_property
+    def json(self) -> Any:
+        """The body as JSON.
+
+        Raises:
+            ValueError: it is none.
+        """
+        return json.loads(self.body)
+
+    @property
+    def messages(self) -> Sequence[Mapping[str, Any]]:
+        """The messages of a chat completion."""
+        messages: Sequence[Mapping[str, Any]] = self.json["messages"]
+        return messages
+
+    @property
+    def api_key(self) -> str | None:
+        """The bearer token, where there is one."""
+        scheme, _, token = self.headers.get("authorization", "").partition(" ")
+        return token if scheme.lower() == "bearer" else None

@@ -1,0 +1,386 @@
+"""The loopback server: requests in, answers or faults out.
+
+Strategy: `http.server` of the standard library, a thread for each connection, HTTP/1.1 with
+keep-alive. What is answered is decided by a responder; how it goes wrong by a `Fault`. The handler
+writes every piece by itself and unbuffered, so that a piece is what a client's read may get.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock, Thread
+from types import TracebackType
+from typing import Any, Final, Self
+
+from chatgpt.testing.completions import (
+    completion_body,
+    error_body,
+    models_body,
+    moderation_body,
+    stream_events,
+)
+from chatgpt.testing.faults import Fault
+from chatgpt.testing.requests import RecordedRequest
+from chatgpt.testing.responders import Answer, RawAnswer, Reply, Responder, echo, replies_in_order
+
+DEFAULT_API_KEY: Final = "sk-test"
+"""The key that a server accepts unless it is given others."""
+
+DEFAULT_MODELS: Final = ("gpt-5.4-mini", "gpt-5.4", "gpt-4o")
+
+_NO_FAULT: Final = Fault()
+
+
+def _harmless(_: str) -> Mapping[str, float]:
+    return {"harassment": 0.0, "hate": 0.0, "self-harm": 0.0, "sexual": 0.0, "violence": 0.0}
+
+
+class ChatGPTServer:
+    """A server on the loopback interface that speaks OpenAI's protocol.
+
+    Args:
+        replies: what it answers: a function of the request, a list of replies that are given in
+            order, or `None` for an echo that shows that the thread arrived.
+        api_key: the bearer token that it accepts; `None` for any, or none at all.
+        models: the models that `/v1/models` lists.
+        moderate: gives the scores of a text by category; from 0.5 on it is flagged.
+        port: where it listens; 0 for a free port.
+
+    Used as a context manager, or with `start` and `stop`.
+    """
+
+    def __init__(
+        self,
+        replies: Responder | Sequence[Reply] | None = None,
+        *,
+        api_key: str | None = DEFAULT_API_KEY,
+        models: Sequence[str] = DEFAULT_MODELS,
+        moderate: Callable[[str], Mapping[str, float]] = _harmless,
+        port: int = 0,
+    ) -> None:
+        self._accepted_key = api_key
+        self.models = models
+        self.moderate = moderate
+        self.requests: list[RecordedRequest] = []
+        """Every request that arrived, in order."""
+        self.replies = replies
+        self._faults: deque[Fault] = deque()
+        self._lock = Lock()
+        self._http = _HTTPServer(("127.0.0.1", port), _Handler)
+        self._http.owner = self
+        self._thread: Thread | None = None
+
+    @property
+    def replies(self) -> Responder:
+        """What is answered. It can be set at any time, to what the constructor takes."""
+        return self._responder
+
+    @replies.setter
+    def replies(self, replies: Responder | Sequence[Reply] | None) -> None:
+        if replies is None:
+            self._responder: Responder = echo
+        elif callable(replies):
+            self._responder = replies
+        else:
+            self._responder = replies_in_order(replies)
+
+    @property
+    def api_key(self) -> str:
+        """A key that the server accepts."""
+        return self._accepted_key or DEFAULT_API_KEY
+
+    @property
+    def port(self) -> int:
+        """The port on which the server listens."""
+        return self._http.server_port
+
+    @property
+    def base_url(self) -> str:
+        """The base URL for clients, `/v1` included."""
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def inject(self, *faults: Fault) -> None:
+        """Let the next requests fail, each with one of these faults, in order."""
+        with self._lock:
+            self._faults.extend(faults)
+
+    def start(self) -> Self:
+        """Begin to serve, in threads of its own."""
+        self._thread = Thread(
+            target=self._http.serve_forever, args=(0.02,), name="chatgpt-server", daemon=True
+        )
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop serving, and close every connection."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._http.shutdown()
+            thread.join()
+        self._http.close_connections()
+        self._http.server_close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _record(self, request: RecordedRequest) -> Fault:
+        with self._lock:
+            self.requests.append(request)
+            return self._faults.popleft() if self._faults else _NO_FAULT
+
+    def _refuses(self, request: RecordedRequest) -> bool:
+        return self._accepted_key is not None and request.api_key != self._accepted_key
+
+
+class _HTTPServer(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 512
+    owner: ChatGPTServer
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._connections: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def close_connections(self) -> None:
+        for connection in list(self._connections):
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue  # the client was faster
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is not worth a traceback on standard error."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version = "chatgpt.testing"
+    server: _HTTPServer
+    _request: RecordedRequest
+    _fault: Fault
+
+    def do_POST(self) -> None:
+        self._serve()
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
+        """Say nothing: the requests are recorded."""
+
+    def _serve(self) -> None:
+        owner = self.server.owner
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        body = self.rfile.read(int(headers.get("content-length", "0")))
+        self._request = RecordedRequest(self.command, self.path, headers, body)
+        self._fault = fault = owner._record(self._request)  # noqa: SLF001 - one thing in two classes
+        time.sleep(fault.delay)
+        try:
+            if fault.reset and fault.cut_after is None:
+                self._reset()
+            elif fault.status is not None:
+                given = fault.body
+                text = given.encode() if isinstance(given, str) else given
+                self._send(
+                    fault.status, [error_body("An error on demand.") if text is None else text]
+                )
+            elif owner._refuses(self._request):  # noqa: SLF001
+                given_key = (
+                    "Incorrect API key provided."
+                    if self._request.api_key
+                    else "You did not provide an API key."
+                )
+                self._refuse(401, given_key, code="invalid_api_key")
+            else:
+                self._answer()
+        except OSError:
+            self._request.is_disconnected = True
+            self.close_connection = True
+
+    def _answer(self) -> None:
+        path = self.path.partition("?")[0].removeprefix("/v1")
+        owner = self.server.owner
+        match self.command, path:
+            case "GET", "/models":
+                self._send(200, [models_body(owner.models)])
+            case "POST", "/chat/completions" | "/completions" | "/moderations":
+                request = self._parsed()
+                if request is None:
+                    self._refuse(400, "We could not parse the JSON body of your request.")
+                elif path == "/moderations":
+                    self._moderate(request)
+                else:
+                    self._complete(request, is_chat=path == "/chat/completions")
+            case _:
+                self._refuse(404, f"Invalid URL ({self.command} {self.path})")
+
+    def _parsed(self) -> dict[str, Any] | None:
+        try:
+            request = self._request.json
+        except ValueError:
+            return None
+        return request if isinstance(request, dict) else None
+
+    def _moderate(self, request: dict[str, Any]) -> None:
+        if not isinstance(request.get("input"), str):
+            self._refuse(400, "'input' must be a string.", param="input")
+            return
+        scores = self.server.owner.moderate(request["input"])
+        self._send(200, [moderation_body(request.get("model", "omni-moderation-latest"), scores)])
+
+    def _complete(self, request: dict[str, Any], *, is_chat: bool) -> None:
+        problem = _problem_of(request, is_chat=is_chat)
+        if problem is not None:
+            self._refuse(400, *problem)
+            return
+        try:
+            reply = self.server.owner.replies(self._request)
+        except Exception as error:  # noqa: BLE001 - the failure of a test's own function is the answer
+            self._send(500, [error_body(f"The responder failed: {error!r}", type="server_error")])
+            return
+        if isinstance(reply, RawAnswer):
+            self._send_raw(reply)
+            return
+        answer = Answer(text=reply) if isinstance(reply, str) else reply
+        if request.get("stream"):
+            events = stream_events(answer, request, self._fault, is_chat=is_chat)
+            self._send(200, events, content_type="text/event-stream; charset=utf-8")
+        else:
+            self._send(200, [completion_body(answer, request, is_chat=is_chat)])
+
+    def _refuse(
+        self, status: int, message: str, param: str | None = None, code: str | None = None
+    ) -> None:
+        self._send(status, [error_body(message, param=param, code=code)])
+
+    # --- writing, with whatever goes wrong ---------------------------------------------------
+
+    def _send(
+        self, status: int, parts: Iterable[bytes], content_type: str = "application/json"
+    ) -> None:
+        fault = self._fault
+        framing = fault.framing or ("length" if isinstance(parts, list) else "chunked")
+        if fault.gzip:
+            parts = _compressed(parts)
+        if framing == "length":
+            parts = [b"".join(parts)]
+        self.send_response(status)
+        headers = {
+            "content-type": content_type,
+            "x-request-id": f"req_{len(self.server.owner.requests)}",
+        }
+        if fault.gzip:
+            headers["content-encoding"] = "gzip"
+        if framing == "length":
+            headers["content-length"] = str(sum(map(len, parts)))
+        elif framing == "chunked":
+            headers["transfer-encoding"] = "chunked"
+        else:
+            headers["connection"] = "close"
+        for name, value in {
+            **headers,
+            **{name.lower(): value for name, value in fault.headers.items()},
+        }.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self._send_body(parts, is_chunked=framing == "chunked")
+
+    def _send_body(self, parts: Iterable[bytes], *, is_chunked: bool) -> None:
+        fault = self._fault
+        left = fault.cut_after
+        for part in _split(parts, fault.split_every):
+            time.sleep(fault.part_delay)
+            is_cut = left is not None and len(part) >= left
+            piece = part[:left] if is_cut else part
+            if is_chunked:
+                # A cut chunk announces all of its bytes.
+                self.wfile.write(b"%x\r\n%s" % (len(part), piece) + (b"" if is_cut else b"\r\n"))
+            else:
+                self.wfile.write(piece)
+            self._request.parts_sent += 1
+            if is_cut:
+                self._cut()
+                return
+            left = None if left is None else left - len(part)
+        time.sleep(fault.stay_open)
+        if is_chunked:
+            self.wfile.write(b"0\r\n\r\n")
+
+    def _send_raw(self, raw: RawAnswer) -> None:
+        for piece in raw.pieces:
+            self.wfile.write(piece)
+            self._request.parts_sent += 1
+            time.sleep(raw.pause)
+        self.close_connection = True
+        if raw.reset:
+            self._reset()
+
+    def _cut(self) -> None:
+        self.close_connection = True
+        if self._fault.reset:
+            self._reset()
+
+    def _reset(self) -> None:
+        self.close_connection = True
+        # A close with a linger of 0 s is a reset (RST) in TCP.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+
+
+def _problem_of(request: Mapping[str, Any], *, is_chat: bool) -> tuple[str, str] | None:
+    """What OpenAI would refuse: message and parameter."""
+    if not isinstance(request.get("model"), str):
+        return "you must provide a model parameter", "model"
+    name = "messages" if is_chat else "prompt"
+    if not request.get(name):
+        return f"Missing required parameter: '{name}'.", name
+    nulls = [name for name, value in request.items() if value is None]
+    if nulls:
+        return f"Invalid type for '{nulls[0]}': null.", nulls[0]
+    if request.get("stream_options") is not None and not request.get("stream"):
+        return (
+            "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
+            "stream_options",
+        )
+    return None
+
+
+def _split(parts: Iterable[bytes], size: int | None) -> Iterator[bytes]:
+    for part in parts:
+        if size is None:
+            yield part
+        else:
+            yield from (part[begin : begin + size] for begin in range(0, len(part), size))
+
+
+def _compressed(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Compress each piece so that it can be read as soon as it arrives."""
+    compressor = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    for part in parts:
+        yield compressor.compress(part) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    yield compressor.flush()

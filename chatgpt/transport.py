@@ -1,0 +1,348 @@
+"""The sync shell: meets the needs of an exchange with requests, a store and the clock.
+
+Rules:
+
+1. No decision is made here: no condition on a status, a header's meaning, an option or a message.
+2. Secrets are revealed in `_attempt` alone, a frame that raises nothing; what it returns of an
+   exception has no traceback, because the frames below it hold the headers.
+3. Bytes are handed on as they arrive: `read_chunked` for chunked bodies, short reads for others.
+   (`iter_content` waits for the end of a body that is delimited by its length or its close.)
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import PoolManager, connection, exceptions
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.response import HTTPResponse
+
+from chatgpt.core.messages import ChatMessage
+from chatgpt.core.needs import (
+    Exchange,
+    LoadMessage,
+    LoadThread,
+    LoadTokenizer,
+    Need,
+    NetworkNeed,
+    ReadChunk,
+    ReportProgress,
+    ResponseHead,
+    Running,
+    SaveMessages,
+    SendRequest,
+    Sleep,
+    Surroundings,
+    TransportFailure,
+)
+from chatgpt.core.secrets import Secret
+from chatgpt.stores.protocol import MessageStore
+from chatgpt.tokenizer import load_tokenizer
+
+T = TypeVar("T")
+
+IDLE_CONNECTIONS: Final = 32
+"""How many idle connections to a server are kept for the next call."""
+
+READ_SIZE: Final = 65536
+"""How many bytes are taken at once, at most, of a body that is not chunked."""
+
+SURROUNDINGS: Final = Surroundings(
+    clock=time.monotonic,
+    now=partial(datetime.now, UTC),
+    new_id=lambda: str(uuid.uuid4()),
+    chance=random.random,
+    load_tokenizer=load_tokenizer,
+)
+
+log = logging.getLogger("chatgpt")
+
+
+class FetchFn(Protocol):
+    """What a `session=` must offer; `requests.Session` and its descendants do."""
+
+    def request(self, method: str, url: str) -> requests.Response:
+        """Send a request; called with the options of `requests.Session.request`."""
+        ...
+
+
+# --- connections -----------------------------------------------------------------------------
+
+
+class _RemembersSocket(connection.HTTPConnection):
+    """A connection whose answers know their socket, so that a read can have a limit of its own.
+
+    An answer that ends with the connection is handed out without it; its socket lives on.
+    """
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override] # urllib3 overrides it alike
+        live_socket = self.sock
+        response = super().getresponse()
+        response.live_socket = live_socket  # type: ignore[attr-defined] # our own mark on it
+        return response
+
+
+class _HTTPSConnection(_RemembersSocket, connection.HTTPSConnection):
+    pass
+
+
+class _HTTPPool(HTTPConnectionPool):
+    ConnectionCls = _RemembersSocket
+
+
+class _HTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+class _Adapter(HTTPAdapter):
+    """Sends over connections that remember their sockets, through a proxy or not."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        self._use_pools(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **options: Any) -> PoolManager:
+        manager: PoolManager = super().proxy_manager_for(*args, **options)
+        if not args[0].lower().startswith("socks"):  # the pools for SOCKS are their package's own
+            self._use_pools(manager)
+        return manager
+
+    @staticmethod
+    def _use_pools(manager: PoolManager) -> None:
+        manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+
+
+class Transport:
+    """The connections of a client. May be shared by threads, and survives a fork.
+
+    Args:
+        session: the caller's own session, which is his to close; `None` for one of our own.
+        proxy: the URL of a proxy, which wins over the environment.
+    """
+
+    def __init__(self, session: FetchFn | None, proxy: str | Secret | None) -> None:
+        self._given = session
+        self._proxy = proxy
+        self._own: requests.Session | None = None
+        self._process: int | None = None
+
+    def send(self, need: SendRequest) -> requests.Response:
+        """Send a request and return the answer, its body unread.
+
+        Raises:
+            TransportFailure: there is no answer.
+        """
+        outcome = _attempt(self._session(), need, self._proxy)
+        if isinstance(outcome, requests.Response):
+            return outcome
+        if isinstance(outcome, (OSError, exceptions.HTTPError)):
+            raise failure_of(outcome)
+        raise outcome
+
+    def close(self) -> None:
+        """Close the connections; the next call opens new ones."""
+        own, self._own = self._own, None
+        if own is not None and self._process == os.getpid():
+            own.close()
+
+    def _session(self) -> Any:
+        if self._given is not None:
+            return self._given
+        # A child process must not use the sockets of its parent: both would read from them.
+        if self._own is None or self._process != os.getpid():
+            session = requests.Session()
+            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, _Adapter(pool_maxsize=IDLE_CONNECTIONS))
+            self._own, self._process = session, os.getpid()
+        return self._own
+
+
+def _attempt(
+    session: Any, need: SendRequest, proxy: str | Secret | None
+) -> requests.Response | BaseException:
+    """Send a request; return the answer or, without its tracebacks, the exception."""
+    request = need.request
+    try:
+        response: requests.Response = session.request(
+            request.method,
+            request.url,
+            headers={name: str_of(value) for name, value in request.headers.items()},
+            data=request.body,
+            timeout=(need.connect_timeout, need.read_timeout),
+            stream=True,
+            allow_redirects=False,
+            # Without it, requests would put an entry of ~/.netrc in the place of the key.
+            auth=lambda prepared: prepared,
+            proxies={"http": str_of(proxy), "https": str_of(proxy)} if proxy is not None else None,
+        )
+    except BaseException as error:  # noqa: BLE001 - it is returned, and raised by the caller
+        return without_tracebacks(error)
+    return response
+
+
+def str_of(value: str | Secret) -> str:
+    """A value as it is sent."""
+    return value.reveal() if isinstance(value, Secret) else value
+
+
+def failure_of(error: BaseException) -> TransportFailure:
+    """Tell the core of an exception of requests, urllib3 or the socket."""
+    without_tracebacks(error)
+    reason = str([*_chain(error)][-1]) or type(error).__name__
+    if isinstance(error, (requests.ConnectTimeout, exceptions.ConnectTimeoutError)):
+        return TransportFailure("connect_timeout", reason, error)
+    if isinstance(error, (requests.Timeout, exceptions.TimeoutError, TimeoutError)):
+        return TransportFailure("timeout", reason, error)
+    return TransportFailure("connection", reason, error)
+
+
+def without_tracebacks(error: BaseException) -> BaseException:
+    """Drop what hangs on an exception and holds the headers: frames, and requests' own request."""
+    for link in _chain(error):
+        link.__traceback__ = None
+        if isinstance(link, requests.RequestException):
+            link.request = link.response = None
+    return error
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An exception and all that led to it, the innermost last."""
+    waiting: list[object] = [error]
+    seen: set[int] = set()
+    while waiting:
+        link = waiting.pop(0)
+        if isinstance(link, BaseException) and id(link) not in seen:
+            seen.add(id(link))
+            yield link
+            waiting += [link.__cause__, link.__context__, getattr(link, "reason", None), *link.args]
+
+
+class _Body:
+    """The body of an answer, read as it arrives."""
+
+    def __init__(self, response: requests.Response) -> None:
+        self._raw: HTTPResponse = response.raw
+        self._chunks: Iterator[bytes] | None = (
+            self._raw.read_chunked(decode_content=True) if self._raw.chunked else None
+        )
+        known = getattr(self._raw, "live_socket", None)
+        # A session of the caller has connections of its own kind.
+        self._socket: socket.socket | None = known or getattr(self._raw.connection, "sock", None)
+
+    def read(self, seconds: float) -> bytes:
+        """Return what there is, waiting at most `seconds` for it; `b""` at the end.
+
+        Raises:
+            TransportFailure: nothing came, or the connection broke.
+        """
+        try:
+            if self._socket is not None:
+                self._socket.settimeout(seconds)
+            if self._chunks is not None:
+                return next(self._chunks, b"")
+            return self._raw.read1(READ_SIZE, decode_content=True)
+        except (OSError, exceptions.HTTPError) as error:
+            raise failure_of(error) from None
+
+
+# --- stepping an exchange --------------------------------------------------------------------
+
+
+class Call(Generic[T]):
+    """One exchange on its way, from the first need to the last.
+
+    Args:
+        exchange: what is to be done.
+        transport: sends its requests.
+        store: holds its messages.
+
+    Attributes:
+        result: what the exchange returned, once `advance` has returned `None`.
+    """
+
+    result: T
+
+    def __init__(self, exchange: Exchange[T], transport: Transport, store: MessageStore) -> None:
+        self._transport = transport
+        self._store = store
+        self._response: requests.Response | None = None
+        self._body: _Body | None = None
+        self._has_handed_out = False
+        self._is_logged = log.isEnabledFor(logging.DEBUG)
+        self._running = Running(exchange)
+
+    def advance(self) -> ChatMessage | None:
+        """Go on to the next part of the reply, or to the end: `None`."""
+        running = self._running
+        try:
+            if self._has_handed_out:
+                self._has_handed_out = False
+                running.resume(None)
+            while (need := running.need) is not None:
+                if self._is_logged:
+                    log.debug("%r", need)
+                if isinstance(need, ReportProgress):
+                    self._has_handed_out = True
+                    return need.message
+                try:
+                    answer = self._meet(need)
+                except TransportFailure as failure:
+                    if not isinstance(need, NetworkNeed):
+                        raise
+                    running.fail(failure)
+                else:
+                    running.resume(answer)
+        except BaseException:
+            self.close()
+            raise
+        self.close()
+        self.result = running.result
+        return None
+
+    def close(self) -> None:
+        """End the exchange where it stands, and its connection with it if it is not read empty."""
+        self._running.close()
+        self._close_response()
+
+    def _close_response(self) -> None:
+        response, self._response, self._body = self._response, None, None
+        if response is not None:
+            response.close()
+
+    def _meet(self, need: Need[Any]) -> object:
+        match need:
+            case ReadChunk(timeout):
+                assert self._body is not None
+                return self._body.read(timeout)
+            case SendRequest():
+                self._close_response()
+                self._response = response = self._transport.send(need)
+                self._body = _Body(response)
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                return ResponseHead(response.status_code, response.reason or "", headers)
+            case Sleep(seconds):
+                time.sleep(seconds)
+                return None
+            case LoadMessage(message_id):
+                return self._store.get(message_id)
+            case LoadThread(message_id, limit):
+                return self._store.path(message_id, limit)
+            case SaveMessages(messages):
+                return self._store.save(messages)
+            case LoadTokenizer(encoding):
+                return load_tokenizer(encoding)
+            case _:
+                raise TypeError(f"This shell cannot meet {need!r}.")

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from chatgpt.core.errors import ConfigurationError
+from chatgpt.core.secrets import Secret, is_credential, redactor, wrap, wrap_headers, wrap_proxy
+
+CANARY = "sk-canary-0123456789"
+
+
+def test_no_way_of_printing_shows_it() -> None:
+    secret = Secret(CANARY, "OPENAI_API_KEY")
+    for shown in (repr(secret), str(secret), f"{secret}", f"{secret!r:>40}", "%s %r" % (secret, secret), repr({"k": secret})):
+        assert "canary" not in shown
+        assert "***" in shown
+
+
+def test_it_is_no_str() -> None:
+    secret = Secret(CANARY)
+    assert not isinstance(secret, str)
+    with pytest.raises(TypeError):
+        "Bearer " + secret  # type: ignore[operator]
+    with pytest.raises(TypeError):
+        "".join([secret])  # type: ignore[list-item]
+
+
+def test_reveal() -> None:
+    assert Secret(CANARY).reveal() == CANARY
+
+
+def test_equality_is_by_value_and_never_with_a_str() -> None:
+    assert Secret("a", "X") == Secret("a")
+    assert Secret("a") != Secret("b")
+    assert Secret("a") != "a"
+    assert len({Secret("a"), Secret("a")}) == 1
+
+
+def test_a_pickle_names_the_variable_and_not_the_value() -> None:
+    pickled = pickle.dumps(Secret(CANARY, "OPENAI_API_KEY"))
+    assert b"canary" not in pickled
+    restored = pickle.loads(pickled)
+    assert not restored.is_known
+    assert restored.variable == "OPENAI_API_KEY"
+    with pytest.raises(ConfigurationError, match="set OPENAI_API_KEY in the environment"):
+        restored.reveal()
+    with pytest.raises(ConfigurationError, match="set it again"):
+        pickle.loads(pickle.dumps(Secret(CANARY))).reveal()
+
+
+@pytest.mark.parametrize("name", ["Authorization", "api-key", "X-Auth-Token", "Cookie", "x-goog-api-key", "X-Secret"])
+def test_headers_that_are_credentials(name: str) -> None:
+    assert is_credential(name)
+    wrapped = wrap_headers({name: CANARY})
+    assert isinstance(wrapped, dict)
+    assert isinstance(wrapped[name], Secret)
+
+
+@pytest.mark.parametrize("name", ["HTTP-Referer", "X-Title", "User-Agent", "Accept"])
+def test_headers_that_are_not(name: str) -> None:
+    assert wrap_headers({name: "x"}) == {name: "x"}
+
+
+def test_wrapping_leaves_what_is_no_text_for_the_validation() -> None:
+    assert wrap(None) is None
+    assert wrap(17) == 17
+    assert wrap_headers([1]) == [1]
+    assert wrap_headers({1: "x"}) == {1: "x"}
+    assert wrap(" key\n") == Secret("key")
+
+
+def test_a_proxy_is_wrapped_when_it_holds_a_password() -> None:
+    assert wrap_proxy("http://proxy:3128") == "http://proxy:3128"
+    assert isinstance(wrap_proxy("http://user:pass@proxy:3128"), Secret)
+    assert wrap_proxy(None) is None
+
+
+def test_redacting_masks_the_longest_first() -> None:
+    redact = redactor([Secret("key"), Secret("key-long"), Secret(None)])
+    assert redact("a key-long and a key") == "a *** and a ***"
+    assert redact("nothing") == "nothing"

@@ -1,0 +1,223 @@
+"""Stepping an exchange by hand: answers in, needs and the result out. No network, clock or mock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any, TypeVar
+
+from chatgpt import ChatMessage, Role
+from chatgpt.core.needs import (
+    CountTokens,
+    Exchange,
+    LoadMessage,
+    LoadThread,
+    LoadTokenizer,
+    Need,
+    ReadChunk,
+    ReportProgress,
+    ResponseHead,
+    Running,
+    SaveMessages,
+    SendRequest,
+    Sleep,
+    Surroundings,
+    TransportFailure,
+)
+from chatgpt.core.options import ClientSettings, client_settings
+from chatgpt.core.secrets import Secret, wrap, wrap_headers, wrap_proxy
+from chatgpt.stores import MemoryStore
+
+T = TypeVar("T")
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+CLIENT_DEFAULTS: dict[str, Any] = dict.fromkeys(
+    (
+        "api_key api_org api_project api_base_url api_reverse_proxy_url model completion_params "
+        "system_message max_model_tokens max_response_tokens message_store get_message_by_id "
+        "upsert_message tokenizer headers proxy session"
+    ).split()
+) | {"timeout": 600.0, "idle_timeout": 120.0, "connect_timeout": 10.0, "max_retries": 2, "debug": False}
+
+
+def settings(environment: Mapping[str, str | Secret] | None = None, **given: Any) -> ClientSettings:
+    """Settings as a client makes them, with a key unless one is given."""
+    given = {**CLIENT_DEFAULTS, "api_key": "sk-test", **given}
+    given["api_key"] = wrap(given["api_key"], "OPENAI_API_KEY")
+    given["api_org"] = wrap(given["api_org"], "OPENAI_ORG_ID")
+    given["headers"] = wrap_headers(given["headers"])
+    given["proxy"] = wrap_proxy(given["proxy"])
+    return client_settings(given, environment or {})
+
+
+class Clock:
+    """Seconds that pass only when somebody says so."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def count_words(text: str) -> int:
+    return len(text.split())
+
+
+def surroundings(clock: Callable[[], float] | None = None, chance: float = 0.0) -> Surroundings:
+    """A made-up moment: ids are counted, chance is fixed, words are tokens."""
+    ids = count(1)
+    return Surroundings(
+        clock=clock or Clock(),
+        now=lambda: NOW,
+        new_id=lambda: f"id-{next(ids)}",
+        chance=lambda: chance,
+        load_tokenizer=lambda _: count_words,
+    )
+
+
+class Answered:
+    """An answer of a server that is made up: head, chunks of the body, and how it ends.
+
+    A chunk may be bytes, a `TransportFailure`, or seconds that pass before the next one.
+    """
+
+    def __init__(
+        self,
+        *chunks: bytes | TransportFailure | float,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.head = ResponseHead(status, "", headers or {})
+        self.chunks = list(chunks)
+
+
+class Stepper:
+    """Meets the needs of an exchange from answers that are given beforehand.
+
+    Args:
+        answers: for the requests, in order: an `Answered`, or a `TransportFailure`.
+        store: for the messages.
+        clock: moves with sleeps, timeouts and seconds among the chunks.
+    """
+
+    def __init__(
+        self,
+        *answers: Answered | TransportFailure,
+        store: MemoryStore | None = None,
+        clock: Clock | None = None,
+        tokenizer: CountTokens = count_words,
+    ) -> None:
+        self.answers = list(answers)
+        self.store = store or MemoryStore()
+        self.clock = clock or Clock()
+        self.tokenizer = tokenizer
+        self.needs: list[Need[Any]] = []
+        self._chunks: Iterator[bytes | TransportFailure | float] = iter(())
+
+    def run(self, exchange: Exchange[T]) -> T:
+        running = Running(exchange)
+        while (need := running.need) is not None:
+            self.needs.append(need)
+            try:
+                answer = self._meet(need)
+            except TransportFailure as failure:
+                running.fail(failure)
+            else:
+                running.resume(answer)
+        return running.result
+
+    def of(self, kind: type[Need[Any]]) -> list[Any]:
+        """The needs of one kind."""
+        return [need for need in self.needs if isinstance(need, kind)]
+
+    @property
+    def bodies(self) -> list[Any]:
+        """The JSON bodies that were sent."""
+        return [json.loads(need.request.body) for need in self.of(SendRequest)]
+
+    @property
+    def parts(self) -> list[ChatMessage]:
+        return [need.message for need in self.of(ReportProgress)]
+
+    def _meet(self, need: Need[Any]) -> object:
+        match need:
+            case SendRequest():
+                answer = self.answers.pop(0)
+                if isinstance(answer, TransportFailure):
+                    if answer.kind != "connection":
+                        self.clock.seconds += need.read_timeout
+                    raise answer
+                self._chunks = iter(answer.chunks)
+                return answer.head
+            case ReadChunk(timeout):
+                return self._read(timeout)
+            case Sleep(seconds):
+                self.clock.seconds += seconds
+                return None
+            case LoadMessage(message_id):
+                return self.store.get(message_id)
+            case LoadThread(message_id, limit):
+                return self.store.path(message_id, limit)
+            case SaveMessages(messages):
+                return self.store.save(messages)
+            case LoadTokenizer():
+                return self.tokenizer
+            case ReportProgress():
+                return None
+        raise AssertionError(need)
+
+    def _read(self, timeout: float) -> bytes:
+        waited = 0.0
+        for chunk in self._chunks:
+            if isinstance(chunk, bytes):
+                return chunk
+            if isinstance(chunk, TransportFailure):
+                raise chunk
+            waited += chunk
+            if waited >= timeout:
+                self.clock.seconds += timeout
+                raise TransportFailure("timeout", "timed out")
+            self.clock.seconds += chunk
+        return b""
+
+
+def sse(*objects: object, done: bool = True) -> bytes:
+    """A stream of events."""
+    events = [f"data: {json.dumps(item)}\n\n" for item in objects]
+    return "".join([*events, "data: [DONE]\n\n" if done else ""]).encode()
+
+
+def chunk(content: str | None = None, finish_reason: str | None = None, **fields: object) -> dict[str, object]:
+    """A chunk of a streamed completion."""
+    delta = {} if content is None else {"content": content}
+    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+    return {"id": "chatcmpl-1", "model": "gpt-5.4-mini-2026", "choices": [choice], **fields}
+
+
+def completion(content: str | None = "Hello!", **fields: object) -> dict[str, object]:
+    """A whole completion."""
+    message = {"role": "assistant", "content": content}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return {"id": "chatcmpl-1", "model": "gpt-5.4-mini-2026", "choices": [choice], **fields}
+
+
+def json_answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Answered:
+    return Answered(json.dumps(value).encode(), status=status, headers=headers)
+
+
+def thread_of(texts: Sequence[str], **fields: Any) -> list[ChatMessage]:
+    """Messages that reply to each other, user and assistant in turn, oldest first."""
+    messages: list[ChatMessage] = []
+    for number, text in enumerate(texts):
+        role: Role = "assistant" if number % 2 else "user"
+        parent = messages[-1].id if messages else None
+        messages.append(
+            ChatMessage(
+                id=f"m{number}", text=text, role=role, parent_message_id=parent, conversation_id="c", **fields
+            )
+        )
+    return messages
