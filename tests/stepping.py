@@ -35,12 +35,14 @@ T = TypeVar("T")
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 CLIENT_DEFAULTS: dict[str, Any] = dict.fromkeys(
-    (
-        "api_key api_org api_project api_base_url api_reverse_proxy_url model completion_params "
-        "system_message max_model_tokens max_response_tokens message_store get_message_by_id "
-        "upsert_message tokenizer headers proxy session"
-    ).split()
-) | {"timeout": 600.0, "idle_timeout": 120.0, "connect_timeout": 10.0, "max_retries": 2, "debug": False}
+    ["api_key", "api_org", "api_project", "api_base_url", "api_reverse_proxy_url", "model", "completion_params", "system_message", "max_model_tokens", "max_response_tokens", "message_store", "get_message_by_id", "upsert_message", "tokenizer", "headers", "proxy", "session"]
+) | {
+    "timeout": 600.0,
+    "idle_timeout": 120.0,
+    "connect_timeout": 10.0,
+    "max_retries": 2,
+    "debug": False,
+}
 
 
 def settings(environment: Mapping[str, str | Secret] | None = None, **given: Any) -> ClientSettings:
@@ -116,6 +118,7 @@ class Stepper:
         self.clock = clock or Clock()
         self.tokenizer = tokenizer
         self.needs: list[Need[Any]] = []
+        self.surroundings = surroundings(self.clock)
         self._chunks: Iterator[bytes | TransportFailure | float] = iter(())
 
     def run(self, exchange: Exchange[T]) -> T:
@@ -148,8 +151,8 @@ class Stepper:
             case SendRequest():
                 answer = self.answers.pop(0)
                 if isinstance(answer, TransportFailure):
-                    if answer.kind != "connection":
-                        self.clock.seconds += need.read_timeout
+                    waits = {"connect_timeout": need.connect_timeout, "timeout": need.read_timeout}
+                    self.clock.seconds += waits.get(answer.kind, 0)
                     raise answer
                 self._chunks = iter(answer.chunks)
                 return answer.head
@@ -191,7 +194,9 @@ def sse(*objects: object, done: bool = True) -> bytes:
     return "".join([*events, "data: [DONE]\n\n" if done else ""]).encode()
 
 
-def chunk(content: str | None = None, finish_reason: str | None = None, **fields: object) -> dict[str, object]:
+def chunk(
+    content: str | None = None, finish_reason: str | None = None, **fields: object
+) -> dict[str, object]:
     """A chunk of a streamed completion."""
     delta = {} if content is None else {"content": content}
     choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
@@ -205,7 +210,9 @@ def completion(content: str | None = "Hello!", **fields: object) -> dict[str, ob
     return {"id": "chatcmpl-1", "model": "gpt-5.4-mini-2026", "choices": [choice], **fields}
 
 
-def json_answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Answered:
+def json_answer(
+    value: object, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Answered:
     return Answered(json.dumps(value).encode(), status=status, headers=headers)
 
 
@@ -217,7 +224,12 @@ def thread_of(texts: Sequence[str], **fields: Any) -> list[ChatMessage]:
         parent = messages[-1].id if messages else None
         messages.append(
             ChatMessage(
-                id=f"m{number}", text=text, role=role, parent_message_id=parent, conversation_id="c", **fields
+                id=f"m{number}",
+                text=text,
+                role=role,
+                parent_message_id=parent,
+                conversation_id="c",
+                **fields,
             )
         )
     return messages

@@ -47,17 +47,17 @@ class MemoryStore(MessageStore):
 
     def path(self, message_id: str, limit: int | None = None) -> list[ChatMessage]:
         """Return a thread from one of its messages to the root, newest first, in one go."""
-        messages: list[ChatMessage] = []
-        most = self._capacity if limit is None else limit
+        messages: dict[str, ChatMessage] = {}
         next_id: str | None = message_id
         with self._lock:
-            while next_id is not None and len(messages) < most:
+            # A message that is there already closes a circle.
+            while next_id is not None and next_id not in messages and len(messages) != limit:
                 message = self._get(next_id)
                 if message is None:
                     break
-                messages.append(message)
+                messages[next_id] = message
                 next_id = message.parent_message_id
-        return messages
+        return list(messages.values())
 
     def __len__(self) -> int:
         """How many messages are kept."""

@@ -40,17 +40,13 @@ class MessageStore(Protocol):
         Returns:
             The messages, ending where a parent is missing; empty where `message_id` is unknown.
         """
-        messages: list[ChatMessage] = []
-        seen: set[str] = set()
+        messages: dict[str, ChatMessage] = {}
         next_id: str | None = message_id
-        # A store that was written to by others may hold a circle.
-        while (
-            next_id is not None and next_id not in seen and (limit is None or len(messages) < limit)
-        ):
+        # A message that is there already closes a circle.
+        while next_id is not None and next_id not in messages and len(messages) != limit:
             message = self.get(next_id)
             if message is None:
                 break
-            messages.append(message)
-            seen.add(next_id)
+            messages[next_id] = message
             next_id = message.parent_message_id
-        return messages
+        return list(messages.values())

@@ -35,7 +35,9 @@ def test_the_cookbooks_sample_counts_what_the_api_counts(encoding: str, tokens: 
 def test_the_bound_is_never_below_the_count(text: str, name: str | None) -> None:
     message = ChatMessage(id="a", text=text, name=name)
     for encoding in ("cl100k_base", "o200k_base"):
-        assert cost_bound(message, encoding) >= Counter(load_tokenizer(encoding), encoding).cost(message)
+        assert cost_bound(message, encoding) >= Counter(load_tokenizer(encoding), encoding).cost(
+            message
+        )
 
 
 def test_a_message_is_counted_once_and_keeps_its_count() -> None:

@@ -7,11 +7,11 @@ import pytest
 from chatgpt.core import errors
 
 CLASSES = [
-    value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, errors.ChatGPTError)
+    value
+    for value in vars(errors).values()
+    if isinstance(value, type) and issubclass(value, errors.ChatGPTError)
 ]
-ATTRIBUTES = (
-    "message status_code status_text code param type body request_id retry_after partial is_final account_id"
-).split()
+ATTRIBUTES = ["message", "status_code", "status_text", "code", "param", "type", "body", "request_id", "retry_after", "partial", "is_final", "account_id"]
 
 
 @pytest.mark.parametrize("kind", CLASSES)
@@ -23,7 +23,14 @@ def test_every_error_has_every_attribute(kind: type[errors.ChatGPTError]) -> Non
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_every_error_pickles(kind: type[errors.ChatGPTError]) -> None:
-    error = kind("What happened.", status_code=418, code="teapot", body={"a": [1]}, partial="Hel", retry_after=1.5)
+    error = kind(
+        "What happened.",
+        status_code=418,
+        code="teapot",
+        body={"a": [1]},
+        partial="Hel",
+        retry_after=1.5,
+    )
     restored = pickle.loads(pickle.dumps(error))
     assert type(restored) is kind
     assert {name: getattr(restored, name) for name in ATTRIBUTES} == {
@@ -54,7 +61,11 @@ def test_errors_that_are_builtin_ones_too(kind: type, builtin: type) -> None:
 def test_the_drawing_shows_the_tree() -> None:
     """Each class stands in the module's drawing, below its parent and further to the right."""
     lines = (errors.__doc__ or "").splitlines()
-    place = {line.split()[0]: (number, len(line) - len(line.lstrip())) for number, line in enumerate(lines) if line.strip()}
+    place = {
+        line.split()[0]: (number, len(line) - len(line.lstrip()))
+        for number, line in enumerate(lines)
+        if line.strip()
+    }
     for kind in CLASSES:
         if kind is errors.ChatGPTError:
             continue

@@ -55,7 +55,11 @@ def test_a_pickle_holds_plain_values() -> None:
     buffer = TextBuffer()
     buffer.append("Hello")
     message = ChatMessage(
-        id="a", text=buffer.snapshot(), reasoning=buffer.snapshot(), usage=lambda: USAGE, token_counts={"e": 1}
+        id="a",
+        text=buffer.snapshot(),
+        reasoning=buffer.snapshot(),
+        usage=lambda: USAGE,
+        token_counts={"e": 1},
     )
     restored = pickle.loads(pickle.dumps(message))
     assert restored == message

@@ -34,7 +34,9 @@ def test_the_longest_prefix_wins(
     assert (family.encoding, family.limit_name) == (encoding, limit_name)
 
 
-@pytest.mark.parametrize("model", ["llama3.1:70b", "anthropic/claude", "", "mistral-large", "my-deployment"])
+@pytest.mark.parametrize(
+    "model", ["llama3.1:70b", "anthropic/claude", "", "mistral-large", "my-deployment"]
+)
 def test_an_unknown_model_fails_open(model: str) -> None:
     family = family_of(model)
     assert family is UNKNOWN_FAMILY

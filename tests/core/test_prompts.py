@@ -74,7 +74,9 @@ def test_the_reply_is_reserved_first() -> None:
 
 
 def test_what_cannot_fit_raises_with_the_figures() -> None:
-    with pytest.raises(PromptTooLongError, match="take 1019 tokens; the prompt may take at most 60: ") as caught:
+    with pytest.raises(
+        PromptTooLongError, match="take 1019 tokens; the prompt may take at most 60: "
+    ) as caught:
         build([], window=100, reserved=40, question=ChatMessage(id="q", text="word " * 1006), system="Be brief.", tokenizer=count_words)  # fmt: skip
     assert (caught.value.tokens, caught.value.limit) == (1019, 60)
 
@@ -111,14 +113,21 @@ def test_a_prompt_never_exceeds_its_room(
     lengths: list[int], texts: list[str], window: int, reserved: int, system: str, name: str | None
 ) -> None:
     """For any thread; counted anew, with the real tokenizer, from what is sent."""
-    history = thread_of([texts[n % len(texts)] * length for n, length in enumerate(lengths)], name=name)
+    history = thread_of(
+        [texts[n % len(texts)] * length for n, length in enumerate(lengths)], name=name
+    )
     count = load_tokenizer("o200k_base")
     stepper = Stepper(tokenizer=count)
     question = ChatMessage(id="q", text=texts[0] or "?", name=name)
     fixed = [question, *([ChatMessage(id="", text=system, role="system")] if system else [])]
     try:
         prompt = build(
-            history, window=window, reserved=reserved, system=system, question=question, stepper=stepper
+            history,
+            window=window,
+            reserved=reserved,
+            system=system,
+            question=question,
+            stepper=stepper,
         )
     except PromptTooLongError:
         assert prompt_cost(fixed, Counter(count, None)) > window - reserved
@@ -130,7 +139,10 @@ def test_a_prompt_never_exceeds_its_room(
     left_out = history[: prompt.context.left_out]
     if left_out:
         last_turn = max(n for n, message in enumerate(left_out) if message.role == "user")
-        assert tokens + sum(Counter(count, None).cost(m) for m in left_out[last_turn:]) > window - reserved
+        assert (
+            tokens + sum(Counter(count, None).cost(m) for m in left_out[last_turn:])
+            > window - reserved
+        )
 
 
 def test_how_counts_are_marked() -> None:
@@ -144,7 +156,10 @@ def test_how_counts_are_marked() -> None:
 
 
 def test_names_travel_and_bad_text_is_made_sendable() -> None:
-    messages = [ChatMessage(id="a", text="x\ud800", name="Bo"), ChatMessage(id="b", text="y", role="assistant")]
+    messages = [
+        ChatMessage(id="a", text="x\ud800", name="Bo"),
+        ChatMessage(id="b", text="y", role="assistant"),
+    ]
     assert chat_messages(messages) == [
         {"role": "user", "content": "x\ufffd", "name": "Bo"},
         {"role": "assistant", "content": "y"},

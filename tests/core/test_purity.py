@@ -47,9 +47,11 @@ def test_nothing_is_awaited_opened_or_asked_of_the_moment(path: Path) -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             assert node.func.id not in FORBIDDEN_CALLS, f"{path}:{node.lineno} calls {node.func.id}"
         if isinstance(node, ast.Attribute):
-            assert node.attr not in {"now", "utcnow", "today"} or not isinstance(
-                node.value, ast.Name
-            ) or node.value.id != "datetime", f"{path}:{node.lineno} asks for the date"
+            assert (
+                node.attr not in {"now", "utcnow", "today"}
+                or not isinstance(node.value, ast.Name)
+                or node.value.id != "datetime"
+            ), f"{path}:{node.lineno} asks for the date"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -58,7 +60,9 @@ def test_no_exchange_yields_in_finally(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Try):
             for statement in node.finalbody:
-                assert not any(isinstance(inner, (ast.Yield, ast.YieldFrom)) for inner in ast.walk(statement))
+                assert not any(
+                    isinstance(inner, (ast.Yield, ast.YieldFrom)) for inner in ast.walk(statement)
+                )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -12,7 +12,14 @@ CANARY = "sk-canary-0123456789"
 
 def test_no_way_of_printing_shows_it() -> None:
     secret = Secret(CANARY, "OPENAI_API_KEY")
-    for shown in (repr(secret), str(secret), f"{secret}", f"{secret!r:>40}", "%s %r" % (secret, secret), repr({"k": secret})):
+    for shown in (
+        repr(secret),
+        str(secret),
+        f"{secret}",
+        f"{secret!r:>40}",
+        "%s %r" % (secret, secret),
+        repr({"k": secret}),
+    ):
         assert "canary" not in shown
         assert "***" in shown
 
@@ -49,7 +56,9 @@ def test_a_pickle_names_the_variable_and_not_the_value() -> None:
         pickle.loads(pickle.dumps(Secret(CANARY))).reveal()
 
 
-@pytest.mark.parametrize("name", ["Authorization", "api-key", "X-Auth-Token", "Cookie", "x-goog-api-key", "X-Secret"])
+@pytest.mark.parametrize(
+    "name", ["Authorization", "api-key", "X-Auth-Token", "Cookie", "x-goog-api-key", "X-Secret"]
+)
 def test_headers_that_are_credentials(name: str) -> None:
     assert is_credential(name)
     wrapped = wrap_headers({name: CANARY})

@@ -49,7 +49,9 @@ def test_a_history_that_was_cut_by_the_limit_misses_nothing() -> None:
 def roles(letters: str) -> list[ChatMessage]:
     """A thread, newest first, from the roles oldest first: `u` and `a`."""
     kinds = {"u": "user", "a": "assistant"}
-    return [ChatMessage(id=str(n), text="", role=kinds[letter]) for n, letter in enumerate(letters)][::-1]  # type: ignore[arg-type]
+    return [
+        ChatMessage(id=str(n), text="", role=kinds[letter]) for n, letter in enumerate(letters)
+    ][::-1]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

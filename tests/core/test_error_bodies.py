@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatgpt.core import errors
+from chatgpt.core.error_bodies import is_error, read_error, status_error, stream_error
+from chatgpt.core.needs import ResponseHead
+from chatgpt.core.secrets import Secret, redactor
+
+
+def as_is(text: str) -> str:
+    return text
+
+
+def head(status: int, reason: str = "", **headers: str) -> ResponseHead:
+    return ResponseHead(
+        status, reason, {name.replace("_", "-"): value for name, value in headers.items()}
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "message", "kind", "param", "code"),
+    [
+        ({"error": {"message": "m", "type": "t", "param": "p", "code": "c"}}, "m", "t", "p", "c"),
+        ({"error": {"message": "m", "code": 429}}, "m", None, None, "429"),
+        ({"error": "text"}, "text", None, None, None),
+        ([{"error": {"code": 400, "message": "m", "status": "INVALID"}}], "m", None, None, "400"),
+        ({"object": "error", "message": "m", "type": "t", "param": None, "code": 40001}, "m", "t", None, "40001"),
+        ({"type": "error", "code": "c", "message": "m", "param": None}, "m", "error", None, "c"),
+        ({"detail": "Not Found"}, "Not Found", None, None, None),
+        ({"detail": {"message": "m", "type": "t", "param": None, "code": "token_expired"}}, "m", "t", None, "token_expired"),
+        ({"detail": [{"loc": ["body", "x"], "msg": "bad", "type": "v"}, {"loc": ["y"], "msg": "worse", "type": "w"}]}, "body.x: bad; y: worse", "v", "body.x", None),
+        ({"message": "m"}, "m", None, None, None),
+        ({"object": "error", "message": {"detail": [{"loc": ["b"], "msg": "no"}]}, "type": "t"}, "b: no", "t", "b", None),
+        ({"message": '{"detail": "inner"}', "code": 3001}, "inner", None, None, "3001"),
+        ({"error": {"code": "error", "message": {"code": "token_expired", "message": "m"}}}, "m", None, None, "token_expired"),
+        ({"error": {"message": "m"}, "message": "outer"}, "m", None, None, None),
+        ({"error": {}}, None, None, None, None),
+        (None, None, None, None, None),
+    ],
+)  # fmt: skip
+def test_the_shapes_of_errors(
+    body: object, message: str | None, kind: str | None, param: str | None, code: str | None
+) -> None:
+    details = read_error(json.dumps(body), as_is)
+    assert (details.message, details.type, details.param, details.code) == (
+        message,
+        kind,
+        param,
+        code,
+    )
+    assert details.body == body
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", None),
+        ("Bad  gateway\n here", "Bad gateway here"),
+        (
+            "<html><head><title> 502 Bad Gateway </title></head></html>",
+            "a page of HTML, '502 Bad Gateway'",
+        ),
+        ("<html></html>", "a page of HTML"),
+        ("[" * 100_000, "[" * 2000),
+    ],
+)
+def test_bodies_that_are_no_json(text: str, message: str | None) -> None:
+    assert read_error(text, as_is).message == message
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (307, "", errors.APIStatusError),
+        (400, '{"error": {"message": "bad"}}', errors.BadRequestError),
+        (400, '{"error": {"message": "m", "code": "context_length_exceeded"}}', errors.ContextLengthError),
+        (400, '{"error": {"message": "This model\'s maximum context length is 4097 tokens", "code": null}}', errors.ContextLengthError),
+        (400, '{"error": {"message": "m", "type": "exceed_context_size_error", "code": 400}}', errors.ContextLengthError),
+        (400, '{"error": {"message": "litellm.ContextWindowExceededError: too long"}}', errors.ContextLengthError),
+        (400, '{"error": {"message": "Input tokens exceed the configured limit of 272000 tokens"}}', errors.ContextLengthError),
+        (400, '{"error": {"message": "filtered", "code": "content_filter"}}', errors.ContentFilterError),
+        (401, '{"error": {"message": "no", "code": "invalid_api_key"}}', errors.AuthenticationError),
+        (401, '{"detail": {"message": "m", "code": "token_expired"}}', errors.TokenExpiredError),
+        (402, '{"error": {"message": "pay"}}', errors.APIStatusError),
+        (403, '{"error": {"message": "no"}}', errors.PermissionDeniedError),
+        (403, "<html><title>Just a moment...</title></html>", errors.BlockedByCloudflareError),
+        (404, "", errors.NotFoundError),
+        (408, "", errors.APIStatusError),
+        (409, "", errors.ConflictError),
+        (413, "<html></html>", errors.RequestTooLargeError),
+        (422, '{"detail": []}', errors.UnprocessableEntityError),
+        (429, '{"error": {"message": "slow", "code": "rate_limit_exceeded"}}', errors.RateLimitError),
+        (429, '{"error": {"message": "pay", "type": "insufficient_quota", "code": null}}', errors.QuotaExceededError),
+        (429, '{"error": {"message": "pay", "type": "x", "code": "project_spend_limit_exceeded"}}', errors.QuotaExceededError),
+        (500, "", errors.InternalServerError),
+        (502, "<html></html>", errors.InternalServerError),
+        (503, '{"error": {"message": "m", "code": "server_is_overloaded"}}', errors.ServerOverloadedError),
+        (503, "", errors.InternalServerError),
+        (529, "", errors.InternalServerError),
+    ],
+)  # fmt: skip
+def test_the_class_of_a_status(status: int, body: str, kind: type) -> None:
+    assert type(status_error(head(status), body, as_is)) is kind
+
+
+def test_what_an_error_of_a_status_carries() -> None:
+    body = '{"error": {"message": "Slow down.", "type": "tokens", "param": "p", "code": "rate_limit_exceeded"}}'
+    error = status_error(head(429, "Too Many Requests", x_request_id="req_1"), body, as_is)
+    assert str(error) == "429 Too Many Requests: Slow down."
+    assert (error.status_code, error.status_text, error.request_id) == (
+        429,
+        "Too Many Requests",
+        "req_1",
+    )
+    assert (error.type, error.param, error.code) == ("tokens", "p", "rate_limit_exceeded")
+    assert error.body == json.loads(body)
+
+
+def test_an_error_without_a_body_has_a_message_all_the_same() -> None:
+    error = status_error(head(503, "Service Unavailable"), "", as_is)
+    assert str(error) == "503 Service Unavailable, without a reason"
+    assert error.body is None
+
+
+def test_a_redirect_says_why_it_is_not_followed() -> None:
+    error = status_error(head(307, "Temporary Redirect", location="https://elsewhere"), "", as_is)
+    assert "redirects are not followed" in str(error)
+
+
+def test_long_messages_are_cut() -> None:
+    assert len(str(status_error(head(400), json.dumps({"error": "x" * 10_000}), as_is))) < 520
+
+
+def test_a_key_that_the_server_repeats_is_masked_everywhere() -> None:
+    redact = redactor([Secret("sk-canary-1")])
+    body = (
+        '{"error": {"message": "Incorrect API key provided: sk-canary-1.", "param": "sk-canary-1"}}'
+    )
+    for error in (
+        status_error(head(401), body, redact),
+        status_error(head(401), "<title>sk-canary-1</title>", redact),
+        stream_error(body, redact, partial="", head=head(200)),
+    ):
+        assert "canary" not in repr(vars(error)) + str(error)
+        assert "***" in str(error)
+
+
+def test_an_error_in_an_answer_carries_the_text_so_far() -> None:
+    error = stream_error(
+        '{"error": {"message": "boom", "code": 502}}', as_is, partial="Hel", head=head(200)
+    )
+    assert str(error) == "The server reported an error in its answer: boom"
+    assert (error.partial, error.code, error.status_code) == ("Hel", "502", 200)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"error": {"message": "m"}}, True),
+        ({"error": "text", "choices": []}, True),
+        ({"error": None, "choices": []}, False),
+        ({"type": "error", "message": "m"}, True),
+        ({"object": "error"}, True),
+        ({"detail": "m"}, True),
+        ({"message": "m"}, True),
+        ({"choices": [], "message": "a server's greeting"}, False),
+        ({"usage": {}}, False),
+        ({}, False),
+    ],
+)
+def test_what_is_an_error(answer: dict[str, object], expected: bool) -> None:
+    assert is_error(answer) is expected
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                ["error", "detail", "message", "code", "type", "param", "loc", "msg", "x"]
+            ),
+            inner,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@given(
+    st.integers(300, 599),
+    JSON.map(json.dumps) | st.text() | st.binary().map(lambda b: b.decode("utf-8", "replace")),
+)
+def test_any_body_gives_a_typed_error_with_a_message(status: int, text: str) -> None:
+    error = status_error(head(status, "Reason"), text, as_is)
+    assert str(error)
+    assert error.status_code == status
+    assert all(
+        value is None or isinstance(value, str) for value in (error.type, error.param, error.code)
+    )

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from math import inf
+
+import pytest
+
+from chatgpt.core.errors import APITimeoutError
+from chatgpt.core.limits import Limits
+from tests.stepping import Clock
+
+
+def limits(clock: Clock, total: float = 100, idle: float = 20, connect: float = 5) -> Limits:
+    return Limits(clock, total=total, idle=idle, connect=connect)
+
+
+def test_the_nearest_limit_bounds_a_wait() -> None:
+    clock = Clock()
+    bounds = limits(clock)
+    assert bounds.connect_timeout() == 5
+    assert bounds.read_timeout() == 20
+    clock.seconds += 15
+    assert bounds.read_timeout() == 5
+    bounds.progress()
+    assert bounds.read_timeout() == 20
+    clock.seconds += 82
+    bounds.progress()
+    assert bounds.read_timeout() == 3
+    assert bounds.connect_timeout() == 3
+    assert bounds.remaining == 3
+
+
+def test_the_error_names_the_limit() -> None:
+    clock = Clock()
+    bounds = limits(clock)
+    clock.seconds += 20
+    with pytest.raises(APITimeoutError, match=r"silent for 20 s \(idle_timeout\)") as idle:
+        bounds.read_timeout()
+    assert idle.value.limit == "idle"
+    clock.seconds += 79
+    bounds.progress()
+    clock.seconds += 1
+    with pytest.raises(APITimeoutError, match=r"not done after 100 s \(timeout\)") as total:
+        bounds.connect_timeout()
+    assert total.value.limit == "total"
+    assert bounds.passed("Hel").partial == "Hel"
+
+
+def test_a_connection_that_was_not_made() -> None:
+    clock = Clock()
+    bounds = limits(clock)
+    assert bounds.connect_passed().limit == "connect"
+    clock.seconds += 100
+    bounds.progress()
+    assert bounds.connect_passed().limit == "total"
+
+
+def test_no_limit() -> None:
+    bounds = limits(Clock(), total=inf, idle=inf, connect=inf)
+    bounds.progress()
+    assert bounds.read_timeout() == bounds.connect_timeout() == inf
+
+
+def test_the_end_can_be_brought_nearer_and_not_put_off() -> None:
+    clock = Clock()
+    bounds = limits(clock)
+    bounds.end_within(2)
+    assert bounds.read_timeout() == 2
+    bounds.end_within(50)
+    assert bounds.remaining == 2

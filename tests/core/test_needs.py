@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+
+from chatgpt import ChatMessage
+from chatgpt.core.needs import (
+    Exchange,
+    HttpRequest,
+    ReadChunk,
+    ReportProgress,
+    Running,
+    SaveMessages,
+    SendRequest,
+    Sleep,
+    TransportFailure,
+)
+from chatgpt.core.secrets import Secret
+
+
+def test_an_exchange_is_stepped_to_its_result() -> None:
+    def exchange() -> Exchange[str]:
+        first = yield from ReadChunk(1.0)
+        second = yield from ReadChunk(2.0)
+        return (first + second).decode()
+
+    running = Running(exchange())
+    assert running.need == ReadChunk(1.0)
+    running.resume(b"Hel")
+    assert running.need == ReadChunk(2.0)
+    running.resume(b"lo")
+    assert running.need is None
+    assert running.result == "Hello"
+
+
+def test_the_failure_of_a_need_is_thrown_in() -> None:
+    def exchange() -> Exchange[str]:
+        try:
+            yield from ReadChunk(1.0)
+        except TransportFailure as failure:
+            return failure.reason
+        return ""
+
+    running = Running(exchange())
+    running.fail(TransportFailure("connection", "reset"))
+    assert running.result == "reset"
+
+
+def test_an_exchange_that_is_closed_asks_for_nothing_more() -> None:
+    ended: list[str] = []
+
+    def exchange() -> Exchange[None]:
+        try:
+            yield from Sleep(1.0)
+        finally:
+            ended.append("closed")
+
+    running = Running(exchange())
+    running.close()
+    assert ended == ["closed"]
+
+
+def test_what_an_exchange_raises_comes_out() -> None:
+    def exchange() -> Exchange[None]:
+        yield from Sleep(1.0)
+        raise KeyError("x")
+
+    running = Running(exchange())
+    with pytest.raises(KeyError):
+        running.resume(None)
+
+
+def test_no_need_shows_a_secret_or_a_text_in_its_repr() -> None:
+    request = HttpRequest(
+        "POST",
+        "https://host/path?key=canary",
+        {"authorization": Secret("canary")},
+        b'{"text": "canary"}',
+    )
+    message = ChatMessage(id="m1", text="canary")
+    for need in (SendRequest(request, 1, 2), SaveMessages((message,)), ReportProgress(message)):
+        assert "canary" not in repr(need)
+    assert "https://host/path" in repr(SendRequest(request, 1, 2))

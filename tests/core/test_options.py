@@ -1,0 +1,327 @@
+from __future__ import annotations
+
+import pickle
+from math import inf, nan
+from typing import Any
+
+import pytest
+
+from chatgpt import ConfigurationError
+from chatgpt.core.options import base_url_of, call_options
+from chatgpt.core.secrets import Secret
+from tests.stepping import settings
+
+
+def call(
+    text: object = "hi",
+    client: dict[str, Any] | None = None,
+    wants_parts: bool = False,
+    **given: Any,
+) -> Any:
+    return call_options(settings(**(client or {})), text, wants_parts=wants_parts, **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("https://api.openai.com", "https://api.openai.com/v1"),
+        ("https://api.openai.com/", "https://api.openai.com/v1"),
+        ("https://api.openai.com/v1/", "https://api.openai.com/v1"),
+        (" http://localhost:11434 ", "http://localhost:11434/v1"),
+        (
+            "https://host/openai/deployments/d?api-version=1",
+            "https://host/openai/deployments/d?api-version=1",
+        ),
+        ("http://[::1]:8000", "http://[::1]:8000/v1"),
+        ("https://host/x#fragment", "https://host/x"),
+    ],
+)
+def test_base_urls_are_normalised(given: str, url: str) -> None:
+    assert base_url_of("api_base_url", given) == url
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "api.openai.com",
+        "ftp://host",
+        "https://",
+        "https://user:pass@host",
+        "http://ho st/",
+        "http://host:99999",
+        "http://[::1",
+    ],
+)
+def test_base_urls_that_are_none(given: str) -> None:
+    with pytest.raises(ConfigurationError, match="api_base_url must"):
+        base_url_of("api_base_url", given)
+
+
+def test_a_query_of_the_base_url_is_kept() -> None:
+    assert (
+        settings(api_base_url="https://h/d?v=1").url("/chat/completions")
+        == "https://h/d/chat/completions?v=1"
+    )
+
+
+def test_a_key_is_required_except_on_this_machine() -> None:
+    with pytest.raises(ConfigurationError, match="api_key is missing"):
+        settings(api_key=None)
+    for url in (
+        "http://localhost:1",
+        "http://127.0.0.1:1",
+        "http://[::1]:1",
+        "http://ollama.localhost",
+    ):
+        assert settings(api_key=None, api_base_url=url).api_key is None
+        assert "authorization" not in settings(api_key=None, api_base_url=url).request_headers()
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("", "is blank"),
+        ("  \n", "is blank"),
+        ("sk-canary\r\nx: y", "holds a line end"),
+        ("sk canary", "holds a line end, a space"),
+        ("sk-canary\u200b", "outside ASCII"),
+    ],
+)
+def test_a_key_that_cannot_be_sent(key: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        settings(api_key=key)
+    assert "canary" not in str(caught.value)
+
+
+def test_a_line_end_around_a_key_is_dropped() -> None:
+    assert settings(api_key=" sk-test\r\n").api_key == Secret("sk-test")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"api_key": 5}, "api_key must be a str or a Secret, not int"),
+        ({"api_org": b"x"}, "api_org must be a str or a Secret, not bytes"),
+        ({"api_base_url": 1}, "api_base_url must be a str, not int"),
+        ({"model": 1}, "model must be a str, not int"),
+        ({"completion_params": [1]}, "completion_params must be a mapping"),
+        ({"completion_params": {1: 2}}, "completion_params has a key of type int"),
+        ({"system_message": 1}, "system_message must be a str, not int"),
+        ({"timeout": "1"}, "timeout must be a number of seconds, not str"),
+        ({"timeout": True}, "timeout must be a number of seconds, not bool"),
+        ({"max_retries": 1.5}, "max_retries must be an int, not float"),
+        ({"max_model_tokens": True}, "max_model_tokens must be an int, not bool"),
+        ({"headers": "x"}, "headers must be a mapping"),
+        ({"headers": {"x": 1}}, r"headers\['x'\] must be a str, not int"),
+        ({"proxy": 1}, "proxy must be a URL"),
+        ({"tokenizer": "cl100k_base"}, "tokenizer must be a function"),
+    ],
+)
+def test_settings_of_the_wrong_type(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        settings(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"timeout": 0}, "timeout must be more than 0 seconds"),
+        ({"timeout": -1}, "timeout must be more than 0 seconds"),
+        ({"idle_timeout": nan}, "idle_timeout must be more than 0"),
+        ({"connect_timeout": -0.5}, "connect_timeout must be more than 0"),
+        ({"max_retries": -1}, "max_retries must be at least 0, not -1"),
+        ({"max_model_tokens": 0}, "max_model_tokens must be at least 1"),
+        ({"max_response_tokens": 0}, "max_response_tokens must be at least 1"),
+        (
+            {"max_model_tokens": 100, "max_response_tokens": 100},
+            "leaves no room for a prompt in a window of 100",
+        ),
+        ({"headers": {"x y": "z"}}, "a name that HTTP does not allow: 'x y'"),
+        ({"headers": {"x": "a\r\nb"}}, r"headers\['x'\] holds a line end"),
+        ({"headers": {"x": " a"}}, "begins or ends with a space"),
+        ({"headers": {"x-token": "a\nb"}}, r"headers\['x-token'\] holds a line end"),
+        ({"proxy": "proxy:3128"}, "proxy must be a URL such as"),
+        ({"proxy": "http://u:p@ho st"}, "proxy must be a URL such as"),
+        ({"api_project": "p q"}, "api_project must be visible ASCII"),
+        ({"api_reverse_proxy_url": "nowhere"}, "api_reverse_proxy_url must be an http"),
+        ({"model": "a", "completion_params": {"model": "b"}}, "give one of them"),
+        ({"model": " "}, "model must not be blank"),
+        (
+            {"completion_params": {"temperature": nan}},
+            r"completion_params\['temperature'\] is not JSON",
+        ),
+        ({"completion_params": {"x": object()}}, r"completion_params\['x'\] is not JSON"),
+        ({"completion_params": {"x": "\ud800"}}, r"completion_params\['x'\] is not JSON"),
+        ({"system_message": "\ud800"}, "system_message holds a lone surrogate"),
+    ],
+)
+def test_settings_with_a_bad_value(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        settings(**given)
+
+
+def test_the_environment_fills_up_and_an_argument_wins() -> None:
+    environment = {
+        "OPENAI_API_KEY": Secret("sk-env", "OPENAI_API_KEY"),
+        "OPENAI_API_ORG": Secret("org-alias"),
+        "OPENAI_API_BASE_URL": "https://alias",
+        "OPENAI_PROJECT_ID": "proj",
+        "OPENAI_MODEL": "gpt-4o",
+    }
+    filled = settings(environment, api_key=None)
+    assert filled.api_key == Secret("sk-env")
+    assert filled.api_org == Secret("org-alias")
+    assert filled.api_base_url == "https://alias/v1"
+    assert filled.api_project == "proj"
+    assert filled.model == "gpt-4o"
+    given = settings(
+        {**environment, "OPENAI_BASE_URL": "https://first", "OPENAI_ORG_ID": Secret("org-first")},
+        model="gpt-4",
+    )
+    assert given.api_key == Secret("sk-test")
+    assert given.api_base_url == "https://first/v1"
+    assert given.api_org == Secret("org-first")
+    assert given.model == "gpt-4"
+    assert settings().model == "gpt-5.4-mini"
+
+
+def test_a_secret_that_a_pickle_left_behind_comes_from_the_environment() -> None:
+    left_behind = pickle.loads(pickle.dumps(Secret("sk-old", "OPENAI_API_KEY")))
+    environment = {"OPENAI_API_KEY": Secret("sk-env", "OPENAI_API_KEY")}
+    assert settings(environment, api_key=left_behind).api_key == Secret("sk-env")
+    without = settings(api_key=left_behind)
+    with pytest.raises(ConfigurationError, match="set OPENAI_API_KEY"):
+        without.request_headers()
+
+
+def test_the_headers_of_a_request() -> None:
+    headers = settings(
+        api_org="org-1",
+        api_project="proj",
+        headers={"X-Title": "t", "User-Agent": "mine", "api-key": "azure"},
+    ).request_headers()
+    assert headers == {
+        "accept": "*/*",
+        "content-type": "application/json",
+        "user-agent": "mine",
+        "authorization": Secret("Bearer sk-test"),
+        "openai-organization": Secret("org-1"),
+        "openai-project": "proj",
+        "x-title": "t",
+        "api-key": Secret("azure"),
+    }
+
+
+def test_settings_show_no_secret() -> None:
+    shown = repr(
+        settings(
+            api_key="sk-canary",
+            api_org="canary",
+            headers={"api-key": "canary"},
+            proxy="http://u:canary@h",
+        )
+    )
+    assert "canary" not in shown
+
+
+def test_everything_secret_is_redacted() -> None:
+    redact = settings(
+        api_key="k-1", api_org="o-1", headers={"api-key": "h-1", "x": "plain"}, proxy="http://u:p@h"
+    ).redactor()
+    assert redact("k-1 o-1 h-1 plain http://u:p@h") == "*** *** *** plain ***"
+
+
+# --- the options of a call -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "message"),
+    [
+        ({"text": 5}, TypeError, "text must be a str, not int"),
+        ({"text": b"hi"}, TypeError, "text must be a str, not bytes"),
+        ({"text": None}, TypeError, "text must be a str, not NoneType"),
+        ({"text": ""}, ValueError, "text must not be empty"),
+        ({"text": "a\ud800"}, ValueError, "text holds a lone surrogate, U\\+D800, at index 1"),
+        ({"name": "\udfff"}, ValueError, "name holds a lone surrogate"),
+        ({"name": ""}, ValueError, "name must not be blank"),
+        ({"parent_message_id": ""}, ValueError, "parent_message_id must not be blank"),
+        ({"parent_message_id": 7}, TypeError, "parent_message_id must be a str"),
+        ({"conversation_id": " "}, ValueError, "conversation_id must not be blank"),
+        ({"message_id": ""}, ValueError, "message_id must not be blank"),
+        ({"stream": 1}, TypeError, "stream must be True, False or None, not int"),
+        ({"timeout": -1}, ValueError, "timeout must be more than 0"),
+        ({"timeout": "x"}, TypeError, "timeout must be a number"),
+        ({"system_message": 1}, TypeError, "system_message must be a str"),
+        ({"completion_params": {"max_tokens": 0}}, ValueError, "must be at least 1, not 0"),
+        ({"completion_params": {"max_tokens": "7"}}, TypeError, "must be an int, not str"),
+        ({"completion_params": {"model": 7}}, TypeError, "must be a str, not int"),
+        ({"completion_params": {"x": {1, 2}}}, ValueError, "is not JSON"),
+    ],
+)
+def test_options_that_are_wrong(given: dict[str, Any], kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        call(given.pop("text", "hi"), **given)
+
+
+def test_an_unknown_option_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="parentMessageId"):
+        call(parentMessageId="x")
+
+
+def test_surrogate_pairs_in_arguments_are_joined() -> None:
+    assert call("\ud83d\udc4b").text == "👋"
+
+
+@pytest.mark.parametrize(
+    ("stream", "wants_parts", "is_streamed", "is_reported"),
+    [
+        (None, False, False, False),
+        (None, True, True, True),
+        (True, False, True, False),
+        (False, True, False, False),
+    ],
+)
+def test_when_an_answer_is_streamed(
+    stream: bool | None, wants_parts: bool, is_streamed: bool, is_reported: bool
+) -> None:
+    options = call(stream=stream, wants_parts=wants_parts)
+    assert (options.is_streamed, options.is_reported) == (is_streamed, is_reported)
+
+
+def test_parameters_of_the_call_win_and_none_takes_one_away() -> None:
+    client = {"completion_params": {"temperature": 1, "top_p": 0.5, "user": None}}
+    options = call(client=client, completion_params={"temperature": 0, "top_p": None, "n": 1})
+    assert options.params == {"temperature": 0, "n": 1}
+
+
+def test_the_limit_of_the_reply_has_the_name_that_the_model_knows() -> None:
+    assert call(client={"max_response_tokens": 9}).params == {"max_completion_tokens": 9}
+    assert call(client={"max_response_tokens": 9, "model": "gpt-4"}).params == {"max_tokens": 9}
+    assert call(client={"model": "gpt-4"}).params == {}
+
+
+def test_a_limit_among_the_parameters_is_sent_as_it_is_and_reserved() -> None:
+    options = call(client={"max_response_tokens": 9}, completion_params={"max_tokens": 7})
+    assert options.params == {"max_tokens": 7}
+    assert options.reserved_tokens == 7
+
+
+def test_the_model_of_the_call_brings_its_family() -> None:
+    options = call(client={"model": "gpt-4"}, completion_params={"model": "gpt-4o"})
+    assert (options.model, options.family.prefix) == ("gpt-4o", "gpt-4o")
+
+
+def test_no_room_for_a_prompt_in_the_model_of_the_call() -> None:
+    with pytest.raises(ConfigurationError, match="no room for a prompt in a window of 8192"):
+        call(
+            client={"max_response_tokens": 9000, "model": "gpt-4o"},
+            completion_params={"model": "gpt-4"},
+        )
+
+
+def test_defaults_of_a_call() -> None:
+    options = call(client={"timeout": 3, "system_message": "S"})
+    assert (options.timeout, options.system_message, options.params) == (3.0, "S", {})
+    assert call(system_message="").system_message == ""
+    assert call(timeout=inf).timeout == inf

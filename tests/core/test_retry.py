@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from chatgpt.core import errors
+from chatgpt.core.retry import RetryPolicy, retry_after
+from tests.stepping import NOW
+
+POLICY = RetryPolicy(max_retries=2)
+
+
+def status(
+    code: int, kind: type[errors.APIStatusError] = errors.APIStatusError, **fields: float
+) -> errors.APIStatusError:
+    error = kind("x", status_code=code)
+    error.retry_after = fields.get("retry_after")
+    return error
+
+
+def delay(
+    error: errors.ChatGPTError, retries: int = 0, chance: float = 0.0, **headers: str
+) -> float | None:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return POLICY.delay(retries, error, named, chance=chance)
+
+
+@pytest.mark.parametrize("code", [408, 409, 429, 500, 502, 503, 504, 529])
+def test_statuses_that_are_tried_again(code: int) -> None:
+    assert delay(status(code)) == 0.5
+
+
+@pytest.mark.parametrize("code", [300, 307, 400, 401, 402, 403, 404, 413, 422, 425])
+def test_statuses_that_are_not(code: int) -> None:
+    assert delay(status(code)) is None
+
+
+def test_connections_are_tried_again_unless_the_request_may_have_been_answered() -> None:
+    assert delay(errors.APIConnectionError("x")) == 0.5
+    assert delay(errors.APITimeoutError("x")) == 0.5
+    assert delay(errors.APITimeoutError("x", is_final=True)) is None
+
+
+def test_a_quota_is_never_tried_again() -> None:
+    assert delay(status(429, errors.QuotaExceededError), x_should_retry="true") is None
+
+
+def test_the_server_may_overrule_the_status() -> None:
+    assert delay(status(400), x_should_retry="true") == 0.5
+    assert delay(status(500), x_should_retry="false") is None
+    assert delay(status(500), x_should_retry="perhaps") == 0.5
+
+
+def test_other_errors_are_not_tried_again() -> None:
+    assert delay(errors.StreamInterruptedError("x")) is None
+    assert delay(errors.InvalidResponseError("x")) is None
+
+
+def test_the_number_of_tries() -> None:
+    assert delay(status(500), retries=1) == 1.0
+    assert delay(status(500), retries=2) is None
+    assert RetryPolicy(0).delay(0, status(500), {}, chance=0) is None
+
+
+def test_the_wait_doubles_up_to_a_limit_and_is_shortened_by_chance() -> None:
+    policy = RetryPolicy(10_000)
+    waits = [policy.delay(retries, status(500), {}, chance=0.0) for retries in range(7)]
+    assert waits == [0.5, 1, 2, 4, 8, 8, 8]
+    assert policy.delay(9_999, status(500), {}, chance=0.0) == 8
+    assert policy.delay(0, status(500), {}, chance=1.0) == 0.375
+
+
+def test_what_the_server_asks_for_is_obeyed() -> None:
+    assert delay(status(429, retry_after=3.5), chance=0.9) == 3.5
+    assert delay(status(429, retry_after=0.0)) == 0.5
+
+
+DATE = (NOW + timedelta(seconds=90)).strftime("%a, %d %b %Y %H:%M:%S GMT")
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "2"}, 2.0),
+        ({"retry-after": "0.25"}, 0.25),
+        ({"retry-after-ms": "494", "retry-after": "1"}, 0.494),
+        ({"retry-after-ms": "soon", "retry-after": "1"}, 1.0),
+        ({"retry-after": DATE}, 90.0),
+        ({"retry-after": "Sun, 22 Nov 2026 11:00:00 GMT"}, 0.0),
+        ({"retry-after": "Sun, 22 Nov 2026 12:00:30 -0000"}, 30.0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "-1"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "Sun, 99 Nov 20260 99:00:00 GMT"}, None),
+    ],
+)
+def test_what_the_server_asks_for(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after(headers, NOW) == seconds
