@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -524,7 +525,7 @@ def test_a_recorded_stream_gives_the_same_reply_however_it_is_cut(
         st.lists(st.integers(0, len(body)), max_size=20) | st.just(list(range(len(body))))
     )
     edges = sorted({0, len(body), *cuts})
-    pieces = [body[begin:end] for begin, end in zip(edges, edges[1:], strict=False)]
+    pieces = [body[begin:end] for begin, end in itertools.pairwise(edges)]
     assert outcome(Answered(*pieces)) == outcome(Answered(body))
 
 

@@ -17,7 +17,7 @@ def test_no_way_of_printing_shows_it() -> None:
         str(secret),
         f"{secret}",
         f"{secret!r:>40}",
-        "%s %r" % (secret, secret),
+        f"{secret} {secret!r}",
         repr({"k": secret}),
     ):
         assert "canary" not in shown
@@ -30,7 +30,7 @@ def test_it_is_no_str() -> None:
     with pytest.raises(TypeError):
         "Bearer " + secret  # type: ignore[operator]
     with pytest.raises(TypeError):
-        "".join([secret])  # type: ignore[list-item]
+        f"{secret}"  # type: ignore[list-item]
 
 
 def test_reveal() -> None:

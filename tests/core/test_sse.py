@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,7 +85,7 @@ def test_how_the_bytes_are_cut_makes_no_difference(
 ) -> None:
     stream = b"".join(line + end for line, end in lines)
     edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
-    pieces = [stream[begin:end] for begin, end in zip(edges, edges[1:], strict=False)]
+    pieces = [stream[begin:end] for begin, end in itertools.pairwise(edges)]
     assert decode(*pieces) == decode(stream)
 
 
