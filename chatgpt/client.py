@@ -23,7 +23,7 @@ from chatgpt.environment import read_environment
 from chatgpt.logs import log_to_stderr
 from chatgpt.stores.functions import FunctionStore, GetMessageByIdFunction, UpsertMessageFunction
 from chatgpt.stores.memory import MemoryStore
-from chatgpt.stores.protocol import MessageStore
+from chatgpt.stores.protocol import MessageStore, check_store
 from chatgpt.streams import MessageStream
 from chatgpt.transport import SURROUNDINGS, Call, FetchFn, T, Transport
 
@@ -130,6 +130,7 @@ class ChatGPTAPI:
         self._given = given
         self._settings = client_settings(given, read_environment())
         store = MemoryStore() if message_store is None else message_store
+        check_store(store)
         if get_message_by_id is not None or upsert_message is not None:
             store = FunctionStore(store, get_message_by_id, upsert_message)
         self._store = store

@@ -133,6 +133,8 @@ class Transport:
     """
 
     def __init__(self, session: FetchFn | None, proxy: str | Secret | None) -> None:
+        if session is not None and not callable(getattr(session, "request", None)):
+            raise TypeError(f"session must be a requests.Session, not {type(session).__name__}.")
         self._given = session
         self._proxy = proxy
         self._own: requests.Session | None = None

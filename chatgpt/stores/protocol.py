@@ -50,3 +50,16 @@ class MessageStore(Protocol):
             messages[next_id] = message
             next_id = message.parent_message_id
         return list(messages.values())
+
+
+def check_store(store: object) -> None:
+    """Check that a store offers what a client asks of it.
+
+    Raises:
+        TypeError: it does not.
+    """
+    missing = [name for name in ("get", "path", "save") if not callable(getattr(store, name, None))]
+    if missing:
+        raise TypeError(
+            f"message_store must be a MessageStore; {type(store).__name__} has no method {', '.join(missing)}."
+        )

@@ -19,6 +19,7 @@ class RecordedRequest:
         path: with its query.
         headers: names in lower case.
         body: the raw bytes.
+        client_port: the client's port: requests that share it came over one connection.
         parts_sent: how many pieces of the answer's body were written so far.
         is_disconnected: whether the client closed the connection before the answer was written.
     """
@@ -27,6 +28,7 @@ class RecordedRequest:
     path: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    client_port: int
     parts_sent: int = 0
     is_disconnected: bool = False
 

@@ -197,7 +197,9 @@ class _Handler(BaseHTTPRequestHandler):
         owner = self.server.owner
         headers = {name.lower(): value for name, value in self.headers.items()}
         body = self.rfile.read(int(headers.get("content-length", "0")))
-        self._request = RecordedRequest(self.command, self.path, headers, body)
+        self._request = RecordedRequest(
+            self.command, self.path, headers, body, client_port=self.client_address[1]
+        )
         self._fault = fault = owner._record(self._request)  # noqa: SLF001 - one thing in two classes
         time.sleep(fault.delay)
         try:

@@ -1,0 +1,419 @@
+"""The client against the loopback server, over real HTTP."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import requests
+
+from chatgpt import (
+    APIConnectionError,
+    APITimeoutError,
+    AuthenticationError,
+    ChatGPTAPI,
+    ChatGPTError,
+    ChatMessage,
+    ConfigurationError,
+    InternalServerError,
+    MemoryStore,
+    MessageNotFoundError,
+    Secret,
+    StreamInterruptedError,
+)
+from chatgpt.testing import Answer, ChatGPTServer, Fault, RecordedRequest
+
+
+def test_a_conversation(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
+    chatgpt_server.replies = ["A monad is a monoid.", "A monoid."]
+    first = client.send_message("What is a monad?")
+    second = client.send_message("Shorter.", parent_message_id=first.id)
+    assert (first.text, second.text) == ("A monad is a monoid.", "A monoid.")
+    contents = [message["content"] for message in chatgpt_server.requests[1].messages]
+    assert contents[1:] == ["What is a monad?", "A monad is a monoid.", "Shorter."]
+    assert contents[0].startswith("You are ChatGPT, a large language model trained by OpenAI.")
+    assert [message.text for message in client.thread(second.id)] == [*contents[1:], "A monoid."]
+
+
+def test_progress(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
+    chatgpt_server.replies = ["one two three"]
+    parts: list[ChatMessage] = []
+    reply = client.send_message("count", on_progress=parts.append)
+    assert [(part.delta, part.text) for part in parts] == [
+        ("one", "one"),
+        (" two", "one two"),
+        (" three", "one two three"),
+    ]
+    assert reply.text == "one two three"
+    assert reply.usage is not None
+    assert (reply.usage.completion_tokens, reply.usage.estimated) == (3, False)
+    assert reply.request_id == "req_1"
+
+
+def test_parts_arrive_as_they_are_sent(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
+    """However the body is framed: the first part is here before the server may send the rest."""
+    for fault in (Fault(), Fault(gzip=True), Fault(framing="close"), Fault(framing="close", gzip=True)):
+        go_on = threading.Event()
+
+        def deltas() -> Any:
+            yield "first"
+            assert go_on.wait(5)  # noqa: B023
+            yield " second"
+
+        class Slow(Answer):
+            @property
+            def deltas(self) -> Any:
+                return deltas()  # noqa: B023
+
+            @property
+            def whole_text(self) -> str:
+                return ""
+
+        chatgpt_server.replies = [Slow()]
+        chatgpt_server.inject(fault)
+        with client.stream_message("hi") as stream:
+            assert next(stream).delta == "first"
+            go_on.set()
+            assert [part.delta for part in stream] == [" second"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(split_every=1),
+        Fault(split_every=3, crlf=True),
+        Fault(gzip=True, split_every=1),
+        Fault(framing="close"),
+        Fault(framing="close", split_every=5),
+        Fault(framing="close", gzip=True),
+        Fault(framing="length"),
+        Fault(framing="length", gzip=True, split_every=7),
+        Fault(omit_done=True),
+    ],
+)
+@pytest.mark.parametrize("is_streamed", [True, False])
+def test_any_framing_gives_the_reply(
+    client: ChatGPTAPI, chatgpt_server: ChatGPTServer, fault: Fault, is_streamed: bool
+) -> None:
+    text = "Grüße 你好 👋🏽 \u2028 end"
+    chatgpt_server.replies = [text]
+    chatgpt_server.inject(fault)
+    assert client.send_message("hi", stream=is_streamed).text == text
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(cut_after=900),
+        Fault(cut_after=900, reset=True),
+        Fault(cut_after=900, framing="close"),
+        Fault(cut_after=900, framing="length"),
+        Fault(cut_after=300, gzip=True),
+    ],
+)
+def test_an_answer_that_is_cut(client: ChatGPTAPI, chatgpt_server: ChatGPTServer, fault: Fault) -> None:
+    chatgpt_server.replies = ["one two three four"]
+    chatgpt_server.inject(fault)
+    store = client._store
+    assert isinstance(store, MemoryStore)
+    parts: list[str] = []
+    with pytest.raises(StreamInterruptedError) as caught:
+        client.send_message("hi", on_progress=lambda part: parts.append(part.delta or ""))
+    assert caught.value.partial == "".join(parts)
+    assert len(store) == 0
+
+
+def test_a_server_that_keeps_the_stream_open(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
+    chatgpt_server.inject(Fault(stay_open=30))
+    assert client.send_message("hi", stream=True).finish_reason == "stop"
+
+
+def test_a_connection_is_used_again(chatgpt_server: ChatGPTServer) -> None:
+    """After a plain and after a streamed reply: what follows `[DONE]` is read, too."""
+    session = requests.Session()
+    client = ChatGPTAPI(api_key=chatgpt_server.api_key, api_base_url=chatgpt_server.base_url, session=session)
+    for is_streamed in (False, True, True, False):
+        client.send_message("hi", stream=is_streamed)
+    client.close()  # leaves the session of the caller alone
+    assert session.get(chatgpt_server.base_url + "/models", headers={"authorization": "Bearer sk-test"}).ok
+    session.close()
+    assert len({request.client_port for request in chatgpt_server.requests}) == 1
+
+
+def test_retries(chatgpt_server: ChatGPTServer) -> None:
+    client = ChatGPTAPI(api_key=chatgpt_server.api_key, api_base_url=chatgpt_server.base_url)
+    chatgpt_server.inject(Fault(status=429, headers={"retry-after-ms": "20"}), Fault(reset=True))
+    assert client.send_message("hi").finish_reason == "stop"
+    assert len(chatgpt_server.requests) == 3
+    client.close()
+
+
+def test_a_wrong_key(chatgpt_server: ChatGPTServer) -> None:
+    with ChatGPTAPI(api_key="sk-wrong", api_base_url=chatgpt_server.base_url) as client:
+        with pytest.raises(AuthenticationError, match="401 Unauthorized: Incorrect API key provided") as caught:
+            client.send_message("hi")
+        assert caught.value.code == "invalid_api_key"
+        client.api_key = chatgpt_server.api_key
+        assert client.send_message("hi").text
+        assert client.api_key == Secret("sk-test")
+
+
+def test_key_and_organization_can_be_set(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
+    client.api_org = "org-1"
+    client.send_message("hi")
+    assert chatgpt_server.requests[0].headers["openai-organization"] == "org-1"
+    client.api_org = None
+    client.send_message("hi")
+    assert "openai-organization" not in chatgpt_server.requests[1].headers
+    with pytest.raises(ConfigurationError, match="api_key is blank"):
+        client.api_key = " "
+    with pytest.raises(TypeError, match="api_key must be a str"):
+        client.api_key = 7  # type: ignore[assignment]
+    assert client.api_key == Secret("sk-test")
+
+
+def test_no_server() -> None:
+    with ChatGPTAPI(api_base_url="http://127.0.0.1:9", max_retries=0) as client:
+        with pytest.raises(APIConnectionError, match="No answer from http://127.0.0.1:9/v1/chat/completions: .*refused"):
+            client.send_message("hi")
+
+
+@pytest.mark.parametrize(
+    ("fault", "options", "limit"),
+    [
+        (Fault(delay=30), {"timeout": 0.3}, "total"),
+        (Fault(part_delay=30), {"timeout": 0.3}, "total"),
+        (Fault(delay=30), {"idle_timeout": 0.3}, "idle"),
+        (Fault(part_delay=30), {"idle_timeout": 0.3}, "idle"),
+        (Fault(split_every=1, part_delay=0.05), {"timeout": 0.3}, "total"),
+    ],
+)
+def test_deadlines(chatgpt_server: ChatGPTServer, fault: Fault, options: dict[str, float], limit: str) -> None:
+    chatgpt_server.inject(fault)
+    with ChatGPTAPI(api_key="sk-test", api_base_url=chatgpt_server.base_url, max_retries=0, **options) as client:  # type: ignore[arg-type]
+        with pytest.raises(APITimeoutError) as caught:
+            client.send_message("hi", stream=True)
+        assert caught.value.limit == limit
+
+
+def test_what_a_callback_raises_ends_the_call(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
+    for error in (RuntimeError("mine"), requests.ConnectionError("mine"), StopIteration("mine"), KeyboardInterrupt()):
+
+        def on_progress(_: ChatMessage) -> None:
+            raise error  # noqa: B023
+
+        with pytest.raises(type(error)) as caught:
+            client.send_message("hi", on_progress=on_progress)
+        assert caught.value is error
+    store = client._store
+    assert isinstance(store, MemoryStore)
+    assert len(store) == 0
+
+
+@pytest.mark.parametrize("error", [RuntimeError("mine"), requests.ConnectionError("mine"), StopIteration("mine")])
+def test_what_a_store_raises_comes_out(chatgpt_server: ChatGPTServer, error: Exception) -> None:
+    def failing(_: object) -> None:
+        raise error
+
+    client = ChatGPTAPI(api_key="sk-test", api_base_url=chatgpt_server.base_url, upsert_message=failing)
+    with pytest.raises(type(error)) as caught:
+        client.send_message("hi")
+    assert caught.value is error
+    client.close()
+
+
+def test_bad_input_sends_nothing(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
+    bad: list[tuple[type[Exception], Callable[[], object]]] = [
+        (TypeError, lambda: client.send_message(5)),  # type: ignore[arg-type]
+        (TypeError, lambda: client.send_message("hi", parentMessageId="x")),  # type: ignore[call-arg]
+        (TypeError, lambda: client.send_message("hi", on_progress="print")),  # type: ignore[arg-type]
+        (TypeError, lambda: client.stream_message(b"hi")),  # type: ignore[arg-type]
+        (TypeError, lambda: client.thread(None)),  # type: ignore[arg-type]
+        (TypeError, lambda: client.send_moderation(None)),  # type: ignore[arg-type]
+        (ValueError, lambda: client.send_message("")),
+        (ValueError, lambda: client.send_message("\ud800")),
+        (ValueError, lambda: client.send_message("hi", timeout=-1)),
+        (ValueError, lambda: client.send_message("hi " * 300_000)),
+        (MessageNotFoundError, lambda: client.send_message("hi", parent_message_id="nowhere")),
+        (MessageNotFoundError, lambda: client.thread("nowhere")),
+    ]
+    for kind, call in bad:
+        with pytest.raises(kind):
+            call()
+    assert chatgpt_server.requests == []
+
+
+def test_a_store_must_be_one() -> None:
+    with pytest.raises(TypeError, match="message_store must be a MessageStore"):
+        ChatGPTAPI(api_key="sk-test", message_store={})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="get_message_by_id must be a function, not str"):
+        ChatGPTAPI(api_key="sk-test", get_message_by_id="x")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="session must be"):
+        ChatGPTAPI(api_key="sk-test", session="x")  # type: ignore[arg-type]
+
+
+def test_moderation(chatgpt_server: ChatGPTServer, client: ChatGPTAPI) -> None:
+    chatgpt_server.moderate = lambda text: {"violence": 0.9 if "kill" in text else 0.1}
+    assert client.send_moderation("kill").flagged
+    assert client.send_moderation("kiss").categories == {"violence": False}
+
+
+def test_two_clients_may_share_a_store(chatgpt_server: ChatGPTServer, client: ChatGPTAPI) -> None:
+    store = MemoryStore()
+    first, second = (
+        ChatGPTAPI(api_key="sk-test", api_base_url=chatgpt_server.base_url, message_store=store) for _ in range(2)
+    )
+    reply = first.send_message("hi")
+    assert second.send_message("again", parent_message_id=reply.id).conversation_id == reply.conversation_id
+    with pytest.raises(MessageNotFoundError):
+        client.send_message("again", parent_message_id=reply.id)
+    first.close()
+    second.close()
+
+
+def test_one_client_serves_many_threads(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
+    def converse(number: int) -> list[str]:
+        parent = None
+        for turn in range(5):
+            reply = client.send_message(f"{number}.{turn}", parent_message_id=parent, stream=bool(turn % 2))
+            parent = reply.id
+        return [message.text for message in client.thread(reply.id) if message.role == "user"]
+
+    with ThreadPoolExecutor(16) as pool:
+        threads = list(pool.map(converse, range(32)))
+    assert threads == [[f"{number}.{turn}" for turn in range(5)] for number in range(32)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_client_survives_a_fork(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
+    before = client.send_message("before")
+    child = os.fork()
+    if child == 0:
+        try:
+            reply = client.send_message("child", parent_message_id=before.id)
+            os._exit(0 if reply.finish_reason == "stop" else 1)
+        finally:
+            os._exit(2)
+    parent = client.send_message("parent", parent_message_id=before.id)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert parent.text.startswith("You said: parent")
+
+
+def test_a_client_pickles_as_its_configuration(chatgpt_server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = ChatGPTAPI(
+        api_key="sk-test",
+        api_base_url=chatgpt_server.base_url,
+        system_message="Be brief.",
+        headers={"x-title": "t"},
+        proxy=None,
+        timeout=7,
+    )
+    client.api_org = "org-1"
+    pickled = pickle.dumps(client)
+    assert b"sk-test" not in pickled
+    assert b"org-1" not in pickled
+    without_key = pickle.loads(pickled)
+    with pytest.raises(ConfigurationError, match="set OPENAI_API_KEY in the environment"):
+        without_key.send_message("hi")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-env")
+    restored = pickle.loads(pickled)
+    restored.send_message("hi")
+    (request,) = chatgpt_server.requests
+    assert request.messages[0] == {"role": "system", "content": "Be brief."}
+    assert request.headers["x-title"] == "t"
+    assert request.headers["openai-organization"] == "org-env"
+    for each in (client, without_key, restored):
+        each.close()
+
+
+def test_the_environment_configures_a_client(chatgpt_server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    monkeypatch.setenv("OPENAI_BASE_URL", chatgpt_server.base_url)
+    monkeypatch.setenv("OPENAI_MODEL", "gpt-4o")
+    monkeypatch.setenv("OPENAI_ORG_ID", " ")
+    with ChatGPTAPI() as client:
+        assert client.send_message("hi").model == "gpt-4o"
+        assert client.api_org is None
+        assert repr(client) == f"ChatGPTAPI(model='gpt-4o', api_base_url={chatgpt_server.base_url!r})"
+
+
+def test_netrc_does_not_replace_the_key(
+    chatgpt_server: ChatGPTServer, client: ChatGPTAPI, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    client.send_message("hi")
+    assert chatgpt_server.requests[0].api_key == "sk-test"
+
+
+def test_no_redirect_is_followed(chatgpt_server: ChatGPTServer, client: ChatGPTAPI) -> None:
+    with ChatGPTServer(api_key=None) as elsewhere:
+        chatgpt_server.inject(Fault(status=307, headers={"location": f"{elsewhere.base_url}/chat/completions"}))
+        with pytest.raises(ChatGPTError, match="307 Temporary Redirect"):
+            client.send_message("hi")
+        assert elsewhere.requests == []
+
+
+def test_a_proxy(chatgpt_server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy for plain HTTP is asked for the whole URL; ours wins over the environment's."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    proxy = chatgpt_server.base_url.removesuffix("/v1")
+    client = ChatGPTAPI(api_key="sk-test", api_base_url="http://chat.example/v1", proxy=proxy, max_retries=0)
+    with pytest.raises(ChatGPTError, match="Invalid URL"):
+        client.send_message("hi")
+    assert chatgpt_server.requests[0].path == "http://chat.example/v1/chat/completions"
+    client.close()
+
+
+def test_cookies_are_not_kept(chatgpt_server: ChatGPTServer, client: ChatGPTAPI) -> None:
+    chatgpt_server.inject(Fault(headers={"set-cookie": "a=b"}))
+    client.send_message("hi")
+    client.send_message("hi")
+    assert "cookie" not in chatgpt_server.requests[1].headers
+
+
+def test_headers_of_the_caller(chatgpt_server: ChatGPTServer) -> None:
+    with ChatGPTAPI(api_key="sk-test", api_base_url=chatgpt_server.base_url, headers={"X-Title": "t"}) as client:
+        client.send_message("hi", stream=True)
+        client.send_message("hi")
+    streamed, plain = chatgpt_server.requests
+    assert streamed.headers["x-title"] == "t"
+    assert streamed.headers["user-agent"].startswith("chatgpt-sdk/")
+    assert streamed.headers["accept-encoding"] == "identity"
+    assert "gzip" in plain.headers["accept-encoding"]
+
+
+def test_the_debug_log_goes_to_standard_error(
+    chatgpt_server: ChatGPTServer, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import logging
+
+    log = logging.getLogger("chatgpt")
+    monkeypatch.setattr(log, "handlers", [])
+    monkeypatch.setattr(log, "level", log.level)
+    for _ in range(2):
+        with ChatGPTAPI(api_key="sk-test", api_base_url=chatgpt_server.base_url, debug=True) as client:
+            client.send_message("the words of a conversation")
+    logged = capfd.readouterr().err
+    assert logged.count("SendRequest(request=HttpRequest(method='POST'") == 2
+    assert "words" not in logged
+    assert "sk-test" not in logged
+
+
+def test_an_error_of_the_server_is_tried_again_and_raised(chatgpt_server: ChatGPTServer) -> None:
+    def failing(_: RecordedRequest) -> str:
+        raise RuntimeError("of the test")
+
+    chatgpt_server.replies = failing
+    with ChatGPTAPI(api_key="sk-test", api_base_url=chatgpt_server.base_url, max_retries=1) as client:
+        with pytest.raises(InternalServerError, match="500 Internal Server Error: The responder failed: RuntimeError"):
+            client.send_message("hi")
+    assert len(chatgpt_server.requests) == 2
