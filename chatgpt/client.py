@@ -10,14 +10,15 @@ from chatgpt.core import moderation, official
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.moderation import DEFAULT_MODERATION_MODEL, Moderation
 from chatgpt.core.needs import CountTokens, Exchange
-from chatgpt.core.options import CallOptions, call_options, client_settings
+from chatgpt.core.options import CallOptions, ClientSettings, call_options, client_settings
 from chatgpt.core.secrets import (
     API_KEY_VARIABLE,
     API_ORG_VARIABLE,
+    PROXY_VARIABLE,
     Secret,
     wrap,
     wrap_headers,
-    wrap_proxy,
+    wrap_url,
 )
 from chatgpt.environment import read_environment
 from chatgpt.logs import log_to_stderr
@@ -104,13 +105,13 @@ class ChatGPTAPI:
             "api_key": wrap(api_key, API_KEY_VARIABLE),
             "api_org": wrap(api_org, API_ORG_VARIABLE),
             "headers": wrap_headers(headers),
-            "proxy": wrap_proxy(proxy),
+            "proxy": wrap_url(proxy, PROXY_VARIABLE),
+            "api_base_url": wrap_url(api_base_url),
+            "api_reverse_proxy_url": wrap_url(api_reverse_proxy_url),
         }
-        del api_key, api_org, headers, proxy
+        del api_key, api_org, headers, proxy, api_base_url, api_reverse_proxy_url
         given |= {
             "api_project": api_project,
-            "api_base_url": api_base_url,
-            "api_reverse_proxy_url": api_reverse_proxy_url,
             "model": model,
             "completion_params": completion_params,
             "system_message": system_message,
@@ -300,7 +301,10 @@ class ChatGPTAPI:
         self.close()
 
     def __repr__(self) -> str:
-        return f"ChatGPTAPI(model={self._settings.model!r}, api_base_url={self._settings.api_base_url!r})"
+        settings: ClientSettings | None = getattr(self, "_settings", None)
+        if settings is None:  # a traceback shows a client whose constructor failed
+            return "<ChatGPTAPI that was not made>"
+        return f"ChatGPTAPI(model={settings.model!r}, api_base_url={settings.api_base_url!r})"
 
     def __reduce__(
         self,

@@ -29,6 +29,7 @@ from urllib3 import PoolManager, connection, exceptions
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.response import HTTPResponse
 
+from chatgpt.core.errors import ChatGPTError, without_frames
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import (
     Exchange,
@@ -288,30 +289,38 @@ class Call(Generic[T]):
 
     def advance(self) -> ChatMessage | None:
         """Go on to the next part of the reply, or to the end: `None`."""
-        running = self._running
         try:
-            if self._has_handed_out:
-                self._has_handed_out = False
-                running.resume(None)
-            while (need := running.need) is not None:
-                if self._is_logged:
-                    log.debug("%r", need)
-                if isinstance(need, ReportProgress):
-                    self._has_handed_out = True
-                    return need.message
-                try:
-                    answer = self._meet(need)
-                except TransportFailure as failure:
-                    if not isinstance(need, NetworkNeed):
-                        raise
-                    running.fail(failure)
-                else:
-                    running.resume(answer)
+            part = self._next_part()
+        except ChatGPTError as error:
+            self.close()
+            raise without_frames(error) from error.__cause__
         except BaseException:
             self.close()
             raise
-        self.close()
-        self.result = running.result
+        if part is None:
+            self.close()
+            self.result = self._running.result
+        return part
+
+    def _next_part(self) -> ChatMessage | None:
+        running = self._running
+        if self._has_handed_out:
+            self._has_handed_out = False
+            running.resume(None)
+        while (need := running.need) is not None:
+            if self._is_logged:
+                log.debug("%r", need)
+            if isinstance(need, ReportProgress):
+                self._has_handed_out = True
+                return need.message
+            try:
+                answer = self._meet(need)
+            except TransportFailure as failure:
+                if not isinstance(need, NetworkNeed):
+                    raise
+                running.fail(failure)
+            else:
+                running.resume(answer)
         return None
 
     def close(self) -> None:

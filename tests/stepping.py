@@ -27,7 +27,7 @@ from chatgpt.core.needs import (
     TransportFailure,
 )
 from chatgpt.core.options import ClientSettings, client_settings
-from chatgpt.core.secrets import Secret, wrap, wrap_headers, wrap_proxy
+from chatgpt.core.secrets import wrap, wrap_headers, wrap_url
 from chatgpt.stores import MemoryStore
 
 T = TypeVar("T")
@@ -35,7 +35,25 @@ T = TypeVar("T")
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 CLIENT_DEFAULTS: dict[str, Any] = dict.fromkeys(
-    ["api_key", "api_org", "api_project", "api_base_url", "api_reverse_proxy_url", "model", "completion_params", "system_message", "max_model_tokens", "max_response_tokens", "message_store", "get_message_by_id", "upsert_message", "tokenizer", "headers", "proxy", "session"]
+    [
+        "api_key",
+        "api_org",
+        "api_project",
+        "api_base_url",
+        "api_reverse_proxy_url",
+        "model",
+        "completion_params",
+        "system_message",
+        "max_model_tokens",
+        "max_response_tokens",
+        "message_store",
+        "get_message_by_id",
+        "upsert_message",
+        "tokenizer",
+        "headers",
+        "proxy",
+        "session",
+    ]
 ) | {
     "timeout": 600.0,
     "idle_timeout": 120.0,
@@ -45,13 +63,14 @@ CLIENT_DEFAULTS: dict[str, Any] = dict.fromkeys(
 }
 
 
-def settings(environment: Mapping[str, str | Secret] | None = None, **given: Any) -> ClientSettings:
+def settings(environment: Mapping[str, object] | None = None, **given: Any) -> ClientSettings:
     """Settings as a client makes them, with a key unless one is given."""
     given = {**CLIENT_DEFAULTS, "api_key": "sk-test", **given}
     given["api_key"] = wrap(given["api_key"], "OPENAI_API_KEY")
     given["api_org"] = wrap(given["api_org"], "OPENAI_ORG_ID")
     given["headers"] = wrap_headers(given["headers"])
-    given["proxy"] = wrap_proxy(given["proxy"])
+    given["proxy"] = wrap_url(given["proxy"], "HTTPS_PROXY")
+    given["api_base_url"] = wrap_url(given["api_base_url"])
     return client_settings(given, environment or {})
 
 
@@ -166,7 +185,8 @@ class Stepper:
             case LoadThread(message_id, limit):
                 return self.store.path(message_id, limit)
             case SaveMessages(messages):
-                return self.store.save(messages)
+                self.store.save(messages)
+                return None
             case LoadTokenizer():
                 return self.tokenizer
             case ReportProgress():

@@ -15,8 +15,8 @@ from chatgpt import (
     NotFoundError,
     RateLimitError,
 )
-from chatgpt.testing import ChatGPTServer, RawAnswer
 from chatgpt.core.moderation import send_moderation
+from chatgpt.testing import ChatGPTServer, RawAnswer
 from tests.recordings import CAPTURES, body_of, capture
 from tests.stepping import Answered, Stepper, settings, surroundings
 
@@ -89,7 +89,9 @@ def test_the_tables_are_complete() -> None:
 
 @pytest.mark.parametrize("size", [None, 1, 7], ids=["whole", "byte-by-byte", "by-7"])
 @pytest.mark.parametrize("name", REPLIES)
-def test_a_recorded_reply(client: ChatGPTAPI, chatgpt_server: ChatGPTServer, name: str, size: int | None) -> None:
+def test_a_recorded_reply(
+    client: ChatGPTAPI, chatgpt_server: ChatGPTServer, name: str, size: int | None
+) -> None:
     raw = capture(name)
     pieces = [raw] if size is None else [raw[n : n + size] for n in range(0, len(raw), size)]
     chatgpt_server.replies = [RawAnswer(pieces)]
@@ -100,7 +102,9 @@ def test_a_recorded_reply(client: ChatGPTAPI, chatgpt_server: ChatGPTServer, nam
 
 @pytest.mark.parametrize("is_streamed", [False, True], ids=["plain", "streamed"])
 @pytest.mark.parametrize("name", ERRORS)
-def test_a_recorded_error(client: ChatGPTAPI, chatgpt_server: ChatGPTServer, name: str, is_streamed: bool) -> None:
+def test_a_recorded_error(
+    client: ChatGPTAPI, chatgpt_server: ChatGPTServer, name: str, is_streamed: bool
+) -> None:
     chatgpt_server.replies = [RawAnswer([capture(name)])]
     with pytest.raises(ChatGPTError) as caught:
         client.send_message("hello", stream=is_streamed)
@@ -126,12 +130,20 @@ def test_a_recorded_moderation() -> None:
     ],
 )
 def test_recorded_usage(
-    client: ChatGPTAPI, chatgpt_server: ChatGPTServer, name: str, figures: tuple[int, int, int, bool]
+    client: ChatGPTAPI,
+    chatgpt_server: ChatGPTServer,
+    name: str,
+    figures: tuple[int, int, int, bool],
 ) -> None:
     chatgpt_server.replies = [RawAnswer([capture(name)])]
     usage = client.send_message("hello", stream="stream" in name).usage
     assert usage is not None
-    assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens, usage.estimated) == figures
+    assert (
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.total_tokens,
+        usage.estimated,
+    ) == figures
 
 
 @pytest.mark.parametrize("name", ["litellm-completions-stream", "llamacpp-chat-stream-usage"])

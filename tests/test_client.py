@@ -57,7 +57,12 @@ def test_progress(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
 
 def test_parts_arrive_as_they_are_sent(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
     """However the body is framed: the first part is here before the server may send the rest."""
-    for fault in (Fault(), Fault(gzip=True), Fault(framing="close"), Fault(framing="close", gzip=True)):
+    for fault in (
+        Fault(),
+        Fault(gzip=True),
+        Fault(framing="close"),
+        Fault(framing="close", gzip=True),
+    ):
         go_on = threading.Event()
 
         def deltas() -> Any:
@@ -68,7 +73,7 @@ def test_parts_arrive_as_they_are_sent(client: ChatGPTAPI, chatgpt_server: ChatG
         class Slow(Answer):
             @property
             def deltas(self) -> Any:
-                return deltas()  # noqa: B023
+                return deltas()
 
             @property
             def whole_text(self) -> str:
@@ -116,7 +121,9 @@ def test_any_framing_gives_the_reply(
         Fault(cut_after=300, gzip=True),
     ],
 )
-def test_an_answer_that_is_cut(client: ChatGPTAPI, chatgpt_server: ChatGPTServer, fault: Fault) -> None:
+def test_an_answer_that_is_cut(
+    client: ChatGPTAPI, chatgpt_server: ChatGPTServer, fault: Fault
+) -> None:
     chatgpt_server.replies = ["one two three four"]
     chatgpt_server.inject(fault)
     store = client._store
@@ -128,7 +135,9 @@ def test_an_answer_that_is_cut(client: ChatGPTAPI, chatgpt_server: ChatGPTServer
     assert len(store) == 0
 
 
-def test_a_server_that_keeps_the_stream_open(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
+def test_a_server_that_keeps_the_stream_open(
+    client: ChatGPTAPI, chatgpt_server: ChatGPTServer
+) -> None:
     chatgpt_server.inject(Fault(stay_open=30))
     assert client.send_message("hi", stream=True).finish_reason == "stop"
 
@@ -136,11 +145,15 @@ def test_a_server_that_keeps_the_stream_open(client: ChatGPTAPI, chatgpt_server:
 def test_a_connection_is_used_again(chatgpt_server: ChatGPTServer) -> None:
     """After a plain and after a streamed reply: what follows `[DONE]` is read, too."""
     session = requests.Session()
-    client = ChatGPTAPI(api_key=chatgpt_server.api_key, api_base_url=chatgpt_server.base_url, session=session)
+    client = ChatGPTAPI(
+        api_key=chatgpt_server.api_key, api_base_url=chatgpt_server.base_url, session=session
+    )
     for is_streamed in (False, True, True, False):
         client.send_message("hi", stream=is_streamed)
     client.close()  # leaves the session of the caller alone
-    assert session.get(chatgpt_server.base_url + "/models", headers={"authorization": "Bearer sk-test"}).ok
+    assert session.get(
+        chatgpt_server.base_url + "/models", headers={"authorization": "Bearer sk-test"}
+    ).ok
     session.close()
     assert len({request.client_port for request in chatgpt_server.requests}) == 1
 
@@ -155,7 +168,9 @@ def test_retries(chatgpt_server: ChatGPTServer) -> None:
 
 def test_a_wrong_key(chatgpt_server: ChatGPTServer) -> None:
     with ChatGPTAPI(api_key="sk-wrong", api_base_url=chatgpt_server.base_url) as client:
-        with pytest.raises(AuthenticationError, match="401 Unauthorized: Incorrect API key provided") as caught:
+        with pytest.raises(
+            AuthenticationError, match="401 Unauthorized: Incorrect API key provided"
+        ) as caught:
             client.send_message("hi")
         assert caught.value.code == "invalid_api_key"
         client.api_key = chatgpt_server.api_key
@@ -179,7 +194,10 @@ def test_key_and_organization_can_be_set(client: ChatGPTAPI, chatgpt_server: Cha
 
 def test_no_server() -> None:
     with ChatGPTAPI(api_base_url="http://127.0.0.1:9", max_retries=0) as client:
-        with pytest.raises(APIConnectionError, match="No answer from http://127.0.0.1:9/v1/chat/completions: .*refused"):
+        with pytest.raises(
+            APIConnectionError,
+            match=r"No answer from http://127.0.0.1:9/v1/chat/completions: .*refused",
+        ):
             client.send_message("hi")
 
 
@@ -193,16 +211,27 @@ def test_no_server() -> None:
         (Fault(split_every=1, part_delay=0.05), {"timeout": 0.3}, "total"),
     ],
 )
-def test_deadlines(chatgpt_server: ChatGPTServer, fault: Fault, options: dict[str, float], limit: str) -> None:
+def test_deadlines(
+    chatgpt_server: ChatGPTServer, fault: Fault, options: dict[str, Any], limit: str
+) -> None:
     chatgpt_server.inject(fault)
-    with ChatGPTAPI(api_key="sk-test", api_base_url=chatgpt_server.base_url, max_retries=0, **options) as client:  # type: ignore[arg-type]
+    with ChatGPTAPI(
+        api_key="sk-test", api_base_url=chatgpt_server.base_url, max_retries=0, **options
+    ) as client:
         with pytest.raises(APITimeoutError) as caught:
             client.send_message("hi", stream=True)
         assert caught.value.limit == limit
 
 
-def test_what_a_callback_raises_ends_the_call(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
-    for error in (RuntimeError("mine"), requests.ConnectionError("mine"), StopIteration("mine"), KeyboardInterrupt()):
+def test_what_a_callback_raises_ends_the_call(
+    client: ChatGPTAPI, chatgpt_server: ChatGPTServer
+) -> None:
+    for error in (
+        RuntimeError("mine"),
+        requests.ConnectionError("mine"),
+        StopIteration("mine"),
+        KeyboardInterrupt(),
+    ):
 
         def on_progress(_: ChatMessage) -> None:
             raise error  # noqa: B023
@@ -215,12 +244,16 @@ def test_what_a_callback_raises_ends_the_call(client: ChatGPTAPI, chatgpt_server
     assert len(store) == 0
 
 
-@pytest.mark.parametrize("error", [RuntimeError("mine"), requests.ConnectionError("mine"), StopIteration("mine")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("mine"), requests.ConnectionError("mine"), StopIteration("mine")]
+)
 def test_what_a_store_raises_comes_out(chatgpt_server: ChatGPTServer, error: Exception) -> None:
     def failing(_: object) -> None:
         raise error
 
-    client = ChatGPTAPI(api_key="sk-test", api_base_url=chatgpt_server.base_url, upsert_message=failing)
+    client = ChatGPTAPI(
+        api_key="sk-test", api_base_url=chatgpt_server.base_url, upsert_message=failing
+    )
     with pytest.raises(type(error)) as caught:
         client.send_message("hi")
     assert caught.value is error
@@ -266,10 +299,14 @@ def test_moderation(chatgpt_server: ChatGPTServer, client: ChatGPTAPI) -> None:
 def test_two_clients_may_share_a_store(chatgpt_server: ChatGPTServer, client: ChatGPTAPI) -> None:
     store = MemoryStore()
     first, second = (
-        ChatGPTAPI(api_key="sk-test", api_base_url=chatgpt_server.base_url, message_store=store) for _ in range(2)
+        ChatGPTAPI(api_key="sk-test", api_base_url=chatgpt_server.base_url, message_store=store)
+        for _ in range(2)
     )
     reply = first.send_message("hi")
-    assert second.send_message("again", parent_message_id=reply.id).conversation_id == reply.conversation_id
+    assert (
+        second.send_message("again", parent_message_id=reply.id).conversation_id
+        == reply.conversation_id
+    )
     with pytest.raises(MessageNotFoundError):
         client.send_message("again", parent_message_id=reply.id)
     first.close()
@@ -280,7 +317,9 @@ def test_one_client_serves_many_threads(client: ChatGPTAPI, chatgpt_server: Chat
     def converse(number: int) -> list[str]:
         parent = None
         for turn in range(5):
-            reply = client.send_message(f"{number}.{turn}", parent_message_id=parent, stream=bool(turn % 2))
+            reply = client.send_message(
+                f"{number}.{turn}", parent_message_id=parent, stream=bool(turn % 2)
+            )
             parent = reply.id
         return [message.text for message in client.thread(reply.id) if message.role == "user"]
 
@@ -305,7 +344,9 @@ def test_a_client_survives_a_fork(client: ChatGPTAPI, chatgpt_server: ChatGPTSer
     assert parent.text.startswith("You said: parent")
 
 
-def test_a_client_pickles_as_its_configuration(chatgpt_server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_pickles_as_its_configuration(
+    chatgpt_server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = ChatGPTAPI(
         api_key="sk-test",
         api_base_url=chatgpt_server.base_url,
@@ -333,7 +374,9 @@ def test_a_client_pickles_as_its_configuration(chatgpt_server: ChatGPTServer, mo
         each.close()
 
 
-def test_the_environment_configures_a_client(chatgpt_server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_configures_a_client(
+    chatgpt_server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     monkeypatch.setenv("OPENAI_BASE_URL", chatgpt_server.base_url)
     monkeypatch.setenv("OPENAI_MODEL", "gpt-4o")
@@ -341,11 +384,16 @@ def test_the_environment_configures_a_client(chatgpt_server: ChatGPTServer, monk
     with ChatGPTAPI() as client:
         assert client.send_message("hi").model == "gpt-4o"
         assert client.api_org is None
-        assert repr(client) == f"ChatGPTAPI(model='gpt-4o', api_base_url={chatgpt_server.base_url!r})"
+        assert (
+            repr(client) == f"ChatGPTAPI(model='gpt-4o', api_base_url={chatgpt_server.base_url!r})"
+        )
 
 
 def test_netrc_does_not_replace_the_key(
-    chatgpt_server: ChatGPTServer, client: ChatGPTAPI, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+    chatgpt_server: ChatGPTServer,
+    client: ChatGPTAPI,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Any,
 ) -> None:
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login someone password else\n")
@@ -356,7 +404,9 @@ def test_netrc_does_not_replace_the_key(
 
 def test_no_redirect_is_followed(chatgpt_server: ChatGPTServer, client: ChatGPTAPI) -> None:
     with ChatGPTServer(api_key=None) as elsewhere:
-        chatgpt_server.inject(Fault(status=307, headers={"location": f"{elsewhere.base_url}/chat/completions"}))
+        chatgpt_server.inject(
+            Fault(status=307, headers={"location": f"{elsewhere.base_url}/chat/completions"})
+        )
         with pytest.raises(ChatGPTError, match="307 Temporary Redirect"):
             client.send_message("hi")
         assert elsewhere.requests == []
@@ -366,7 +416,9 @@ def test_a_proxy(chatgpt_server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch)
     """A proxy for plain HTTP is asked for the whole URL; ours wins over the environment's."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     proxy = chatgpt_server.base_url.removesuffix("/v1")
-    client = ChatGPTAPI(api_key="sk-test", api_base_url="http://chat.example/v1", proxy=proxy, max_retries=0)
+    client = ChatGPTAPI(
+        api_key="sk-test", api_base_url="http://chat.example/v1", proxy=proxy, max_retries=0
+    )
     with pytest.raises(ChatGPTError, match="Invalid URL"):
         client.send_message("hi")
     assert chatgpt_server.requests[0].path == "http://chat.example/v1/chat/completions"
@@ -381,7 +433,9 @@ def test_cookies_are_not_kept(chatgpt_server: ChatGPTServer, client: ChatGPTAPI)
 
 
 def test_headers_of_the_caller(chatgpt_server: ChatGPTServer) -> None:
-    with ChatGPTAPI(api_key="sk-test", api_base_url=chatgpt_server.base_url, headers={"X-Title": "t"}) as client:
+    with ChatGPTAPI(
+        api_key="sk-test", api_base_url=chatgpt_server.base_url, headers={"X-Title": "t"}
+    ) as client:
         client.send_message("hi", stream=True)
         client.send_message("hi")
     streamed, plain = chatgpt_server.requests
@@ -392,7 +446,9 @@ def test_headers_of_the_caller(chatgpt_server: ChatGPTServer) -> None:
 
 
 def test_the_debug_log_goes_to_standard_error(
-    chatgpt_server: ChatGPTServer, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    chatgpt_server: ChatGPTServer,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import logging
 
@@ -400,7 +456,9 @@ def test_the_debug_log_goes_to_standard_error(
     monkeypatch.setattr(log, "handlers", [])
     monkeypatch.setattr(log, "level", log.level)
     for _ in range(2):
-        with ChatGPTAPI(api_key="sk-test", api_base_url=chatgpt_server.base_url, debug=True) as client:
+        with ChatGPTAPI(
+            api_key="sk-test", api_base_url=chatgpt_server.base_url, debug=True
+        ) as client:
             client.send_message("the words of a conversation")
     logged = capfd.readouterr().err
     assert logged.count("SendRequest(request=HttpRequest(method='POST'") == 2
@@ -413,7 +471,12 @@ def test_an_error_of_the_server_is_tried_again_and_raised(chatgpt_server: ChatGP
         raise RuntimeError("of the test")
 
     chatgpt_server.replies = failing
-    with ChatGPTAPI(api_key="sk-test", api_base_url=chatgpt_server.base_url, max_retries=1) as client:
-        with pytest.raises(InternalServerError, match="500 Internal Server Error: The responder failed: RuntimeError"):
+    with ChatGPTAPI(
+        api_key="sk-test", api_base_url=chatgpt_server.base_url, max_retries=1
+    ) as client:
+        with pytest.raises(
+            InternalServerError,
+            match="500 Internal Server Error: The responder failed: RuntimeError",
+        ):
             client.send_message("hi")
     assert len(chatgpt_server.requests) == 2

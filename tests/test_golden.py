@@ -85,12 +85,18 @@ def raw_answer(answer: dict[str, Any]) -> RawAnswer:
         headers.setdefault("content-type", "application/json")
         body = [json.dumps(answer["json"], ensure_ascii=False).encode()]
     else:
-        body = [piece["text"].encode() for piece in answer.get("chunks", [{"text": answer.get("text", "")}])]
+        body = [
+            piece["text"].encode()
+            for piece in answer.get("chunks", [{"text": answer.get("text", "")}])
+        ]
     if "chunks" in answer:
         headers["transfer-encoding"] = "chunked"
         body = [b"%x\r\n%s\r\n" % (len(piece), piece) for piece in body]
         body += [] if answer.get("end") == "destroy" else [b"0\r\n\r\n"]
-    lines = [f"HTTP/1.1 {status.value} {status.phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+    lines = [
+        f"HTTP/1.1 {status.value} {status.phrase}",
+        *(f"{name}: {value}" for name, value in headers.items()),
+    ]
     return RawAnswer(["\r\n".join([*lines, "\r\n"]).encode(), *body])
 
 
@@ -151,7 +157,9 @@ def check_requests(replay: Replay) -> None:
         assert (ours.method, ours.path) == (original["method"], original["path"])
         for header in ("authorization", "openai-organization", "content-type", "accept"):
             assert ours.headers.get(header) == original["headers"].get(header), header
-        expected = {name: value for name, value in original["body_json"].items() if value is not None}
+        expected = {
+            name: value for name, value in original["body_json"].items() if value is not None
+        }
         if expected["stream"]:
             expected.setdefault("stream_options", {"include_usage": True})  # asked for here
         assert ours.json == expected
@@ -161,7 +169,9 @@ def check_reply(reply: ChatMessage, original: dict[str, Any], stored_ids: set[st
     expected = defined(original)
     assert reply.text == (expected["text"] or "")
     assert reply.role == expected["role"]
-    if not expected["parentMessageId"].startswith("00000000-0000-4000-8000-"):  # made up by the client
+    if not expected["parentMessageId"].startswith(
+        "00000000-0000-4000-8000-"
+    ):  # made up by the client
         assert reply.parent_message_id == expected["parentMessageId"]
     assert reply.parent_message_id
     if expected["conversationId"] is not None:
@@ -178,7 +188,11 @@ def check_reply(reply: ChatMessage, original: dict[str, Any], stored_ids: set[st
 
 
 def check_progress(replay: Replay, call: dict[str, Any]) -> None:
-    told = [(part["delta"], part["text"]) for part in map(defined, call.get("progress", [])) if part["delta"]]
+    told = [
+        (part["delta"], part["text"])
+        for part in map(defined, call.get("progress", []))
+        if part["delta"]
+    ]
     assert [(part.delta, part.text) for part in replay.progress] == told
 
 
@@ -189,7 +203,9 @@ def test_a_case_that_agrees(name: str) -> None:
         for call in replay.case["calls"]:
             client = replay.clients[call["on"]]
             if "set" in call:
-                setattr(client, {"apiKey": "api_key", "apiOrg": "api_org"}[call["set"]], call["value"])
+                setattr(
+                    client, {"apiKey": "api_key", "apiOrg": "api_org"}[call["set"]], call["value"]
+                )
                 continue
             if "get" in call:
                 assert client.api_key is not None
@@ -287,7 +303,9 @@ def test_history_cut() -> None:
                 return prompt_cost(stored, Counter(count, None))
 
             assert tokens([system, *sent]) <= 120 - 40
-            assert len(sent) == len(thread) or tokens([system, *thread[-len(sent) - 2 :]]) > 120 - 40
+            assert (
+                len(sent) == len(thread) or tokens([system, *thread[-len(sent) - 2 :]]) > 120 - 40
+            )
             thread.append({"role": "assistant", "content": reply.text})
 
 
@@ -300,7 +318,9 @@ def test_name() -> None:
         assert ours[0] == original[0]
         name = original[0][-1]["name"]
         assert ours[1] == [
-            {**message, "name": name} if message == {k: v for k, v in original[0][-1].items() if k != "name"} else message
+            {**message, "name": name}
+            if message == {k: v for k, v in original[0][-1].items() if k != "name"}
+            else message
             for message in original[1]
         ]
         assert ours[1] != original[1]
@@ -349,21 +369,34 @@ def test_store_contents() -> None:
     with replaying("v5-store-contents") as replay:
         options = replay.case["construct"][0]["opts"]
         replay.clients["api"] = ChatGPTAPI(
-            api_key=options["apiKey"], api_base_url=replay.server.base_url, upsert_message=saved.append
+            api_key=options["apiKey"],
+            api_base_url=replay.server.base_url,
+            upsert_message=saved.append,
         )
         for call in replay.calls:
             replay.send(call)
     for message, original in zip(saved, replay.case["store_log"], strict=True):
-        assert (message.id, message.role, message.text) == (original["id"], original["role"], original["text"])
+        assert (message.id, message.role, message.text) == (
+            original["id"],
+            original["role"],
+            original["text"],
+        )
         assert message.parent_message_id == original.get("parentMessageId")
         assert message.conversation_id == original.get("conversationId", message.conversation_id)
     assert saved[0].name == "bob"  # the original forgets it
-    assert [message.conversation_id for message in saved] == ["c1", "c1", saved[2].conversation_id, saved[2].conversation_id]
+    assert [message.conversation_id for message in saved] == [
+        "c1",
+        "c1",
+        saved[2].conversation_id,
+        saved[2].conversation_id,
+    ]
 
 
 def test_store_custom() -> None:
     stored = {
-        "p1": ChatMessage(id="p1", text="Stored answer", role="assistant", name="helper", parent_message_id="p0"),
+        "p1": ChatMessage(
+            id="p1", text="Stored answer", role="assistant", name="helper", parent_message_id="p0"
+        ),
         "p0": ChatMessage(id="p0", text="Stored question without role"),
     }
     log: list[tuple[str, str]] = []

@@ -33,7 +33,9 @@ def test_a_stream(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
     assert client.thread(reply.id)[-1] is reply
 
 
-def test_nothing_is_sent_before_the_stream_is_entered(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
+def test_nothing_is_sent_before_the_stream_is_entered(
+    client: ChatGPTAPI, chatgpt_server: ChatGPTServer
+) -> None:
     stream = client.stream_message("hi")
     assert chatgpt_server.requests == []
     with stream:
@@ -92,7 +94,9 @@ def test_leaving_early_closes_the_connection_and_stores_nothing(
     assert client.send_message("hi").text == "fine"
 
 
-def test_an_abandoned_stream_warns_and_closes(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
+def test_an_abandoned_stream_warns_and_closes(
+    client: ChatGPTAPI, chatgpt_server: ChatGPTServer
+) -> None:
     chatgpt_server.replies = [ENDLESS]
     chatgpt_server.inject(Fault(part_delay=0.002))
     stream = client.stream_message("hi")
@@ -129,7 +133,12 @@ def test_a_stop_iteration_of_a_callback_is_no_end(chatgpt_server: ChatGPTServer)
     def failing(_: object) -> None:
         raise StopIteration
 
-    client = ChatGPTAPI(api_key="sk-test", api_base_url=chatgpt_server.base_url, upsert_message=failing)
-    with pytest.raises(RuntimeError, match="raised StopIteration"), client.stream_message("hi") as stream:
+    client = ChatGPTAPI(
+        api_key="sk-test", api_base_url=chatgpt_server.base_url, upsert_message=failing
+    )
+    with (
+        pytest.raises(RuntimeError, match="raised StopIteration"),
+        client.stream_message("hi") as stream,
+    ):
         list(stream)
     client.close()

@@ -41,7 +41,14 @@ def test_tiktoken_agrees(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None
     assert constructor["pat_str"] == PATTERNS[encoding]
     theirs = tiktoken.Encoding(**constructor)
     ours = load_tokenizer(encoding)
-    for text in ("", "Hello, world!", "Grüße 你好 👋🏽\u2028", "def f(x):\n    return x  # y\n\n", "a" * 500, "it's 12345 o'clock"):
+    for text in (
+        "",
+        "Hello, world!",
+        "Grüße 你好 👋🏽\u2028",
+        "def f(x):\n    return x  # y\n\n",
+        "a" * 500,
+        "it's 12345 o'clock",
+    ):
         assert ours(text) == len(theirs.encode_ordinary(text))
     assert len(ranks) > 100_000
 
@@ -65,7 +72,9 @@ def test_it_is_loaded_once_however_many_ask(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_an_unknown_encoding() -> None:
-    with pytest.raises(ValueError, match=r"one of \['cl100k_base', 'o200k_base'\], not 'p50k_base'"):
+    with pytest.raises(
+        ValueError, match=r"one of \['cl100k_base', 'o200k_base'\], not 'p50k_base'"
+    ):
         load_tokenizer("p50k_base")
 
 
@@ -78,5 +87,7 @@ def test_counting_needs_no_network() -> None:
         "from chatgpt.tokenizer import load_tokenizer\n"
         "print(load_tokenizer('cl100k_base')('Hello world'))\n"
     )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert result.stdout.strip() == "2"

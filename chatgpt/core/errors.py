@@ -119,6 +119,16 @@ class ChatGPTError(Exception):
         return self.message
 
 
+def without_frames(error: ChatGPTError) -> ChatGPTError:
+    """Prepare an error for the caller: the frames of the core hold what the server wrote.
+
+    A server may repeat a key, and an error tracker shows the locals of every frame. So a shell
+    raises an error of the core without its traceback and context; the cause is kept.
+    """
+    error.__context__ = None
+    return error.with_traceback(None)
+
+
 class ConfigurationError(ChatGPTError, ValueError):
     """A setting is missing, malformed or contradicts another one; nothing was sent."""
 

@@ -139,8 +139,9 @@ def secret_of(name: str, value: object) -> Secret | None:
     """
     if value is None:
         return None
-    if not isinstance(value, Secret):
-        raise TypeError(f"{name} must be a str or a Secret, not {_kind(value)}.")
+    assert isinstance(value, Secret), "secrets are wrapped at the door"
+    if value.is_known and value.kind != "str":
+        raise TypeError(f"{name} must be a str or a Secret, not {value.kind}.")
     problem = _secret_problem(value) if value.is_known else None
     if problem:
         raise ConfigurationError(f"{name} {problem}")
@@ -165,8 +166,9 @@ def _headers(value: object) -> Mapping[str, str | Secret]:
     for name, item in value.items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
             raise ConfigurationError(f"headers has a name that HTTP does not allow: {name!r}.")
-        if not isinstance(item, (str, Secret)):
-            raise TypeError(f"headers[{name!r}] must be a str, not {_kind(item)}.")
+        kind = item.kind if isinstance(item, Secret) and item.is_known else _kind(item)
+        if kind not in ("str", "Secret"):
+            raise TypeError(f"headers[{name!r}] must be a str, not {kind}.")
         if not _is_header_value(item):
             raise ConfigurationError(
                 f"headers[{name!r}] holds a line end, a control character, a letter outside ASCII, or "
@@ -183,6 +185,10 @@ def _is_header_value(value: str | Secret) -> bool:
 
 
 def _url(name: str, value: object) -> SplitResult:
+    if isinstance(value, Secret):  # it holds an @ (`secrets.wrap_url`)
+        raise ConfigurationError(
+            f"{name} must hold no user name or password; use api_key or headers."
+        )
     text = text_of(name, value).strip()
     try:
         url = urlsplit(text)
@@ -192,10 +198,6 @@ def _url(name: str, value: object) -> SplitResult:
     if not is_usable or re.search(r"[\s\\\x00-\x1f]", text):
         raise ConfigurationError(
             f"{name} must be an http or https URL, for example {DEFAULT_BASE_URL}."
-        )
-    if url.username is not None or url.password is not None:
-        raise ConfigurationError(
-            f"{name} must hold no user name or password; use api_key or headers."
         )
     return url._replace(fragment="")
 
@@ -295,7 +297,7 @@ class ClientSettings:
 
 
 def client_settings(
-    given: Mapping[str, object], environment: Mapping[str, str | Secret]
+    given: Mapping[str, object], environment: Mapping[str, object]
 ) -> ClientSettings:
     """Check the options of a client and fill them up from the environment.
 

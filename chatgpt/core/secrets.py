@@ -14,7 +14,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from chatgpt.core.errors import ConfigurationError
 
@@ -75,6 +75,11 @@ class Secret:
         return self._variable
 
     @property
+    def kind(self) -> str:
+        """The name of the value's type: a value of the wrong type is wrapped, too, and refused."""
+        return type(self._value).__name__
+
+    @property
     def is_known(self) -> bool:
         """Whether there is a value to reveal."""
         return self._value is not None
@@ -106,12 +111,14 @@ def is_credential(header_name: str) -> bool:
     return any(word in name for word in _CREDENTIAL_WORDS)
 
 
-def wrap(value: object, variable: str | None = None) -> object:
-    """Wrap a caller's string before anything can fail; whatever else it is stays as it is.
+def wrap(value: Any, variable: str | None = None) -> Secret | None:
+    """Wrap a caller's secret before anything can fail, even if it is of the wrong type.
 
-    White space around it is dropped: a line end from a file is no part of a key.
+    White space around a text is dropped: a line end from a file is no part of a key.
     """
-    return Secret(value.strip(), variable) if isinstance(value, str) else value
+    if value is None or isinstance(value, Secret):
+        return value
+    return Secret(value.strip() if isinstance(value, str) else value, variable)
 
 
 def wrap_headers(headers: object) -> object:
@@ -124,9 +131,9 @@ def wrap_headers(headers: object) -> object:
     }
 
 
-def wrap_proxy(proxy: object) -> object:
-    """Wrap the URL of a proxy before anything can fail, if it holds a user name or a password."""
-    return wrap(proxy, PROXY_VARIABLE) if isinstance(proxy, str) and "@" in proxy else proxy
+def wrap_url(url: object, variable: str | None = None) -> object:
+    """Wrap a URL before anything can fail, if it may hold a user name and a password."""
+    return wrap(url, variable) if isinstance(url, str) and "@" in url else url
 
 
 def redactor(secrets: Iterable[Secret]) -> Redactor:

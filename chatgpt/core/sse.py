@@ -30,6 +30,7 @@ LARGEST_BLOCK: Final = 16 * 1024 * 1024
 # The groups are atomic: within `\r\n` the `\r` alone must not count as a line end.
 _BLANK_LINE: Final = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _LINE_ENDS: Final = b"\r\n"
+_ONE_DATA_LINE: Final = re.compile(rb"data:[^\r\n]*")
 _FIELD: Final = re.compile(rb"(?:data|event|id|retry)(?::|$)")
 
 
@@ -107,18 +108,23 @@ class SSEDecoder:
             return []
         if not block.isascii():
             block = block.decode("utf-8", "replace").encode("utf-8")
+        strays: list[bytes] = []
+        if not _ONE_DATA_LINE.fullmatch(block):
+            lines = [line for line in block.splitlines() if not line.startswith(b":")]
+            strays = [line for line in lines if not _FIELD.match(line)]
+            # sseclient would log what it does not know; it may be anything, a key that is repeated.
+            block = b"\n".join(line for line in lines if _FIELD.match(line))
         self._blocks.block = block + b"\n\n"
         events = [Event(event.event, event.data) for event in self._client.events()]
-        if not events:
-            return _stray(block)
+        if not events and strays:
+            return _stray(strays)
         return [event for event in events if event.data]
 
 
-def _stray(block: bytes) -> list[Event]:
-    """What a block says that holds no event."""
-    lines = [line for line in block.splitlines() if not line.startswith(b":")]
+def _stray(lines: list[bytes]) -> list[Event]:
+    """What a block says that holds no event, in lines that are no fields of one."""
     for line in lines:
         if line.startswith(b"error:"):
             return [Event("error", line.removeprefix(b"error:").strip().decode("utf-8"))]
-    text = b"\n".join(line for line in lines if not _FIELD.match(line)).strip().decode("utf-8")
+    text = b"\n".join(lines).strip().decode("utf-8")
     return [Event("text", text)] if text else []

@@ -11,7 +11,20 @@ CLASSES = [
     for value in vars(errors).values()
     if isinstance(value, type) and issubclass(value, errors.ChatGPTError)
 ]
-ATTRIBUTES = ["message", "status_code", "status_text", "code", "param", "type", "body", "request_id", "retry_after", "partial", "is_final", "account_id"]
+ATTRIBUTES = [
+    "message",
+    "status_code",
+    "status_text",
+    "code",
+    "param",
+    "type",
+    "body",
+    "request_id",
+    "retry_after",
+    "partial",
+    "is_final",
+    "account_id",
+]
 
 
 @pytest.mark.parametrize("kind", CLASSES)

@@ -24,11 +24,11 @@ def test_an_exchange_is_stepped_to_its_result() -> None:
         return (first + second).decode()
 
     running = Running(exchange())
-    assert running.need == ReadChunk(1.0)
-    running.resume(b"Hel")
-    assert running.need == ReadChunk(2.0)
-    running.resume(b"lo")
-    assert running.need is None
+    needs = [running.need]
+    for answer in (b"Hel", b"lo"):
+        running.resume(answer)
+        needs.append(running.need)
+    assert needs == [ReadChunk(1.0), ReadChunk(2.0), None]
     assert running.result == "Hello"
 
 

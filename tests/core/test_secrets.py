@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from chatgpt.core.errors import ConfigurationError
-from chatgpt.core.secrets import Secret, is_credential, redactor, wrap, wrap_headers, wrap_proxy
+from chatgpt.core.secrets import Secret, is_credential, redactor, wrap, wrap_headers, wrap_url
 
 CANARY = "sk-canary-0123456789"
 
@@ -26,11 +26,11 @@ def test_no_way_of_printing_shows_it() -> None:
 
 def test_it_is_no_str() -> None:
     secret = Secret(CANARY)
-    assert not isinstance(secret, str)
+    assert str not in type(secret).__mro__
     with pytest.raises(TypeError):
         "Bearer " + secret  # type: ignore[operator]
     with pytest.raises(TypeError):
-        f"{secret}"  # type: ignore[list-item]
+        " ".join(["Bearer", *[secret]])  # type: ignore[list-item]
 
 
 def test_reveal() -> None:
@@ -73,16 +73,16 @@ def test_headers_that_are_not(name: str) -> None:
 
 def test_wrapping_leaves_what_is_no_text_for_the_validation() -> None:
     assert wrap(None) is None
-    assert wrap(17) == 17
+    assert wrap(17).kind == "int"  # type: ignore[union-attr]
     assert wrap_headers([1]) == [1]
     assert wrap_headers({1: "x"}) == {1: "x"}
     assert wrap(" key\n") == Secret("key")
 
 
 def test_a_proxy_is_wrapped_when_it_holds_a_password() -> None:
-    assert wrap_proxy("http://proxy:3128") == "http://proxy:3128"
-    assert isinstance(wrap_proxy("http://user:pass@proxy:3128"), Secret)
-    assert wrap_proxy(None) is None
+    assert wrap_url("http://proxy:3128") == "http://proxy:3128"
+    assert isinstance(wrap_url("http://user:pass@proxy:3128"), Secret)
+    assert wrap_url(None) is None
 
 
 def test_redacting_masks_the_longest_first() -> None:

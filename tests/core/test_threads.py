@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatgpt import ChatMessage, MessageNotFoundError
+from chatgpt import ChatMessage, MessageNotFoundError, Role
 from chatgpt.core.needs import LoadThread
 from chatgpt.core.threads import count_fitting, load_history
 from chatgpt.stores import MemoryStore
@@ -48,10 +48,11 @@ def test_a_history_that_was_cut_by_the_limit_misses_nothing() -> None:
 
 def roles(letters: str) -> list[ChatMessage]:
     """A thread, newest first, from the roles oldest first: `u` and `a`."""
-    kinds = {"u": "user", "a": "assistant"}
-    return [
+    kinds: dict[str, Role] = {"u": "user", "a": "assistant"}
+    thread = [
         ChatMessage(id=str(n), text="", role=kinds[letter]) for n, letter in enumerate(letters)
-    ][::-1]  # type: ignore[arg-type]
+    ]
+    return thread[::-1]
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,12 @@ def test_a_path_ends_where_a_parent_is_missing(store: MessageStore) -> None:
 
 
 def test_a_circle_ends(store: MessageStore) -> None:
-    store.save([ChatMessage(id="a", text="", parent_message_id="b"), ChatMessage(id="b", text="", parent_message_id="a")])
+    store.save(
+        [
+            ChatMessage(id="a", text="", parent_message_id="b"),
+            ChatMessage(id="b", text="", parent_message_id="a"),
+        ]
+    )
     assert [message.id for message in store.path("a")] == ["a", "b"]
 
 
@@ -102,7 +107,13 @@ def test_memory_serves_many_threads() -> None:
 
     def work(number: int) -> None:
         for turn in range(100):
-            store.save([ChatMessage(id=f"{number}.{turn}", text="", parent_message_id=f"{number}.{turn - 1}")])
+            store.save(
+                [
+                    ChatMessage(
+                        id=f"{number}.{turn}", text="", parent_message_id=f"{number}.{turn - 1}"
+                    )
+                ]
+            )
             store.path(f"{number}.{turn}")
 
     with ThreadPoolExecutor(8) as pool:
@@ -119,7 +130,9 @@ def test_saving_alone_by_a_function() -> None:
 
 
 def test_looking_up_alone_by_a_function() -> None:
-    store = FunctionStore(MemoryStore(), get_message_by_id={"old": ChatMessage(id="old", text="o")}.get)
+    store = FunctionStore(
+        MemoryStore(), get_message_by_id={"old": ChatMessage(id="old", text="o")}.get
+    )
     store.save([ChatMessage(id="new", text="n", parent_message_id="old")])
     assert [message.id for message in store.path("new")] == ["new", "old"]
 

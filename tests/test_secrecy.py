@@ -1,0 +1,271 @@
+"""A canary key runs through every public call, failing and not; all output is searched for it."""
+
+from __future__ import annotations
+
+import io
+import logging
+import pickle
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any
+
+import pytest
+
+from chatgpt import ChatGPTAPI, ConfigurationError, MemoryStore
+from chatgpt.testing import ChatGPTServer, Fault, RawAnswer
+
+KEY = "sk-canary-0123456789abcdef"
+ORG = "org-canary-1"
+HEADER = "header-canary-1"
+PASSWORD = "password-canary-1"
+
+
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    """Everything that anything logs, at DEBUG."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield stream
+    root.removeHandler(handler)
+    root.setLevel(level)
+
+
+@pytest.fixture
+def server() -> Iterator[ChatGPTServer]:
+    with ChatGPTServer(api_key=KEY) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: ChatGPTServer) -> Iterator[ChatGPTAPI]:
+    with ChatGPTAPI(
+        api_key=KEY,
+        api_org=ORG,
+        headers={"X-Auth": HEADER},
+        api_base_url=server.base_url,
+        max_retries=0,
+    ) as client:
+        yield client
+
+
+def shown(error: BaseException) -> str:
+    """An error in every way in which it may be shown, with the locals of all frames but the test's."""
+    texts = [str(error), repr(error), repr(vars(error)), repr(error.args)]
+    texts += traceback.format_exception(error)
+    for link in chain(error):
+        texts += [repr(link), repr(link.args), repr(vars(link))]
+        texts += frames_of(link.__traceback__)
+    try:
+        texts.append(repr(pickle.dumps(error)))
+    except TypeError:
+        texts.append("")
+    return "\n".join(texts)
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        link = waiting.pop()
+        if link is not None and id(link) not in seen:
+            seen.add(id(link))
+            yield link
+            waiting += [
+                link.__cause__,
+                link.__context__,
+                *(arg for arg in link.args if isinstance(arg, BaseException)),
+            ]
+
+
+def frames_of(trace: TracebackType | None) -> Iterator[str]:
+    """What a traceback with locals shows, the test's own frames aside."""
+    while trace is not None:
+        frame = trace.tb_frame
+        if frame.f_code.co_filename != __file__:
+            yield from (
+                f"{frame.f_code.co_name}: {name}={value!r}"
+                for name, value in frame.f_locals.items()
+            )
+        trace = trace.tb_next
+
+
+def check(text: str) -> None:
+    position = text.find("canary")
+    assert position < 0, text[max(position - 300, 0) : position + 100]
+
+
+ECHO = f'{{"error": {{"message": "Incorrect API key provided: {KEY}, {ORG}, {HEADER}", "code": "invalid_api_key"}}}}'
+
+FAULTS = [
+    Fault(),
+    Fault(status=401, body=ECHO),
+    Fault(status=500, body=f"<html><title>{KEY}</title></html>"),
+    Fault(status=400, body=f"plain {KEY}"),
+    Fault(status=307, headers={"location": f"http://elsewhere/?key={KEY}"}),
+    Fault(status=200, body=ECHO),
+    Fault(status=200, body=f"<html>{KEY}</html>"),
+    Fault(status=200, body=f"data: nonsense {KEY}\n\n"),
+    Fault(status=200, body=f"{KEY}"),
+    Fault(error_after=2, error={"message": f"boom {KEY}", "code": KEY}),
+    Fault(reset=True),
+    Fault(cut_after=700),
+    Fault(cut_after=700, reset=True),
+    Fault(delay=1),
+    Fault(part_delay=1),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_calls_of_every_outcome(
+    client: ChatGPTAPI,
+    server: ChatGPTServer,
+    logged: io.StringIO,
+    capfd: pytest.CaptureFixture[str],
+    fault: Fault,
+    is_streamed: bool,
+) -> None:
+    server.inject(fault)
+    try:
+        reply = client.send_message("hi", stream=is_streamed, timeout=0.3)
+        check(repr(reply) + repr(vars_of(reply)) + repr(pickle.dumps(reply)))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is searched
+        check(shown(error))
+    check(logged.getvalue())
+    captured = capfd.readouterr()
+    check(captured.out + captured.err)
+
+
+def vars_of(reply: object) -> dict[str, object]:
+    return {name: getattr(reply, name) for name in ("detail", "context", "usage", "request_id")}
+
+
+def test_an_interrupt_while_the_request_is_sent(
+    client: ChatGPTAPI, server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C hits the frames of requests and http.client, which hold the headers."""
+    import http.client
+
+    def interrupted(self: http.client.HTTPConnection, *_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(http.client.HTTPConnection, "getresponse", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        client.send_message("hi")
+    check(shown(caught.value))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ChatGPTAPI(api_key=f"{KEY}\r\nx: y"),
+        lambda: ChatGPTAPI(api_key=f"{KEY} {KEY}"),
+        lambda: ChatGPTAPI(api_key=f"{KEY}\u200b"),
+        lambda: ChatGPTAPI(api_key=KEY, timeout=-1),
+        lambda: ChatGPTAPI(api_key=KEY, api_org=f"{ORG}\n\nx"),
+        lambda: ChatGPTAPI(api_key=KEY, headers={"X-Auth": f"{HEADER}\nx"}),
+        lambda: ChatGPTAPI(api_key=KEY, headers={"X-Auth": HEADER, "x y": "z"}),
+        lambda: ChatGPTAPI(api_key=KEY, proxy=f"http://user:{PASSWORD}@ho st"),
+        lambda: ChatGPTAPI(api_key=KEY, proxy=f"ftp://user:{PASSWORD}@host"),
+        lambda: ChatGPTAPI(api_key=KEY, model="a", completion_params={"model": "b"}),
+        lambda: ChatGPTAPI(api_key=KEY, api_base_url="nowhere"),
+        lambda: ChatGPTAPI(api_key=KEY, api_base_url=f"https://user:{PASSWORD}@host/v1"),
+        lambda: ChatGPTAPI(api_key=[KEY]),  # type: ignore[arg-type]
+        lambda: ChatGPTAPI(api_key=KEY, message_store={}),  # type: ignore[arg-type]
+    ],
+)
+def test_constructors_that_fail(make: Callable[[], ChatGPTAPI]) -> None:
+    with pytest.raises((ConfigurationError, TypeError)) as caught:
+        make()
+    check(shown(caught.value))
+
+
+def test_constructors_that_fail_with_a_key_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in (("OPENAI_API_KEY", f"{KEY}\x01"), ("OPENAI_ORG_ID", ORG)):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError) as caught:
+        ChatGPTAPI()
+    check(shown(caught.value))
+
+
+def test_a_proxy_with_a_password(server: ChatGPTServer, logged: io.StringIO) -> None:
+    port = server.port
+    for proxy in (
+        f"http://user:{PASSWORD}@127.0.0.1:9",
+        f"http://user:{PASSWORD}@127.0.0.1:{port}",
+    ):
+        with ChatGPTAPI(
+            api_key=KEY, api_base_url="http://chat.example/v1", proxy=proxy, max_retries=0
+        ) as client:
+            with pytest.raises(Exception) as caught:
+                client.send_message("hi")
+            check(shown(caught.value) + repr(pickle.dumps(client)))
+    check(logged.getvalue())
+
+
+def test_the_setters_that_fail(client: ChatGPTAPI) -> None:
+    for attribute in ("api_key", "api_org"):
+        with pytest.raises(ConfigurationError) as caught:
+            setattr(client, attribute, f"{KEY} x")
+        check(shown(caught.value))
+
+
+def test_what_a_client_shows_of_itself(client: ChatGPTAPI) -> None:
+    settings = client._settings
+    for value in (client, settings, client.api_key, client.api_org, client._given, vars(client)):
+        check(repr(value) + str(value) + f"{value}")
+    check(repr(pickle.dumps(client)))
+
+
+def test_what_is_stored(client: ChatGPTAPI, server: ChatGPTServer) -> None:
+    client.send_message("hi", stream=True)
+    client.send_message("hi")
+    store = client._store
+    assert isinstance(store, MemoryStore)
+    for message in store._messages.values():
+        check(repr(message) + repr(pickle.dumps(message)))
+
+
+def test_streams_and_moderation(
+    client: ChatGPTAPI, server: ChatGPTServer, logged: io.StringIO
+) -> None:
+    with client.stream_message("hi") as stream:
+        next(stream)
+        check(repr(stream) + repr(vars(stream)))
+    client.send_moderation("hi")
+    server.inject(Fault(status=401, body=ECHO))
+    with pytest.raises(Exception) as caught:
+        client.send_moderation("hi")
+    check(shown(caught.value))
+    check(logged.getvalue())
+
+
+def test_a_broken_answer(client: ChatGPTAPI, server: ChatGPTServer) -> None:
+    server.replies = [RawAnswer([b"nonsense\r\n\r\n"])]
+    with pytest.raises(Exception) as caught:
+        client.send_message("hi")
+    check(shown(caught.value))
+
+
+def test_the_search_finds_what_it_looks_for() -> None:
+    """A check that cannot fail would be worth nothing."""
+
+    def leak(key: str) -> None:
+        raise ValueError("x")
+
+    source = compile("def leak(key):\n    raise ValueError('x')\n", "elsewhere.py", "exec")
+    namespace: dict[str, Any] = {}
+    exec(source, namespace)
+    try:
+        namespace["leak"](KEY)
+    except ValueError:
+        with pytest.raises(AssertionError):
+            check(shown(sys.exc_info()[1] or ValueError()))

@@ -1,0 +1,104 @@
+"""What a type checker sees of the public API: checked by mypy --strict, never run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import assert_type
+
+import requests
+
+from chatgpt import (
+    APITimeoutError,
+    ChatGPTAPI,
+    ChatGPTError,
+    ChatMessage,
+    ContextReport,
+    MemoryStore,
+    MessageStore,
+    MessageStream,
+    Moderation,
+    Secret,
+    SendMessageOptions,
+    Usage,
+    openai,
+)
+from chatgpt.testing import Answer, ChatGPTServer, Fault, RecordedRequest
+
+
+class Store(MessageStore):
+    def get(self, message_id: str) -> ChatMessage | None:
+        return None
+
+    def save(self, messages: Sequence[ChatMessage]) -> None:
+        assert_type(messages[0].id, str)
+
+
+def count_words(text: str) -> int:
+    return len(text.split())
+
+
+with ChatGPTAPI(
+    api_key="sk-...",
+    completion_params={"temperature": 0.5, "stop": ["END"]},
+    message_store=Store(),
+    tokenizer=count_words,
+    session=requests.Session(),
+    timeout=30,
+    headers={"X-Title": "t"},
+) as client:
+    assert_type(client, ChatGPTAPI)
+    assert_type(client.api_key, Secret | None)
+    client.api_key = "sk-other"
+
+    reply = client.send_message("Hi", on_progress=lambda part: print(part.delta))
+    assert_type(reply, ChatMessage)
+    assert_type(reply.id, str)
+    assert_type(reply.text, str)
+    assert_type(reply.delta, str | None)
+    assert_type(reply.usage, Usage | None)
+    assert_type(reply.context, ContextReport | None)
+    assert_type(reply.detail, Mapping[str, object] | None)
+
+    with client.stream_message("Hi", parent_message_id=reply.id) as stream:
+        assert_type(stream, MessageStream)
+        for part in stream:
+            assert_type(part, ChatMessage)
+    assert_type(stream.result(), ChatMessage)
+
+    assert_type(client.thread(reply.id), list[ChatMessage])
+    assert_type(client.send_moderation("Hi"), Moderation)
+
+    options: SendMessageOptions = {"parent_message_id": reply.id, "timeout": 3.0}
+    client.send_message("Hi", **options)
+
+    try:
+        client.send_message("Hi")
+    except APITimeoutError as error:
+        assert_type(error.partial, str | None)
+    except ChatGPTError as error:
+        assert_type(error.status_code, int | None)
+
+messages: dict[str, ChatMessage] = {}
+ChatGPTAPI(
+    get_message_by_id=messages.get,
+    upsert_message=lambda message: messages.update({message.id: message}),
+)
+ChatGPTAPI(message_store=MemoryStore(capacity=10))
+
+client.send_message(5)  # type: ignore[arg-type] # text is a str
+client.send_message("Hi", parentMessageId="x")  # type: ignore[call-arg] # options are snake_case
+reply.text = "x"  # type: ignore[misc] # messages cannot be changed
+
+body: openai.CreateChatCompletionRequest = {
+    "model": "m",
+    "messages": [{"role": "user", "content": "Hi"}],
+}
+
+
+def respond(request: RecordedRequest) -> Answer:
+    return Answer(text=str(request.messages[-1]["content"]))
+
+
+with ChatGPTServer(respond) as server:
+    assert_type(server.base_url, str)
+    server.inject(Fault(status=500))
