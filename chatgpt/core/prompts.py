@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from math import inf
 from typing import Literal
 
 from attrs import field, frozen
@@ -24,7 +25,7 @@ from chatgpt.core.messages import ChatMessage, ContextReport
 from chatgpt.core.models import ModelFamily
 from chatgpt.core.needs import CountTokens, Exchange, LoadTokenizer
 from chatgpt.core.surrogates import lenient
-from chatgpt.core.threads import History, count_fitting
+from chatgpt.core.threads import History, fit_turns
 from chatgpt.core.wire.openai import ChatCompletionRequestMessage
 
 
@@ -82,26 +83,24 @@ def build_prompt(
     counting: Literal["exact", "approximate", "bound"] = (
         "approximate" if family.is_approximate else "exact"
     )
-    counter: Counter | None = None
+    recounted: dict[str, ChatMessage] = {}
 
     tokens = TOKENS_PER_REPLY + sum(cost_bound(m, encoding) for m in (*fixed, *history.messages))
     if tokenizer is None and (limit is None or tokens <= limit):
         counting = "bound"
         sent_count = len(history.messages)
     else:
-        count = tokenizer or (yield from LoadTokenizer(family.encoding))
-        counter = Counter(count, encoding)
+        counter = Counter(tokenizer or (yield from LoadTokenizer(family.encoding)), encoding)
         tokens = prompt_cost(fixed, counter)
-        sent_count = len(history.messages)
-        if limit is not None:
-            if tokens > limit:
-                raise _too_long(tokens, limit, reserved_tokens, family)
-            sent_count = count_fitting(history.messages, counter.cost, limit - tokens)
-        tokens += sum(map(counter.cost, history.messages[:sent_count]))
+        room = inf if limit is None else limit - tokens
+        if limit is not None and tokens > limit:
+            raise _too_long(tokens, limit, reserved_tokens, family)
+        sent_count, history_tokens = fit_turns(history.messages, counter.cost, room)
+        tokens += history_tokens
+        recounted = counter.counted
+        recounted.pop("", None)  # the system message is not stored
+        question = recounted.pop(question.id, question)
 
-    recounted = dict(counter.counted) if counter else {}
-    recounted.pop("", None)  # the system message is not stored
-    question = recounted.pop(question.id, question)
     sent = history.messages[:sent_count]
     left_out = len(history.messages) - sent_count
     context = ContextReport(

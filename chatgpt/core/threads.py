@@ -71,21 +71,24 @@ def _turn_ends(messages: Sequence[ChatMessage]) -> Iterator[int]:
         yield len(messages)
 
 
-def count_fitting(
-    messages: Sequence[ChatMessage], cost: Callable[[ChatMessage], int], room: int
-) -> int:
-    """How many of the newest messages fit into a room, by whole turns.
+def fit_turns(
+    messages: Sequence[ChatMessage], cost: Callable[[ChatMessage], int], room: float
+) -> tuple[int, int]:
+    """Choose as many of the newest messages as fit into a room, by whole turns.
 
     Args:
         messages: a thread, newest first.
-        cost: what a message costs, in tokens; asked once for each message up to the first turn
+        cost: what a message costs, in tokens; asked once for each message, up to the first turn
             that does not fit.
-        room: tokens.
+        room: tokens; `math.inf` for no limit.
+
+    Returns:
+        How many of the messages fit, and what they cost together in tokens.
     """
-    fitting = 0
+    fitting = tokens = 0
     for end in _turn_ends(messages):
-        room -= sum(cost(message) for message in messages[fitting:end])
-        if room < 0:
+        turn = sum(cost(message) for message in messages[fitting:end])
+        if tokens + turn > room:
             break
-        fitting = end
-    return fitting
+        fitting, tokens = end, tokens + turn
+    return fitting, tokens

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from chatgpt import ChatMessage, MessageNotFoundError, Role
 from chatgpt.core.needs import LoadThread
-from chatgpt.core.threads import count_fitting, load_history
+from chatgpt.core.threads import fit_turns, load_history
 from chatgpt.stores import MemoryStore
 from tests.stepping import Stepper, thread_of
 
@@ -74,13 +74,14 @@ def roles(letters: str) -> list[ChatMessage]:
     ],
 )
 def test_history_is_kept_by_whole_turns(letters: str, room: int, fitting: int) -> None:
-    assert count_fitting(roles(letters), lambda _: 1, room) == fitting
+    assert fit_turns(roles(letters), lambda _: 1, room) == (fitting, fitting)
 
 
 @given(st.text("ua", max_size=30), st.integers(-2, 40))
 def test_what_is_kept_fits_and_begins_with_a_turn(letters: str, room: int) -> None:
     messages = roles(letters)
-    fitting = count_fitting(messages, lambda _: 1, room)
+    fitting, tokens = fit_turns(messages, lambda _: 1, room)
+    assert tokens == fitting
     assert fitting <= max(room, 0)
     assert fitting in (0, len(messages)) or messages[fitting - 1].role == "user"
 
@@ -92,5 +93,5 @@ def test_costs_are_asked_once_and_no_further_than_needed() -> None:
         asked.append(message.id)
         return 1
 
-    count_fitting(roles("uaua" * 10), cost, 3)
+    fit_turns(roles("uaua" * 10), cost, 3)
     assert asked == ["39", "38", "37", "36"]
