@@ -12,7 +12,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from math import inf
 from typing import Literal
@@ -148,12 +148,3 @@ def chat_messages(messages: Sequence[ChatMessage]) -> list[ChatCompletionRequest
             sent["name"] = lenient(message.name)
         travelling.append(sent)
     return travelling
-
-
-def count_later(
-    messages: Sequence[ChatMessage],
-    family: ModelFamily,
-    load_tokenizer: Callable[[str], CountTokens],
-) -> int:
-    """Count a prompt for a figure that is read after the exchange, in tokens."""
-    return prompt_cost(messages, Counter(load_tokenizer(family.encoding), family.encoding))

@@ -27,10 +27,10 @@ from chatgpt.core.errors import InvalidResponseError
 
 LARGEST_BLOCK: Final = 16 * 1024 * 1024
 
-# The groups are atomic: within `\r\n` the `\r` alone must not count as a line end.
-_BLANK_LINE: Final = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+# Two line ends, each as long as it can be: within `\r\n` the `\r` alone is none. Each alternative
+# begins with one character, so that the search leaps from line end to line end.
+_BLANK_LINE: Final = re.compile(rb"\n(?:\n|\r\n?)|\r(?:\n(?:\n|\r\n?)|\r\n?)")
 _LINE_ENDS: Final = b"\r\n"
-_ONE_DATA_LINE: Final = re.compile(rb"data:[^\r\n]*")
 _FIELD: Final = re.compile(rb"(?:data|event|id|retry)(?::|$)")
 
 
@@ -109,11 +109,13 @@ class SSEDecoder:
         if not block.isascii():
             block = block.decode("utf-8", "replace").encode("utf-8")
         strays: list[bytes] = []
-        if not _ONE_DATA_LINE.fullmatch(block):
-            lines = [line for line in block.splitlines() if not line.startswith(b":")]
-            strays = [line for line in lines if not _FIELD.match(line)]
+        lines = block.splitlines()
+        if len(lines) > 1 or not block.startswith(b"data:"):
             # sseclient would log what it does not know; it may be anything, a key that is repeated.
             block = b"\n".join(line for line in lines if _FIELD.match(line))
+            strays = [
+                line for line in lines if not line.startswith(b":") and not _FIELD.match(line)
+            ]
         self._blocks.block = block + b"\n\n"
         events = [Event(event.event, event.data) for event in self._client.events()]
         if not events and strays:
