@@ -154,14 +154,16 @@ __all__ = [
 __version__: Final = VERSION
 
 
-def __getattr__(name: str) -> object:
-    if name == "openai":
-        return import_module("chatgpt.openai")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'chatgpt' has no attribute {name!r}")
-    value: object = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker knows the names, and would take any other for one
+
+    def __getattr__(name: str) -> object:
+        if name == "openai":
+            return import_module("chatgpt.openai")
+        if name not in _HOMES:
+            raise AttributeError(f"module 'chatgpt' has no attribute {name!r}")
+        value: object = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -20,11 +20,11 @@ from chatgpt.core.secrets import (
     wrap_headers,
     wrap_url,
 )
-from chatgpt.environment import read_environment
+from chatgpt.environment import read_environment, recall_secrets
 from chatgpt.logs import log_to_stderr
-from chatgpt.stores.functions import FunctionStore, GetMessageByIdFunction, UpsertMessageFunction
-from chatgpt.stores.memory import MemoryStore
-from chatgpt.stores.protocol import MessageStore, check_store
+from chatgpt.stores.choice import store_of
+from chatgpt.stores.functions import GetMessageByIdFunction, UpsertMessageFunction
+from chatgpt.stores.protocol import MessageStore
 from chatgpt.streams import MessageStream
 from chatgpt.transport import SURROUNDINGS, Call, FetchFn, T, Transport
 
@@ -63,7 +63,9 @@ class ChatGPTAPI:
         connect_timeout: seconds for connecting.
         max_retries: how often a request is repeated that was answered with 408, 409, 429 or 5xx or
             found no server. A quota that is used up and an answer that has begun are not.
-        headers: further headers of each request; they win over the SDK's own.
+        headers: further headers of each request; they win over the SDK's own. Those whose names look
+            like credentials are treated as secrets; give `Secret(value, "VARIABLE")` to name the
+            variable from which an unpickled client reads them.
         proxy: the URL of a proxy, `http`, `https` or `socks5`; by default the proxy variables of
             the environment.
         session: a `requests.Session` of your own, which stays yours to close.
@@ -95,7 +97,7 @@ class ChatGPTAPI:
         idle_timeout: float = 120.0,
         connect_timeout: float = 10.0,
         max_retries: int = 2,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str | Secret] | None = None,
         proxy: str | None = None,
         session: FetchFn | None = None,
         debug: bool = False,
@@ -130,11 +132,7 @@ class ChatGPTAPI:
         }
         self._given = given
         self._settings = client_settings(given, read_environment())
-        store = MemoryStore() if message_store is None else message_store
-        check_store(store)
-        if get_message_by_id is not None or upsert_message is not None:
-            store = FunctionStore(store, get_message_by_id, upsert_message)
-        self._store = store
+        self._store = store_of(message_store, get_message_by_id, upsert_message)
         self._transport = Transport(session, self._settings.proxy)
         if debug:
             log_to_stderr()
@@ -304,7 +302,7 @@ class ChatGPTAPI:
         settings: ClientSettings | None = getattr(self, "_settings", None)
         if settings is None:  # a traceback shows a client whose constructor failed
             return "<ChatGPTAPI that was not made>"
-        return f"ChatGPTAPI(model={settings.model!r}, api_base_url={settings.api_base_url!r})"
+        return f"<ChatGPTAPI, {settings.model} at {settings.chat_url.partition('?')[0]}>"
 
     def __reduce__(
         self,
@@ -322,4 +320,5 @@ class ChatGPTAPI:
 
 def _restored(client: type[ChatGPTAPI], given: dict[str, Any]) -> ChatGPTAPI:
     """Make a client from a pickle: its secrets come from the environment again."""
-    return client(**given)
+    options: dict[str, Any] = recall_secrets(given)
+    return client(**options)

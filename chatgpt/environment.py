@@ -20,3 +20,17 @@ def read_environment() -> Mapping[str, object]:
         **{name: wrap_url(value) for name, value in plain.items() if value},
         **{name: value for name, value in secret.items() if value.reveal()},
     }
+
+
+def recall_secrets(given: Mapping[str, object]) -> dict[str, object]:
+    """Options from a pickle, their secrets read from the environment variables that they name."""
+    return {name: _recalled(value) for name, value in given.items()}
+
+
+def _recalled(value: object) -> object:
+    if isinstance(value, Secret) and not value.is_known and value.variable is not None:
+        found = Secret(os.environ.get(value.variable, "").strip(), value.variable)
+        return found if found.reveal() else value
+    if isinstance(value, dict):
+        return recall_secrets(value)
+    return value

@@ -3,7 +3,8 @@
 Rules:
 
 1. Nothing is sent before the stream is entered, or iterated without `with`.
-2. Inside `with`, leaving early has closed the connection before the next line runs.
+2. Leaving the `with` block early has closed the connection before the next line runs. A stream that
+   was left raises when it is iterated again: it must not look like one that came to its end.
 3. `result` does no I/O: the finished reply, or the error that says why there is none.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from chatgpt.core.errors import StreamInterruptedError
 from chatgpt.core.messages import ChatMessage
@@ -28,18 +29,22 @@ class MessageStream(Iterator[ChatMessage]):
 
     def __init__(self, start: Callable[[], Call[ChatMessage]]) -> None:
         self._start = start
+        self._state: Literal["new", "open", "finished", "failed", "left"] = "new"
         self._call: Call[ChatMessage] | None = None
-        self._first: ChatMessage | None = None
+        self._waiting: ChatMessage | None = None
         self._last: ChatMessage | None = None
-        self._result: ChatMessage | None = None
         self._error: BaseException | None = None
-        self._is_over = False
 
     def __enter__(self) -> Self:
         """Send the message, and wait for the first part of the reply."""
-        if self._call is None and not self._is_over:
-            self._call = self._start()
-            self._first = self._advance()
+        if self._state == "new":
+            try:
+                self._call = self._start()
+            except BaseException as error:
+                self._state, self._error = "failed", error
+                raise
+            self._state = "open"
+            self._waiting = self._advance(self._call)
         return self
 
     def __exit__(
@@ -54,21 +59,25 @@ class MessageStream(Iterator[ChatMessage]):
         return self
 
     def __next__(self) -> ChatMessage:
-        if self._call is None:
-            self.__enter__()
-        part, self._first = self._first, None
-        if part is None and not self._is_over:
-            part = self._advance()
+        self.__enter__()
+        part, self._waiting = self._waiting, None
+        if part is None and self._state == "open":
+            assert self._call is not None
+            part = self._advance(self._call)
         if part is None:
+            if self._state == "left":
+                raise self._interrupted()
             raise StopIteration
         self._last = part
         return part
 
+    def __repr__(self) -> str:
+        return f"<MessageStream, {self._state}: {self.text!r}>"
+
     @property
     def text(self) -> str:
-        """The text of the parts that were taken so far, or of the finished reply."""
-        last = self._result or self._last
-        return last.text if last is not None else ""
+        """The text of the parts that were taken so far."""
+        return self._last.text if self._last is not None else ""
 
     def result(self) -> ChatMessage:
         """Return the finished reply. Does no I/O.
@@ -77,40 +86,45 @@ class MessageStream(Iterator[ChatMessage]):
             StreamInterruptedError: the stream was left before its end, or is not read to its end.
             ChatGPTError: the error that ended the stream.
         """
-        if self._result is not None:
-            return self._result
-        if self._error is not None:
-            raise self._error
-        state = "was left before its end" if self._is_over else "is not read to its end yet"
-        raise StreamInterruptedError(
-            f"The stream {state}: there is no finished reply.", partial=self.text
-        )
+        if self._state == "finished":
+            assert self._call is not None
+            return self._call.result
+        raise self._error or self._interrupted()
 
     def close(self) -> None:
         """Leave the stream; its connection is closed if it was not read to its end."""
-        self._is_over = True
-        self._first = None
+        if self._state in ("new", "open"):
+            self._state = "left"
+            self._waiting = None
         if self._call is not None:
             self._call.close()
 
-    def _advance(self) -> ChatMessage | None:
-        call = self._call
-        assert call is not None
+    def _advance(self, call: Call[ChatMessage]) -> ChatMessage | None:
         try:
             part = call.advance()
         except StopIteration as error:
-            # A callback raised it. Handed on as it is, it would look like the end of the stream.
-            self._is_over, self._error = True, error
+            # A function of the caller raised it. As it is, it would look like the stream's end.
+            self._state, self._error = "failed", error
             raise RuntimeError("A function of the caller raised StopIteration.") from error
         except BaseException as error:
-            self._is_over, self._error = True, error
+            self._state, self._error = "failed", error
             raise
         if part is None:
-            self._is_over, self._result = True, call.result
+            self._state = "finished"
         return part
 
+    def _interrupted(self) -> StreamInterruptedError:
+        why = (
+            "was left before its end"
+            if self._state == "left"
+            else "is not read to its end: iterate over it"
+        )
+        return StreamInterruptedError(
+            f"There is no finished reply; the stream {why}.", partial=self.text
+        )
+
     def __del__(self) -> None:
-        if self._call is not None and not self._is_over:
+        if self._state == "open":
             warnings.warn(
                 "A stream was not read to its end and not closed.",
                 ResourceWarning,

@@ -136,6 +136,10 @@ class Transport:
     def __init__(self, session: FetchFn | None, proxy: str | Secret | None) -> None:
         if session is not None and not callable(getattr(session, "request", None)):
             raise TypeError(f"session must be a requests.Session, not {type(session).__name__}.")
+        if isinstance(session, type):
+            raise TypeError(
+                f"session must be a requests.Session: make one of the class {session.__name__}."
+            )
         self._given = session
         self._proxy = proxy
         self._own: requests.Session | None = None
@@ -178,6 +182,9 @@ def _attempt(
 ) -> requests.Response | BaseException:
     """Send a request; return the answer or, without its tracebacks, the exception."""
     request = need.request
+    proxies = {"no_proxy": "*"} if request.is_local else None
+    if proxy is not None:
+        proxies = {"http": str_of(proxy), "https": str_of(proxy)}
     try:
         response: requests.Response = session.request(
             request.method,
@@ -189,7 +196,7 @@ def _attempt(
             allow_redirects=False,
             # Without it, requests would put an entry of ~/.netrc in the place of the key.
             auth=lambda prepared: prepared,
-            proxies={"http": str_of(proxy), "https": str_of(proxy)} if proxy is not None else None,
+            proxies=proxies,
         )
     except BaseException as error:  # noqa: BLE001 - it is returned, and raised by the caller
         return without_tracebacks(error)
@@ -202,19 +209,29 @@ def str_of(value: str | Secret) -> str:
 
 
 def failure_of(error: BaseException) -> TransportFailure:
-    """Tell the core of an exception of requests, urllib3 or the socket."""
-    without_tracebacks(error)
-    reason = str([*_chain(error)][-1]) or type(error).__name__
+    """Tell the core of an exception of requests, urllib3 or the socket.
+
+    The innermost exception is the cause: those around it say the same in the names of libraries.
+    """
+    links = [*_chain(without_tracebacks(error))]
+    cause = links[-1]
+    reason = str(cause) or type(cause).__name__
+    if any(isinstance(link, exceptions.ProxyError) for link in links):
+        reason = f"the proxy failed: {reason}"
     if isinstance(error, (requests.ConnectTimeout, exceptions.ConnectTimeoutError)):
-        return TransportFailure("connect_timeout", reason, error)
+        return TransportFailure("connect_timeout", reason, cause)
     if isinstance(error, (requests.Timeout, exceptions.TimeoutError, TimeoutError)):
-        return TransportFailure("timeout", reason, error)
-    return TransportFailure("connection", reason, error)
+        return TransportFailure("timeout", reason, cause)
+    if isinstance(error, requests.RequestException) and isinstance(error, ValueError):
+        return TransportFailure(
+            "unusable", reason, cause
+        )  # InvalidURL, InvalidSchema and their like
+    return TransportFailure("connection", reason, cause)
 
 
 def without_tracebacks(error: BaseException) -> BaseException:
     """Drop what hangs on an exception and holds the headers: frames, and requests' own request."""
-    for link in _chain(error):
+    for link in [*_chain(error)]:
         link.__traceback__ = None
         if isinstance(link, requests.RequestException):
             link.request = link.response = None

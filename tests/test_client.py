@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import pickle
 import threading
@@ -36,7 +37,7 @@ def test_a_conversation(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> No
     assert (first.text, second.text) == ("A monad is a monoid.", "A monoid.")
     contents = [message["content"] for message in chatgpt_server.requests[1].messages]
     assert contents[1:] == ["What is a monad?", "A monad is a monoid.", "Shorter."]
-    assert contents[0].startswith("You are ChatGPT, a large language model trained by OpenAI.")
+    assert str(contents[0]).startswith("You are ChatGPT, a large language model trained by OpenAI.")
     assert [message.text for message in client.thread(second.id)] == [*contents[1:], "A monoid."]
 
 
@@ -223,6 +224,19 @@ def test_deadlines(
         assert caught.value.limit == limit
 
 
+@pytest.mark.parametrize("seconds", [float("inf"), 1e300])
+def test_no_deadlines(chatgpt_server: ChatGPTServer, seconds: float) -> None:
+    with ChatGPTAPI(
+        api_key="sk-test",
+        api_base_url=chatgpt_server.base_url,
+        timeout=seconds,
+        idle_timeout=seconds,
+        connect_timeout=seconds,
+    ) as client:
+        assert client.send_message("hi").text
+        assert client.send_message("hi", stream=True).text
+
+
 def test_what_a_callback_raises_ends_the_call(
     client: ChatGPTAPI, chatgpt_server: ChatGPTServer
 ) -> None:
@@ -284,6 +298,19 @@ def test_bad_input_sends_nothing(client: ChatGPTAPI, chatgpt_server: ChatGPTServ
 def test_a_store_must_be_one() -> None:
     with pytest.raises(TypeError, match="message_store must be a MessageStore"):
         ChatGPTAPI(api_key="sk-test", message_store={})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="Derive it from chatgpt.MessageStore, which brings `path`"):
+        ChatGPTAPI(api_key="sk-test", message_store={})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="make one of the class MemoryStore"):
+        ChatGPTAPI(api_key="sk-test", message_store=MemoryStore)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="make one of the class Session"):
+        ChatGPTAPI(api_key="sk-test", session=requests.Session)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="the store has nothing to do"):
+        ChatGPTAPI(
+            api_key="sk-test",
+            message_store=MemoryStore(),
+            get_message_by_id=print,
+            upsert_message=print,
+        )
     with pytest.raises(TypeError, match="get_message_by_id must be a function, not str"):
         ChatGPTAPI(api_key="sk-test", get_message_by_id="x")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="session must be"):
@@ -351,27 +378,35 @@ def test_a_client_pickles_as_its_configuration(
         api_key="sk-test",
         api_base_url=chatgpt_server.base_url,
         system_message="Be brief.",
-        headers={"x-title": "t"},
-        proxy=None,
+        headers={"x-title": "t", "x-auth": Secret("auth-1", "MY_AUTH")},
         timeout=7,
     )
     client.api_org = "org-1"
     pickled = pickle.dumps(client)
     assert b"sk-test" not in pickled
     assert b"org-1" not in pickled
+    assert b"auth-1" not in pickled
     without_key = pickle.loads(pickled)
     with pytest.raises(ConfigurationError, match="set OPENAI_API_KEY in the environment"):
         without_key.send_message("hi")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     monkeypatch.setenv("OPENAI_ORG_ID", "org-env")
+    monkeypatch.setenv("MY_AUTH", "auth-env")
     restored = pickle.loads(pickled)
     restored.send_message("hi")
     (request,) = chatgpt_server.requests
     assert request.messages[0] == {"role": "system", "content": "Be brief."}
     assert request.headers["x-title"] == "t"
     assert request.headers["openai-organization"] == "org-env"
+    assert request.headers["x-auth"] == "auth-env"
     for each in (client, without_key, restored):
         each.close()
+
+
+def test_a_copy_keeps_its_secrets(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
+    with copy.deepcopy(client) as other:
+        assert other.send_message("hi").text
+    assert chatgpt_server.requests[0].api_key == "sk-test"
 
 
 def test_the_environment_configures_a_client(
@@ -384,9 +419,7 @@ def test_the_environment_configures_a_client(
     with ChatGPTAPI() as client:
         assert client.send_message("hi").model == "gpt-4o"
         assert client.api_org is None
-        assert (
-            repr(client) == f"ChatGPTAPI(model='gpt-4o', api_base_url={chatgpt_server.base_url!r})"
-        )
+        assert repr(client) == f"<ChatGPTAPI, gpt-4o at {chatgpt_server.base_url}/chat/completions>"
 
 
 def test_netrc_does_not_replace_the_key(
@@ -423,6 +456,40 @@ def test_a_proxy(chatgpt_server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch)
         client.send_message("hi")
     assert chatgpt_server.requests[0].path == "http://chat.example/v1/chat/completions"
     client.close()
+
+
+def test_this_machine_is_asked_past_the_proxies_of_the_environment(
+    chatgpt_server: ChatGPTServer, client: ChatGPTAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert client.send_message("hi").text
+    with ChatGPTAPI(api_key="sk-test", api_base_url="http://chat.example/v1", max_retries=0) as far:
+        with pytest.raises(APIConnectionError, match="the proxy failed: .*refused") as caught:
+            far.send_message("hi")
+        assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+
+
+def test_what_makes_a_request_useless_is_told_at_once(chatgpt_server: ChatGPTServer) -> None:
+    """SOCKS needs a package that is not installed here."""
+    with ChatGPTAPI(
+        api_key="sk-test", api_base_url="http://chat.example/v1", proxy="socks5://127.0.0.1:9"
+    ) as client:
+        with pytest.raises(ConfigurationError, match="SOCKS"):
+            client.send_message("hi")
+
+
+def test_a_reverse_proxy_gets_no_moderation(
+    chatgpt_server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ChatGPTServer() as elsewhere:
+        monkeypatch.setenv("OPENAI_BASE_URL", elsewhere.base_url)
+        url = f"{chatgpt_server.base_url}/chat/completions"
+        with ChatGPTAPI(api_key="sk-test", api_reverse_proxy_url=url) as client:
+            assert client.send_message("hi").text
+            with pytest.raises(ConfigurationError, match="Give api_base_url"):
+                client.send_moderation("hi")
+        assert elsewhere.requests == []
 
 
 def test_cookies_are_not_kept(chatgpt_server: ChatGPTServer, client: ChatGPTAPI) -> None:
@@ -466,17 +533,36 @@ def test_the_debug_log_goes_to_standard_error(
     assert "sk-test" not in logged
 
 
-def test_an_error_of_the_server_is_tried_again_and_raised(chatgpt_server: ChatGPTServer) -> None:
+def test_what_a_store_returns_is_checked(chatgpt_server: ChatGPTServer) -> None:
+    class Odd(MemoryStore):
+        def path(self, message_id: str, limit: int | None = None) -> list[ChatMessage]:
+            return [{"id": message_id}]  # type: ignore[list-item]
+
+    with ChatGPTAPI(
+        api_key="sk-test", api_base_url=chatgpt_server.base_url, message_store=Odd()
+    ) as client:
+        with pytest.raises(TypeError, match="returned a dict where a ChatMessage is needed"):
+            client.send_message("hi", parent_message_id="x")
+    tokenizer: Any = str.split
+    with ChatGPTAPI(
+        api_key="sk-test", api_base_url=chatgpt_server.base_url, tokenizer=tokenizer
+    ) as client:
+        with pytest.raises(
+            TypeError, match="tokenizer must return a number of tokens, not \\['system'\\]"
+        ):
+            client.send_message("hi")
+    assert chatgpt_server.requests == []
+
+
+def test_the_failure_of_a_responder_is_not_tried_again(chatgpt_server: ChatGPTServer) -> None:
     def failing(_: RecordedRequest) -> str:
         raise RuntimeError("of the test")
 
     chatgpt_server.replies = failing
-    with ChatGPTAPI(
-        api_key="sk-test", api_base_url=chatgpt_server.base_url, max_retries=1
-    ) as client:
+    with ChatGPTAPI(api_key="sk-test", api_base_url=chatgpt_server.base_url) as client:
         with pytest.raises(
             InternalServerError,
             match="500 Internal Server Error: The responder failed: RuntimeError",
         ):
             client.send_message("hi")
-    assert len(chatgpt_server.requests) == 2
+    assert len(chatgpt_server.requests) == 1

@@ -41,7 +41,7 @@ def test_the_public_names() -> None:
 
 def test_an_unknown_name() -> None:
     with pytest.raises(AttributeError, match="module 'chatgpt' has no attribute 'ChatGTP'"):
-        _ = chatgpt.ChatGTP
+        _ = chatgpt.ChatGTP  # type: ignore[attr-defined]
 
 
 def test_the_version_is_that_of_the_distribution() -> None:

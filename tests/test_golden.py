@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -292,7 +292,7 @@ def test_history_cut() -> None:
             reply = replay.send(call)
             body = replay.server.requests[-1].json
             assert {**body, "messages": None} == {**original["body_json"], "messages": None}
-            system, *sent = body["messages"]
+            system, *sent = cast("list[dict[str, str]]", body["messages"])
             thread.append({"role": "user", "content": call["args"][0]})
             assert system == {"role": "system", "content": "Be brief."}
             assert sent == thread[-len(sent) :]

@@ -49,11 +49,34 @@ def test_a_stream_without_with(client: ChatGPTAPI) -> None:
 
 def test_a_stream_that_nobody_iterates_has_no_result(client: ChatGPTAPI) -> None:
     with client.stream_message("hi") as stream:
-        with pytest.raises(StreamInterruptedError, match="not read to its end yet"):
+        with pytest.raises(StreamInterruptedError, match="not read to its end: iterate over it"):
             stream.result()
     with pytest.raises(StreamInterruptedError, match="left before its end"):
         stream.result()
-    assert list(stream) == []
+    for _ in range(2):
+        with pytest.raises(StreamInterruptedError, match="left before its end"):
+            list(stream)
+        stream.close()
+
+
+def test_a_finished_stream_is_over(client: ChatGPTAPI) -> None:
+    with client.stream_message("hi") as stream:
+        parts = list(stream)
+        assert list(stream) == []
+    assert parts
+    with stream:
+        assert list(stream) == []
+    assert repr(stream).startswith("<MessageStream, finished: 'You said: hi")
+
+
+def test_a_stream_that_is_closed_before_it_began_sends_nothing(
+    client: ChatGPTAPI, chatgpt_server: ChatGPTServer
+) -> None:
+    stream = client.stream_message("hi")
+    stream.close()
+    with pytest.raises(StreamInterruptedError):
+        list(stream)
+    assert chatgpt_server.requests == []
 
 
 def test_leaving_early_closes_the_connection_and_stores_nothing(

@@ -122,13 +122,15 @@ def status_error(head: ResponseHead, text: str, redact: Redactor) -> errors.APIS
         details = evolve(
             details, message="the server redirects; redirects are not followed with a key"
         )
-    error = _class_of(head.status, details, text)(
+    kind = _class_of(head.status, details, text)
+    error = kind(
         f"{phrase}: {_shortened(details.message)}"
         if details.message
         else f"{phrase}, without a reason",
         status_code=head.status,
         status_text=head.reason,
         request_id=head.headers.get("x-request-id"),
+        is_final=True if kind is errors.QuotaExceededError else None,
     )
     return _described(error, details)
 

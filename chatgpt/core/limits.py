@@ -15,9 +15,12 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
+from typing import Final
 
 from chatgpt.core.errors import APITimeoutError, TimeoutLimit
+
+LONGEST_WAIT: Final = 365 * 24 * 3600.0
+"""Seconds that stand for no limit: sockets take no infinite number, and none beyond some 10**9."""
 
 
 class Limits:
@@ -40,8 +43,8 @@ class Limits:
         self._idle = idle
         self._connect = connect
         now = clock()
-        self._end = now + total
-        self._idle_end = now + idle
+        self._end = now + min(total, LONGEST_WAIT)
+        self._idle_end = now + min(idle, LONGEST_WAIT)
 
     @property
     def remaining(self) -> float:
@@ -50,7 +53,7 @@ class Limits:
 
     def progress(self) -> None:
         """Something came: the silence begins anew."""
-        if self._idle != inf:
+        if self._idle < LONGEST_WAIT:
             self._idle_end = self._clock() + self._idle
 
     def end_within(self, seconds: float) -> None:

@@ -10,10 +10,10 @@ from attrs import field, frozen
 
 from chatgpt.core.errors import InvalidResponseError
 from chatgpt.core.limits import Limits
-from chatgpt.core.needs import Exchange, HttpRequest, Surroundings
-from chatgpt.core.options import ClientSettings, encode_json, text_of
+from chatgpt.core.needs import Exchange, Surroundings
+from chatgpt.core.options import ClientSettings, text_of
 from chatgpt.core.retry import RetryPolicy
-from chatgpt.core.sending import read_document, send_with_retries
+from chatgpt.core.sending import post, read_document, send_with_retries
 
 DEFAULT_MODERATION_MODEL: Final = "omni-moderation-latest"
 
@@ -48,13 +48,13 @@ def send_moderation(
         TypeError, ValueError: text or model is wrong; nothing was sent.
         ChatGPTError: whatever went wrong.
     """
-    body = encode_json({"model": text_of("model", model), "input": text_of("text", text)})
+    body = {"model": text_of("model", model), "input": text_of("text", text)}
     redact = settings.redactor()
     limits = Limits(
         surroundings.clock, total=settings.timeout, idle=inf, connect=settings.connect_timeout
     )
     head = yield from send_with_retries(
-        HttpRequest("POST", settings.url("/moderations"), settings.request_headers(), body),
+        post(settings.url("/moderations"), settings.request_headers(), body),
         limits=limits,
         policy=RetryPolicy(settings.max_retries),
         surroundings=surroundings,

@@ -47,12 +47,19 @@ Exchange: TypeAlias = Generator[Need[Any], Any, T]
 
 @frozen
 class HttpRequest:
-    """A request, ready to be sent but for its secrets."""
+    """A request, ready to be sent but for its secrets.
+
+    Attributes:
+        method, url, headers, body: what is sent; the headers' names in lower case.
+        is_local: whether it goes to this machine, past the proxies of the environment: they could
+            not reach it, and need not see its key.
+    """
 
     method: Literal["GET", "POST"]
     url: str = field(repr=lambda url: url.partition("?")[0])
     headers: Mapping[str, str | Secret] = field(repr=False)
     body: bytes = field(repr=lambda body: f"<{len(body)} bytes>")
+    is_local: bool = False
 
 
 @frozen
@@ -68,15 +75,15 @@ class TransportFailure(Exception):  # noqa: N818 - it is caught by the core, nev
     """The network failed while a need was met.
 
     Args:
-        kind: `"connect_timeout"` and `"timeout"` when a limit of the need passed, `"connection"`
-            for every other failure.
+        kind: `"connect_timeout"` and `"timeout"` when a limit of the need passed, `"unusable"` when
+            a setting makes it useless to try, `"connection"` for every other failure.
         reason: the transport's own words, in one line.
         cause: the transport's exception, already without tracebacks.
     """
 
     def __init__(
         self,
-        kind: Literal["connect_timeout", "timeout", "connection"],
+        kind: Literal["connect_timeout", "timeout", "unusable", "connection"],
         reason: str,
         cause: BaseException | None = None,
     ) -> None:

@@ -36,11 +36,11 @@ from chatgpt.core.needs import (
     Surroundings,
     TransportFailure,
 )
-from chatgpt.core.options import CallOptions, ClientSettings, encode_json, text_of
+from chatgpt.core.options import CallOptions, ClientSettings, text_of
 from chatgpt.core.prompts import Prompt, build_prompt, chat_messages, default_system_message
 from chatgpt.core.replies import Reply
 from chatgpt.core.retry import RetryPolicy
-from chatgpt.core.sending import send_with_retries
+from chatgpt.core.sending import post, send_with_retries
 from chatgpt.core.threads import load_history
 from chatgpt.core.wire.openai import CreateChatCompletionRequest
 
@@ -150,8 +150,7 @@ def _request(prompt: Prompt, options: CallOptions, settings: ClientSettings) -> 
         headers.setdefault("accept-encoding", "identity")
     else:
         body.pop("stream_options", None)
-    url = settings.api_reverse_proxy_url or settings.url("/chat/completions")
-    return HttpRequest("POST", url, headers, encode_json(body))
+    return post(settings.chat_url, headers, body)
 
 
 def _read_reply(reply: Reply, limits: Limits, *, is_reported: bool) -> Exchange[None]:

@@ -77,9 +77,11 @@ def _optional_text(name: str, value: object) -> str | None:
 def _identifier(name: str, value: object) -> str | None:
     if value is None:
         return None
+    if isinstance(value, ChatMessage):
+        raise TypeError(f"{name} must be a str, not a ChatMessage: give the message's id.")
     text = text_of(name, value)
     if not text.strip():
-        raise ValueError(f"{name} must not be blank; leave it out for none.")
+        raise ValueError(f"{name} must not be blank.")
     return text
 
 
@@ -197,7 +199,8 @@ def _url(name: str, value: object) -> SplitResult:
         is_usable = False
     if not is_usable or re.search(r"[\s\\\x00-\x1f]", text):
         raise ConfigurationError(
-            f"{name} must be an http or https URL, for example {DEFAULT_BASE_URL}."
+            f"{name} must be an http or https URL, such as {DEFAULT_BASE_URL} or http://localhost:11434, "
+            f"not {text!r}."
         )
     return url._replace(fragment="")
 
@@ -205,7 +208,13 @@ def _url(name: str, value: object) -> SplitResult:
 def base_url_of(name: str, value: object) -> str:
     """Check a base URL: no slash at its end, `/v1` where it has no path."""
     url = _url(name, value)
-    return urlunsplit(url._replace(path=url.path.rstrip("/") or "/v1"))
+    path = url.path.rstrip("/")
+    if path.endswith("/completions"):
+        raise ConfigurationError(
+            f"{name} ends with the path of an endpoint: leave out what follows /v1, or give the whole "
+            "URL as api_reverse_proxy_url."
+        )
+    return urlunsplit(url._replace(path=path or "/v1"))
 
 
 def _proxy(value: object) -> str | Secret | None:
@@ -225,7 +234,8 @@ def _is_proxy_url(value: str | Secret) -> bool:
     return _PROXY_URL.fullmatch(value) is not None
 
 
-def _is_loopback(url: str) -> bool:
+def is_loopback(url: str) -> bool:
+    """Whether a URL is that of a server on this machine."""
     host = urlsplit(url).hostname or ""
     try:
         return ip_address(host).is_loopback
@@ -243,7 +253,7 @@ class ClientSettings:
     api_key: Secret | None
     api_org: Secret | None
     api_project: str | None
-    api_base_url: str
+    api_base_url: str | None
     api_reverse_proxy_url: str | None
     model: str
     completion_params: Mapping[str, object] = field(repr=False)
@@ -260,7 +270,9 @@ class ClientSettings:
 
     def with_api_key(self, value: object) -> ClientSettings:
         """The settings with another key, which is wrapped already."""
-        return evolve(self, api_key=_required_key(secret_of("api_key", value), self.api_base_url))
+        settings = evolve(self, api_key=secret_of("api_key", value))
+        settings.require_key()
+        return settings
 
     def with_api_org(self, value: object) -> ClientSettings:
         """The settings with another organization, which is wrapped already."""
@@ -290,8 +302,30 @@ class ClientSettings:
             headers["openai-project"] = self.api_project
         return {**headers, **self.headers}
 
+    def require_key(self) -> None:
+        """Check that there is a key, where one is needed."""
+        if self.api_key is None and not is_loopback(self.chat_url):
+            raise ConfigurationError(
+                f"api_key is missing: give api_key=..., or set {API_KEY_VARIABLE} in the environment. "
+                "Only a server on this machine is asked without a key."
+            )
+
+    @property
+    def chat_url(self) -> str:
+        """Where messages are posted."""
+        return self.api_reverse_proxy_url or self.url("/chat/completions")
+
     def url(self, path: str) -> str:
-        """The URL of an endpoint, a query of the base URL kept."""
+        """The URL of an endpoint, a query of the base URL kept.
+
+        Raises:
+            ConfigurationError: only the URL of a reverse proxy is known.
+        """
+        if self.api_base_url is None:
+            raise ConfigurationError(
+                f"Give api_base_url to use {path}: api_reverse_proxy_url is for messages only, and the key "
+                "is sent to no other server."
+            )
         base = urlsplit(self.api_base_url)
         return urlunsplit(base._replace(path=base.path + path))
 
@@ -311,25 +345,25 @@ def client_settings(
     """
 
     def either(name: str, *variables: str) -> object:
-        values = [given[name], *map(environment.get, variables)]
-        if isinstance(values[0], Secret) and not values[0].is_known:
-            values.append(values.pop(0))  # it was left behind by a pickle: the environment has it
+        values = (given[name], *map(environment.get, variables))
         return next((value for value in values if value is not None), None)
 
-    base_url = base_url_of(
-        "api_base_url",
-        either("api_base_url", "OPENAI_BASE_URL", "OPENAI_API_BASE_URL") or DEFAULT_BASE_URL,
-    )
-    whole_url = given["api_reverse_proxy_url"]
+    reverse_url, base_url = given["api_reverse_proxy_url"], given["api_base_url"]
+    if reverse_url is not None:
+        reverse_url = urlunsplit(_url("api_reverse_proxy_url", reverse_url))
+    else:
+        base_url = (
+            either("api_base_url", "OPENAI_BASE_URL", "OPENAI_API_BASE_URL") or DEFAULT_BASE_URL
+        )
+    # The key is meant for the origin that is given: with a reverse proxy there is no default one.
+    base_url = base_url_of("api_base_url", base_url) if base_url is not None else None
     params = _params("completion_params", given["completion_params"])
     settings = ClientSettings(
-        api_key=_required_key(secret_of("api_key", either("api_key", API_KEY_VARIABLE)), base_url),
+        api_key=secret_of("api_key", either("api_key", API_KEY_VARIABLE)),
         api_org=secret_of("api_org", either("api_org", API_ORG_VARIABLE, "OPENAI_API_ORG")),
         api_project=_header_text("api_project", either("api_project", "OPENAI_PROJECT_ID")),
         api_base_url=base_url,
-        api_reverse_proxy_url=None
-        if whole_url is None
-        else urlunsplit(_url("api_reverse_proxy_url", whole_url)),
+        api_reverse_proxy_url=reverse_url,
         model=_model(given["model"], params, either("model", "OPENAI_MODEL")),
         completion_params=params,
         system_message=_optional_text("system_message", given["system_message"]),
@@ -343,17 +377,15 @@ def client_settings(
         headers=_headers(given["headers"]),
         proxy=_proxy(given["proxy"]),
     )
+    settings.require_key()
+    in_params = _response_limit(params)
+    if in_params and settings.max_response_tokens and in_params != settings.max_response_tokens:
+        raise ConfigurationError(
+            f"max_response_tokens is {settings.max_response_tokens} and completion_params limits the reply to "
+            f"{in_params} tokens: give one of them."
+        )
     _room_for_a_prompt(settings.model, settings, settings.max_response_tokens)
     return settings
-
-
-def _required_key(key: Secret | None, base_url: str) -> Secret | None:
-    if key is None and not _is_loopback(base_url):
-        raise ConfigurationError(
-            f"api_key is missing: give api_key=..., or set {API_KEY_VARIABLE} in the environment. "
-            "Only a server on this machine is asked without a key."
-        )
-    return key
 
 
 def _header_text(name: str, value: object) -> str | None:
@@ -380,7 +412,7 @@ def _model(explicit: object, params: Mapping[str, object], model: object) -> str
             f"model is {explicit!r} and completion_params['model'] is {in_params!r}: give one of them."
         )
     name = in_params if in_params is not None else model if model is not None else DEFAULT_MODEL
-    return _identifier("model", name) or DEFAULT_MODEL
+    return (_identifier("model", name) or DEFAULT_MODEL).strip()
 
 
 def _room_for_a_prompt(

@@ -47,7 +47,8 @@ class Secret:
 
     Args:
         value: the secret, or `None` where it was left behind by a pickle.
-        variable: the environment variable that holds it, named in pickles and messages.
+        variable: the environment variable that holds it, named in pickles and messages; a client
+            that is unpickled reads it there.
 
     Two secrets are equal when their values are; a secret is never equal to a `str`.
     """
@@ -65,8 +66,8 @@ class Secret:
             ConfigurationError: the value was not carried by a pickle, and has to be set again.
         """
         if self._value is None:
-            where = f"set {self._variable} in the environment" if self._variable else "set it again"
-            raise ConfigurationError(f"A secret is not carried by a pickle: {where}.")
+            where = f"set {self._variable} in the environment, or " if self._variable else ""
+            raise ConfigurationError(f"A secret is not carried by a pickle: {where}give it again.")
         return self._value
 
     @property
@@ -100,6 +101,12 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash((Secret, self._value))
+
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Secret:
+        return self
 
     def __reduce__(self) -> tuple[type[Secret], tuple[None, str | None]]:
         return Secret, (None, self._variable)

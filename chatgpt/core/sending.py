@@ -16,6 +16,7 @@ from chatgpt.core.error_bodies import excerpt, is_error, status_error, stream_er
 from chatgpt.core.errors import (
     APIConnectionError,
     ChatGPTError,
+    ConfigurationError,
     InvalidResponseError,
     StreamInterruptedError,
 )
@@ -30,11 +31,17 @@ from chatgpt.core.needs import (
     Surroundings,
     TransportFailure,
 )
+from chatgpt.core.options import encode_json, is_loopback
 from chatgpt.core.retry import RetryPolicy, retry_after
-from chatgpt.core.secrets import Redactor
+from chatgpt.core.secrets import Redactor, Secret
 
 LARGEST_ERROR_BODY: Final = 64 * 1024
 ERROR_BODY_SECONDS: Final = 5.0
+
+
+def post(url: str, headers: Mapping[str, str | Secret], body: Mapping[str, object]) -> HttpRequest:
+    """Make a request that posts JSON."""
+    return HttpRequest("POST", url, headers, encode_json(body), is_local=is_loopback(url))
 
 
 def send_with_retries(
@@ -82,6 +89,8 @@ def _connection_error(
             # The request was sent and may have been answered: asking again might pay twice.
             error = limits.passed()
             error.is_final = True
+        case "unusable":
+            raise ConfigurationError(f"The request cannot be sent: {redact(failure.reason)}")
         case "connection":
             where = request.url.partition("?")[0]
             error = APIConnectionError(f"No answer from {where}: {redact(failure.reason)}")

@@ -59,6 +59,11 @@ def load_history(message_id: str | None, limit: int | None = None) -> Exchange[H
             f"The message {message_id!r} is not in the message store. Give the id of a stored "
             "message, and a store that is shared or kept if it was made by another client."
         )
+    for message in messages:
+        if not isinstance(message, ChatMessage):
+            raise TypeError(
+                f"The message store returned a {type(message).__name__} where a ChatMessage is needed."
+            )
     missing = messages[-1].parent_message_id if limit is None or len(messages) < limit else None
     return History(messages, missing)
 

@@ -23,6 +23,8 @@ class MemoryStore(MessageStore):
     """
 
     def __init__(self, capacity: int = DEFAULT_CAPACITY) -> None:
+        if type(capacity) is not int:
+            raise TypeError(f"capacity must be an int, not {type(capacity).__name__}.")
         if capacity < 2:
             raise ValueError(
                 f"capacity must be at least 2 messages, a question and its answer, not {capacity}."
@@ -34,7 +36,10 @@ class MemoryStore(MessageStore):
     def get(self, message_id: str) -> ChatMessage | None:
         """Return a message, or `None` where the store does not hold it."""
         with self._lock:
-            return self._get(message_id)
+            message = self._messages.get(message_id)
+            if message is not None:
+                self._messages.move_to_end(message_id)
+            return message
 
     def save(self, messages: Sequence[ChatMessage]) -> None:
         """Save messages in one write."""
@@ -52,12 +57,19 @@ class MemoryStore(MessageStore):
         with self._lock:
             # A message that is there already closes a circle.
             while next_id is not None and next_id not in messages and len(messages) != limit:
-                message = self._get(next_id)
+                message = self._messages.get(next_id)
                 if message is None:
                     break
                 messages[next_id] = message
                 next_id = message.parent_message_id
+            # The newest message counts as used last: when room is made, a thread loses its
+            # beginning and keeps its end.
+            for message_id in reversed(messages):
+                self._messages.move_to_end(message_id)
         return list(messages.values())
+
+    def __repr__(self) -> str:
+        return f"<MemoryStore with {len(self)} of at most {self._capacity} messages>"
 
     def __len__(self) -> int:
         """How many messages are kept."""
@@ -65,9 +77,3 @@ class MemoryStore(MessageStore):
 
     def __reduce__(self) -> tuple[type[MemoryStore], tuple[int]]:
         return MemoryStore, (self._capacity,)
-
-    def _get(self, message_id: str) -> ChatMessage | None:
-        message = self._messages.get(message_id)
-        if message is not None:
-            self._messages.move_to_end(message_id)
-        return message

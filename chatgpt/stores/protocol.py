@@ -58,8 +58,13 @@ def check_store(store: object) -> None:
     Raises:
         TypeError: it does not.
     """
+    if isinstance(store, type):
+        raise TypeError(
+            f"message_store must be a MessageStore: make one of the class {store.__name__}."
+        )
     missing = [name for name in ("get", "path", "save") if not callable(getattr(store, name, None))]
     if missing:
         raise TypeError(
-            f"message_store must be a MessageStore; {type(store).__name__} has no method {', '.join(missing)}."
+            f"message_store must be a MessageStore; {type(store).__name__} has no method "
+            f"{', '.join(missing)}. Derive it from chatgpt.MessageStore, which brings `path`."
         )

@@ -23,14 +23,21 @@ def main() -> None:
     )
     parser.add_argument("--any-key", action="store_true", help="accept any key, or none")
     parser.add_argument(
-        "--reply", action="append", help="a reply, given in order (default: an echo)"
+        "--reply",
+        action="append",
+        help="a reply; may be repeated: they are given in order, then the server answers 500 (default: an echo)",
     )
     arguments = parser.parse_args()
 
+    api_key = None if arguments.any_key else arguments.api_key
+    try:
+        server = ChatGPTServer(arguments.reply, api_key=api_key, port=arguments.port)
+    except (OSError, OverflowError) as error:
+        parser.error(f"cannot listen on port {arguments.port}: {error}")
+
     done = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: done.set())
-    api_key = None if arguments.any_key else arguments.api_key
-    with ChatGPTServer(arguments.reply, api_key=api_key, port=arguments.port) as server:
+    with server:
         print(server.base_url, flush=True)
         try:
             done.wait()

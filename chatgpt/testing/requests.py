@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
 
 from attrs import define, field
 
@@ -33,19 +32,22 @@ class RecordedRequest:
     is_disconnected: bool = False
 
     @cached_property
-    def json(self) -> Any:
-        """The body as JSON.
+    def json(self) -> Mapping[str, object]:
+        """The body, which is a JSON object.
 
         Raises:
             ValueError: it is none.
         """
-        return json.loads(self.body)
+        body = json.loads(self.body)
+        if not isinstance(body, dict):
+            raise ValueError(f"The body is JSON of type {type(body).__name__}, not an object.")  # noqa: TRY004
+        return body
 
     @property
-    def messages(self) -> Sequence[Mapping[str, Any]]:
-        """The messages of a chat completion."""
-        messages: Sequence[Mapping[str, Any]] = self.json["messages"]
-        return messages
+    def messages(self) -> Sequence[Mapping[str, object]]:
+        """The messages of a chat completion; empty where there are none."""
+        messages = self.json.get("messages")
+        return messages if isinstance(messages, list) else []
 
     @property
     def api_key(self) -> str | None:

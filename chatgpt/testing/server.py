@@ -18,6 +18,8 @@ from threading import Lock, Thread
 from types import TracebackType
 from typing import Any, Final, Self
 
+from attrs import evolve
+
 from chatgpt.testing.completions import (
     completion_body,
     error_body,
@@ -48,7 +50,7 @@ class ChatGPTServer:
         replies: what it answers: a function of the request, a list of replies that are given in
             order, or `None` for an echo that shows that the thread arrived.
         api_key: the bearer token that it accepts; `None` for any, or none at all.
-        models: the models that `/v1/models` lists.
+        models: the models that `/v1/models` lists; where they are given, others are refused.
         moderate: gives the scores of a text by category; from 0.5 on it is flagged.
         port: where it listens; 0 for a free port.
 
@@ -60,21 +62,24 @@ class ChatGPTServer:
         replies: Responder | Sequence[Reply] | None = None,
         *,
         api_key: str | None = DEFAULT_API_KEY,
-        models: Sequence[str] = DEFAULT_MODELS,
+        models: Sequence[str] | None = None,
         moderate: Callable[[str], Mapping[str, float]] = _harmless,
         port: int = 0,
     ) -> None:
         self._accepted_key = api_key
-        self.models = models
+        self._accepted_models = models
         self.moderate = moderate
         self.requests: list[RecordedRequest] = []
         """Every request that arrived, in order."""
         self.replies = replies
         self._faults: deque[Fault] = deque()
         self._lock = Lock()
-        self._http = _HTTPServer(("127.0.0.1", port), _Handler)
+        # Bound, so that the port is known; until it listens, a client is refused at once.
+        self._http = _HTTPServer(("127.0.0.1", port), _Handler, False)
+        self._http.server_bind()
         self._http.owner = self
         self._thread: Thread | None = None
+        self._was_started = False
 
     @property
     def replies(self) -> Responder:
@@ -87,13 +92,22 @@ class ChatGPTServer:
             self._responder: Responder = echo
         elif callable(replies):
             self._responder = replies
-        else:
+        elif isinstance(replies, (list, tuple)):
             self._responder = replies_in_order(replies)
+        else:
+            raise TypeError(
+                f"replies must be a function, a list of replies or None, not {type(replies).__name__}."
+            )
 
     @property
     def api_key(self) -> str:
         """A key that the server accepts."""
         return self._accepted_key or DEFAULT_API_KEY
+
+    @property
+    def models(self) -> Sequence[str]:
+        """The models that `/v1/models` lists."""
+        return DEFAULT_MODELS if self._accepted_models is None else self._accepted_models
 
     @property
     def port(self) -> int:
@@ -107,11 +121,22 @@ class ChatGPTServer:
 
     def inject(self, *faults: Fault) -> None:
         """Let the next requests fail, each with one of these faults, in order."""
+        for fault in faults:
+            if not isinstance(fault, Fault):
+                raise TypeError(f"inject takes Fault(...), not {type(fault).__name__}.")
         with self._lock:
             self._faults.extend(faults)
 
     def start(self) -> Self:
-        """Begin to serve, in threads of its own."""
+        """Begin to serve, in threads of its own.
+
+        Raises:
+            RuntimeError: it was started before.
+        """
+        if self._was_started:
+            raise RuntimeError("This server was started before; make a new one.")
+        self._was_started = True
+        self._http.server_activate()
         self._thread = Thread(
             target=self._http.serve_forever, args=(0.02,), name="chatgpt-server", daemon=True
         )
@@ -138,6 +163,9 @@ class ChatGPTServer:
     ) -> None:
         self.stop()
 
+    def __repr__(self) -> str:
+        return f"<ChatGPTServer at {self.base_url}, {len(self.requests)} requests>"
+
     def _record(self, request: RecordedRequest) -> Fault:
         with self._lock:
             self.requests.append(request)
@@ -145,6 +173,9 @@ class ChatGPTServer:
 
     def _refuses(self, request: RecordedRequest) -> bool:
         return self._accepted_key is not None and request.api_key != self._accepted_key
+
+    def _knows(self, model: object) -> bool:
+        return self._accepted_models is None or model in self._accepted_models
 
 
 class _HTTPServer(ThreadingHTTPServer):
@@ -241,34 +272,39 @@ class _Handler(BaseHTTPRequestHandler):
             case _:
                 self._refuse(404, f"Invalid URL ({self.command} {self.path})")
 
-    def _parsed(self) -> dict[str, Any] | None:
+    def _parsed(self) -> Mapping[str, Any] | None:
         try:
-            request = self._request.json
+            return self._request.json
         except ValueError:
             return None
-        return request if isinstance(request, dict) else None
 
-    def _moderate(self, request: dict[str, Any]) -> None:
+    def _moderate(self, request: Mapping[str, Any]) -> None:
         if not isinstance(request.get("input"), str):
             self._refuse(400, "'input' must be a string.", param="input")
             return
         scores = self.server.owner.moderate(request["input"])
         self._send(200, [moderation_body(request.get("model", "omni-moderation-latest"), scores)])
 
-    def _complete(self, request: dict[str, Any], *, is_chat: bool) -> None:
+    def _complete(self, request: Mapping[str, Any], *, is_chat: bool) -> None:
         problem = _problem_of(request, is_chat=is_chat)
         if problem is not None:
             self._refuse(400, *problem)
             return
+        if not self.server.owner._knows(request["model"]):  # noqa: SLF001
+            message = (
+                f"The model `{request['model']}` does not exist or you do not have access to it."
+            )
+            self._refuse(404, message, param="model", code="model_not_found")
+            return
         try:
-            reply = self.server.owner.replies(self._request)
+            answer = _answer_of(self.server.owner.replies(self._request))
         except Exception as error:  # noqa: BLE001 - the failure of a test's own function is the answer
+            self._fault = evolve(self._fault, headers={"x-should-retry": "false"})
             self._send(500, [error_body(f"The responder failed: {error!r}", type="server_error")])
             return
-        if isinstance(reply, RawAnswer):
-            self._send_raw(reply)
+        if isinstance(answer, RawAnswer):
+            self._send_raw(answer)
             return
-        answer = Answer(text=reply) if isinstance(reply, str) else reply
         if request.get("stream"):
             events = stream_events(answer, request, self._fault, is_chat=is_chat)
             self._send(200, events, content_type="text/event-stream; charset=utf-8")
@@ -352,6 +388,13 @@ class _Handler(BaseHTTPRequestHandler):
         # A close with a linger of 0 s is a reset (RST) in TCP.
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
+
+
+def _answer_of(reply: Reply) -> Answer | RawAnswer:
+    answer = Answer(text=reply) if isinstance(reply, str) else reply
+    if isinstance(answer, (Answer, RawAnswer)):
+        return answer
+    raise TypeError(f"a reply must be a str, an Answer or a RawAnswer, not {type(reply).__name__}")
 
 
 def _problem_of(request: Mapping[str, Any], *, is_chat: bool) -> tuple[str, str] | None:

@@ -5,7 +5,7 @@ from math import inf
 import pytest
 
 from chatgpt.core.errors import APITimeoutError
-from chatgpt.core.limits import Limits
+from chatgpt.core.limits import LONGEST_WAIT, Limits
 from tests.stepping import Clock
 
 
@@ -57,7 +57,9 @@ def test_a_connection_that_was_not_made() -> None:
 def test_no_limit() -> None:
     bounds = limits(Clock(), total=inf, idle=inf, connect=inf)
     bounds.progress()
-    assert bounds.read_timeout() == bounds.connect_timeout() == inf
+    assert bounds.read_timeout() == bounds.connect_timeout() == LONGEST_WAIT
+    huge = limits(Clock(), total=1e300, idle=1e300, connect=1e300)
+    assert huge.read_timeout() == huge.connect_timeout() == LONGEST_WAIT
 
 
 def test_the_end_can_be_brought_nearer_and_not_put_off() -> None:

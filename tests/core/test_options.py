@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chatgpt import ConfigurationError
+from chatgpt import ChatMessage, ConfigurationError
 from chatgpt.core.options import base_url_of, call_options
 from chatgpt.core.secrets import Secret
 from tests.stepping import settings
@@ -147,6 +147,12 @@ def test_settings_of_the_wrong_type(given: dict[str, Any], message: str) -> None
         ({"api_project": "p q"}, "api_project must be visible ASCII"),
         ({"api_reverse_proxy_url": "nowhere"}, "api_reverse_proxy_url must be an http"),
         ({"model": "a", "completion_params": {"model": "b"}}, "give one of them"),
+        (
+            {"max_response_tokens": 5, "completion_params": {"max_tokens": 7}},
+            "5 and .* 7 tokens: give one of them",
+        ),
+        ({"api_base_url": "https://h/v1/chat/completions"}, "ends with the path of an endpoint"),
+        ({"api_base_url": "localhost:11434"}, "such as .* not 'localhost:11434'"),
         ({"model": " "}, "model must not be blank"),
         (
             {"completion_params": {"temperature": nan}},
@@ -187,13 +193,24 @@ def test_the_environment_fills_up_and_an_argument_wins() -> None:
     assert settings().model == "gpt-5.4-mini"
 
 
-def test_a_secret_that_a_pickle_left_behind_comes_from_the_environment() -> None:
+def test_a_secret_that_a_pickle_left_behind() -> None:
     left_behind = pickle.loads(pickle.dumps(Secret("sk-old", "OPENAI_API_KEY")))
-    environment = {"OPENAI_API_KEY": Secret("sk-env", "OPENAI_API_KEY")}
-    assert settings(environment, api_key=left_behind).api_key == Secret("sk-env")
     without = settings(api_key=left_behind)
-    with pytest.raises(ConfigurationError, match="set OPENAI_API_KEY"):
+    with pytest.raises(
+        ConfigurationError, match="set OPENAI_API_KEY in the environment, or give it again"
+    ):
         without.request_headers()
+
+
+def test_a_reverse_proxy_is_the_only_server_that_gets_the_key() -> None:
+    environment = {"OPENAI_BASE_URL": "https://elsewhere"}
+    proxied = settings(environment, api_reverse_proxy_url="https://proxy/api?v=1")
+    assert proxied.chat_url == "https://proxy/api?v=1"
+    with pytest.raises(ConfigurationError, match="Give api_base_url to use /moderations"):
+        proxied.url("/moderations")
+    both = settings(api_reverse_proxy_url="https://proxy/api", api_base_url="https://base")
+    assert both.url("/moderations") == "https://base/v1/moderations"
+    assert settings(api_key=None, api_reverse_proxy_url="http://localhost/api").api_key is None
 
 
 def test_the_headers_of_a_request() -> None:
@@ -248,6 +265,7 @@ def test_everything_secret_is_redacted() -> None:
         ({"name": ""}, ValueError, "name must not be blank"),
         ({"parent_message_id": ""}, ValueError, "parent_message_id must not be blank"),
         ({"parent_message_id": 7}, TypeError, "parent_message_id must be a str"),
+        ({"parent_message_id": ChatMessage(id="a", text="")}, TypeError, "give the message's id"),
         ({"conversation_id": " "}, ValueError, "conversation_id must not be blank"),
         ({"message_id": ""}, ValueError, "message_id must not be blank"),
         ({"stream": 1}, TypeError, "stream must be True, False or None, not int"),

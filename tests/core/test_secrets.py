@@ -52,7 +52,7 @@ def test_a_pickle_names_the_variable_and_not_the_value() -> None:
     assert restored.variable == "OPENAI_API_KEY"
     with pytest.raises(ConfigurationError, match="set OPENAI_API_KEY in the environment"):
         restored.reveal()
-    with pytest.raises(ConfigurationError, match="set it again"):
+    with pytest.raises(ConfigurationError, match="pickle: give it again"):
         pickle.loads(pickle.dumps(Secret(CANARY))).reveal()
 
 

@@ -87,9 +87,25 @@ def test_memory_keeps_what_was_used_last() -> None:
     assert len(store) == 3
 
 
+def test_a_thread_in_memory_loses_its_beginning_first() -> None:
+    """However often it is read: the newest messages are those that the next reply needs."""
+    store = MemoryStore(capacity=6)
+    thread = thread_of([str(number) for number in range(12)])
+    for begin in range(0, 12, 2):
+        store.save(thread[begin : begin + 2])
+        store.path(thread[begin + 1].id)
+    assert [message.text for message in store.path("m11")] == ["11", "10", "9", "8", "7", "6"]
+    store.path("m11")
+    store.save([ChatMessage(id="other", text="")])
+    assert [message.text for message in store.path("m11")] == ["11", "10", "9", "8", "7"]
+
+
 def test_memory_is_bounded_from_below() -> None:
     with pytest.raises(ValueError, match="at least 2 messages"):
         MemoryStore(capacity=1)
+    with pytest.raises(TypeError, match="capacity must be an int, not str"):
+        MemoryStore("5")  # type: ignore[arg-type]
+    assert repr(MemoryStore()) == "<MemoryStore with 0 of at most 10000 messages>"
 
 
 def test_memory_pickles_as_its_capacity() -> None:

@@ -198,6 +198,55 @@ def test_stopping_twice_and_a_port_of_ones_own() -> None:
         assert again.port == port
 
 
+def test_a_server_that_does_not_run_refuses_at_once() -> None:
+    server = ChatGPTServer()
+    with pytest.raises(requests.ConnectionError, match="refused"):
+        post(server)
+    server.start()
+    with pytest.raises(RuntimeError, match="started before"):
+        server.start()
+    server.stop()
+    with pytest.raises(RuntimeError, match="started before"):
+        server.start()
+    with pytest.raises(requests.ConnectionError, match="refused"):
+        post(server)
+
+
+def test_what_it_is_given_is_checked(chatgpt_server: ChatGPTServer) -> None:
+    with pytest.raises(TypeError, match="inject takes Fault"):
+        chatgpt_server.inject(429)  # type: ignore[arg-type]
+    for replies in ("Hello", 5):
+        with pytest.raises(
+            TypeError, match="replies must be a function, a list of replies or None"
+        ):
+            ChatGPTServer(replies)  # type: ignore[arg-type]
+    chatgpt_server.replies = lambda _: None  # type: ignore[assignment, return-value]
+    response = post(chatgpt_server)
+    assert response.status_code == 500
+    assert "a reply must be a str, an Answer or a RawAnswer, not NoneType" in response.text
+    assert response.headers["x-should-retry"] == "false"
+    assert repr(chatgpt_server) == f"<ChatGPTServer at {chatgpt_server.base_url}, 1 requests>"
+
+
+def test_models_that_are_given_are_the_only_ones() -> None:
+    with ChatGPTServer(models=["gpt-4o"]) as server:
+        assert post(server).ok
+        response = post(server, body={**HI, "model": "gtp-4o"})
+        assert (response.status_code, response.json()["error"]["code"]) == (404, "model_not_found")
+
+
+def test_a_port_that_cannot_be_had() -> None:
+    for port in ("80000", "notaport"):
+        result = subprocess.run(
+            [sys.executable, "-m", "chatgpt.testing", "--port", port],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 2
+        assert "Traceback" not in result.stderr
+
+
 def test_stopping_does_not_wait_for_a_client(chatgpt_server: ChatGPTServer) -> None:
     chatgpt_server.inject(Fault(part_delay=60))
     with requests.Session() as session:
