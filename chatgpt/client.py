@@ -54,7 +54,7 @@ class ChatGPTAPI:
             the model's family.
         max_response_tokens: the largest reply in tokens: it is reserved and sent as a limit. By
             default min(largest reply, 4096, window / 4) is reserved and no limit is sent.
-        message_store: where messages are kept; by default 10,000 of them in memory.
+        message_store: where messages are kept; by default the 10,000 used last, in memory.
         get_message_by_id: looks a message up, in place of the store's own way.
         upsert_message: saves a message, in place of the store's own way.
         tokenizer: counts the tokens of a text, in place of the model's encoding.
@@ -183,7 +183,8 @@ class ChatGPTAPI:
             text: the message.
             parent_message_id: the id of the message that this one replies to; `None` begins a new
                 conversation. Replying twice to the same message makes a branch.
-            conversation_id: the conversation; by default the parent's, or a new one.
+            conversation_id: a label of the conversation; by default the parent's, or a new one. It
+                brings no history: that follows `parent_message_id`.
             message_id: the id of the new message; by default a new uuid4.
             name: the speaker's name, for conversations of several people.
             stream: whether the answer is asked for as a stream; by default only if `on_progress`
