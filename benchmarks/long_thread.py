@@ -62,7 +62,7 @@ def build(
                 running.resume(store.path(message_id, limit))
             case LoadTokenizer(encoding):
                 running.resume(load_tokenizer(encoding))
-    return running.result
+    return running.result()
 
 
 def timed(work: Callable[[], object]) -> float:

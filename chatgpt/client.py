@@ -10,7 +10,16 @@ from chatgpt.core import moderation, official
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.moderation import DEFAULT_MODERATION_MODEL, Moderation
 from chatgpt.core.needs import CountTokens, Exchange
-from chatgpt.core.options import CallOptions, ClientSettings, call_options, client_settings
+from chatgpt.core.options import (
+    DEFAULT_CONNECT_TIMEOUT,
+    DEFAULT_IDLE_TIMEOUT,
+    DEFAULT_MAX_RETRIES,
+    DEFAULT_TIMEOUT,
+    CallOptions,
+    ClientSettings,
+    call_options,
+    client_settings,
+)
 from chatgpt.core.secrets import (
     API_KEY_VARIABLE,
     API_ORG_VARIABLE,
@@ -26,7 +35,8 @@ from chatgpt.stores.choice import store_of
 from chatgpt.stores.functions import GetMessageByIdFunction, UpsertMessageFunction
 from chatgpt.stores.protocol import MessageStore
 from chatgpt.streams import MessageStream
-from chatgpt.transport import SURROUNDINGS, Call, FetchFn, T, Transport
+from chatgpt.surroundings import SURROUNDINGS
+from chatgpt.transport import Call, FetchFn, T, Transport
 
 
 class ChatGPTAPI:
@@ -58,10 +68,10 @@ class ChatGPTAPI:
         get_message_by_id: looks a message up, in place of the store's own way.
         upsert_message: saves a message, in place of the store's own way.
         tokenizer: counts the tokens of a text, in place of the model's encoding.
-        timeout: seconds for a whole call: connecting, retries, sleeps and the last byte.
-        idle_timeout: seconds of silence that are borne in a stream; comments are silence.
-        connect_timeout: seconds for connecting.
-        max_retries: how often a request is repeated that was answered with 408, 409, 429 or 5xx or
+        timeout: seconds for a whole call: connecting, retries, sleeps and the last byte; 600.
+        idle_timeout: seconds of silence that are borne in a stream; comments are silence; 120.
+        connect_timeout: seconds for connecting; 10.
+        max_retries: how often, 2 times at most, a request is repeated that was answered with 408, 409, 429 or 5xx or
             found no server. A quota that is used up and an answer that has begun are not.
         headers: further headers of each request; they win over the SDK's own. Those whose names look
             like credentials are treated as secrets; give `Secret(value, "VARIABLE")` to name the
@@ -93,12 +103,12 @@ class ChatGPTAPI:
         get_message_by_id: GetMessageByIdFunction | None = None,
         upsert_message: UpsertMessageFunction | None = None,
         tokenizer: CountTokens | None = None,
-        timeout: float = 600.0,
-        idle_timeout: float = 120.0,
-        connect_timeout: float = 10.0,
-        max_retries: int = 2,
+        timeout: float = DEFAULT_TIMEOUT,
+        idle_timeout: float = DEFAULT_IDLE_TIMEOUT,
+        connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
+        max_retries: int = DEFAULT_MAX_RETRIES,
         headers: Mapping[str, str | Secret] | None = None,
-        proxy: str | None = None,
+        proxy: str | Secret | None = None,
         session: FetchFn | None = None,
         debug: bool = False,
     ) -> None:
@@ -202,8 +212,6 @@ class ChatGPTAPI:
             TypeError, ValueError: an option is wrong. Nothing was sent.
             ChatGPTError: whatever else went wrong; `partial` holds the text that came.
         """
-        if on_progress is not None and not callable(on_progress):
-            raise TypeError(f"on_progress must be a function, not {type(on_progress).__name__}.")
         options = call_options(
             self._settings,
             text,
@@ -215,7 +223,7 @@ class ChatGPTAPI:
             system_message=system_message,
             completion_params=completion_params,
             timeout=timeout,
-            wants_parts=on_progress is not None,
+            on_progress=on_progress,
         )
         call = self._call(official.send_message(options, self._settings, SURROUNDINGS))
         try:
@@ -253,7 +261,7 @@ class ChatGPTAPI:
             system_message=system_message,
             completion_params=completion_params,
             timeout=timeout,
-            wants_parts=True,
+            is_iterated=True,
         )
         return MessageStream(lambda: self._stream(options))
 

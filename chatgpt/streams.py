@@ -33,16 +33,12 @@ class MessageStream(Iterator[ChatMessage]):
         self._call: Call[ChatMessage] | None = None
         self._waiting: ChatMessage | None = None
         self._last: ChatMessage | None = None
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
 
     def __enter__(self) -> Self:
         """Send the message, and wait for the first part of the reply."""
         if self._state == "new":
-            try:
-                self._call = self._start()
-            except BaseException as error:
-                self._state, self._error = "failed", error
-                raise
+            self._call = self._start()
             self._state = "open"
             self._waiting = self._advance(self._call)
         return self
@@ -106,8 +102,11 @@ class MessageStream(Iterator[ChatMessage]):
             # A function of the caller raised it. As it is, it would look like the stream's end.
             self._state, self._error = "failed", error
             raise RuntimeError("A function of the caller raised StopIteration.") from error
-        except BaseException as error:
+        except Exception as error:
             self._state, self._error = "failed", error
+            raise
+        except BaseException:  # an interrupt: the caller leaves
+            self._state = "left"
             raise
         if part is None:
             self._state = "finished"

@@ -13,13 +13,9 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import socket
 import time
-import uuid
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -29,7 +25,6 @@ from urllib3 import PoolManager, connection, exceptions
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.response import HTTPResponse
 
-from chatgpt.core.errors import ChatGPTError, without_frames
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import (
     Exchange,
@@ -37,7 +32,6 @@ from chatgpt.core.needs import (
     LoadThread,
     LoadTokenizer,
     Need,
-    NetworkNeed,
     ReadChunk,
     ReportProgress,
     ResponseHead,
@@ -45,10 +39,10 @@ from chatgpt.core.needs import (
     SaveMessages,
     SendRequest,
     Sleep,
-    Surroundings,
     TransportFailure,
 )
 from chatgpt.core.secrets import Secret
+from chatgpt.failures import transport_failure, without_tracebacks
 from chatgpt.stores.protocol import MessageStore
 from chatgpt.tokenizer import load_tokenizer
 
@@ -60,22 +54,26 @@ IDLE_CONNECTIONS: Final = 32
 READ_SIZE: Final = 65536
 """How many bytes are taken at once, at most, of a body that is not chunked."""
 
-SURROUNDINGS: Final = Surroundings(
-    clock=time.monotonic,
-    now=partial(datetime.now, UTC),
-    new_id=lambda: str(uuid.uuid4()),
-    chance=random.random,
-    load_tokenizer=load_tokenizer,
-)
-
 log = logging.getLogger("chatgpt")
 
 
 class FetchFn(Protocol):
     """What a `session=` must offer; `requests.Session` and its descendants do."""
 
-    def request(self, method: str, url: str) -> requests.Response:
-        """Send a request; called with the options of `requests.Session.request`."""
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        data: bytes,
+        timeout: tuple[float, float],
+        stream: bool,
+        allow_redirects: bool,
+        auth: Callable[[requests.PreparedRequest], requests.PreparedRequest],
+        proxies: dict[str, str] | None,
+    ) -> requests.Response:
+        """Send a request as `requests.Session.request` does, and leave the body unread."""
         ...
 
 
@@ -164,7 +162,7 @@ class Transport:
         if own is not None and self._process == os.getpid():
             own.close()
 
-    def _session(self) -> Any:
+    def _session(self) -> FetchFn:
         if self._given is not None:
             return self._given
         # A child process must not use the sockets of its parent: both would read from them.
@@ -178,7 +176,7 @@ class Transport:
 
 
 def _attempt(
-    session: Any, need: SendRequest, proxy: str | Secret | None
+    session: FetchFn, need: SendRequest, proxy: str | Secret | None
 ) -> requests.Response | BaseException:
     """Send a request; return the answer or, without its tracebacks, the exception."""
     request = need.request
@@ -186,7 +184,7 @@ def _attempt(
     if proxy is not None:
         proxies = {"http": str_of(proxy), "https": str_of(proxy)}
     try:
-        response: requests.Response = session.request(
+        return session.request(
             request.method,
             request.url,
             headers={name: str_of(value) for name, value in request.headers.items()},
@@ -200,7 +198,6 @@ def _attempt(
         )
     except BaseException as error:  # noqa: BLE001 - it is returned, and raised by the caller
         return without_tracebacks(error)
-    return response
 
 
 def str_of(value: str | Secret) -> str:
@@ -209,45 +206,14 @@ def str_of(value: str | Secret) -> str:
 
 
 def failure_of(error: BaseException) -> TransportFailure:
-    """Tell the core of an exception of requests, urllib3 or the socket.
-
-    The innermost exception is the cause: those around it say the same in the names of libraries.
-    """
-    links = [*_chain(without_tracebacks(error))]
-    cause = links[-1]
-    reason = str(cause) or type(cause).__name__
-    if any(isinstance(link, exceptions.ProxyError) for link in links):
-        reason = f"the proxy failed: {reason}"
+    """Tell the core of an exception of requests, urllib3 or the socket."""
     if isinstance(error, (requests.ConnectTimeout, exceptions.ConnectTimeoutError)):
-        return TransportFailure("connect_timeout", reason, cause)
+        return transport_failure("connect_timeout", error)
     if isinstance(error, (requests.Timeout, exceptions.TimeoutError, TimeoutError)):
-        return TransportFailure("timeout", reason, cause)
+        return transport_failure("timeout", error)
     if isinstance(error, requests.RequestException) and isinstance(error, ValueError):
-        return TransportFailure(
-            "unusable", reason, cause
-        )  # InvalidURL, InvalidSchema and their like
-    return TransportFailure("connection", reason, cause)
-
-
-def without_tracebacks(error: BaseException) -> BaseException:
-    """Drop what hangs on an exception and holds the headers: frames, and requests' own request."""
-    for link in [*_chain(error)]:
-        link.__traceback__ = None
-        if isinstance(link, requests.RequestException):
-            link.request = link.response = None
-    return error
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An exception and all that led to it, the innermost last."""
-    waiting: list[object] = [error]
-    seen: set[int] = set()
-    while waiting:
-        link = waiting.pop(0)
-        if isinstance(link, BaseException) and id(link) not in seen:
-            seen.add(id(link))
-            yield link
-            waiting += [link.__cause__, link.__context__, getattr(link, "reason", None), *link.args]
+        return transport_failure("unusable", error)  # InvalidURL, InvalidSchema and their like
+    return transport_failure("connection", error)
 
 
 class _Body:
@@ -308,15 +274,12 @@ class Call(Generic[T]):
         """Go on to the next part of the reply, or to the end: `None`."""
         try:
             part = self._next_part()
-        except ChatGPTError as error:
-            self.close()
-            raise without_frames(error) from error.__cause__
         except BaseException:
             self.close()
             raise
         if part is None:
             self.close()
-            self.result = self._running.result
+            self.result = self._running.result()
         return part
 
     def _next_part(self) -> ChatMessage | None:
@@ -333,8 +296,6 @@ class Call(Generic[T]):
             try:
                 answer = self._meet(need)
             except TransportFailure as failure:
-                if not isinstance(need, NetworkNeed):
-                    raise
                 running.fail(failure)
             else:
                 running.resume(answer)
@@ -359,8 +320,10 @@ class Call(Generic[T]):
                 self._close_response()
                 self._response = response = self._transport.send(need)
                 self._body = _Body(response)
-                headers = {name.lower(): value for name, value in response.headers.items()}
-                return ResponseHead(response.status_code, response.reason or "", headers)
+                head = ResponseHead(response.status_code, response.reason, response.headers)
+                if self._is_logged:
+                    log.debug("%r", head)
+                return head
             case Sleep(seconds):
                 time.sleep(seconds)
                 return None

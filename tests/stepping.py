@@ -70,7 +70,8 @@ def settings(environment: Mapping[str, object] | None = None, **given: Any) -> C
     given["api_org"] = wrap(given["api_org"], "OPENAI_ORG_ID")
     given["headers"] = wrap_headers(given["headers"])
     given["proxy"] = wrap_url(given["proxy"], "HTTPS_PROXY")
-    given["api_base_url"] = wrap_url(given["api_base_url"])
+    for name in ("api_base_url", "api_reverse_proxy_url"):
+        given[name] = wrap_url(given[name])
     return client_settings(given, environment or {})
 
 
@@ -150,7 +151,7 @@ class Stepper:
                 running.fail(failure)
             else:
                 running.resume(answer)
-        return running.result
+        return running.result()
 
     def of(self, kind: type[Need[Any]]) -> list[Any]:
         """The needs of one kind."""

@@ -119,28 +119,34 @@ def test_any_framing_gives_the_reply(
         Fault(cut_after=900, reset=True),
         Fault(cut_after=900, framing="close"),
         Fault(cut_after=900, framing="length"),
-        Fault(cut_after=300, gzip=True),
+        Fault(cut_after=285, gzip=True),
     ],
 )
-def test_an_answer_that_is_cut(
-    client: ChatGPTAPI, chatgpt_server: ChatGPTServer, fault: Fault
-) -> None:
+def test_an_answer_that_is_cut(chatgpt_server: ChatGPTServer, fault: Fault) -> None:
     chatgpt_server.replies = ["one two three four"]
     chatgpt_server.inject(fault)
-    store = client._store
-    assert isinstance(store, MemoryStore)
+    store = MemoryStore()
     parts: list[str] = []
-    with pytest.raises(StreamInterruptedError) as caught:
-        client.send_message("hi", on_progress=lambda part: parts.append(part.delta or ""))
+    with ChatGPTAPI(
+        api_key="sk-test", api_base_url=chatgpt_server.base_url, message_store=store
+    ) as client:
+        with pytest.raises(StreamInterruptedError) as caught:
+            client.send_message("hi", on_progress=lambda part: parts.append(part.delta or ""))
     assert caught.value.partial == "".join(parts)
+    assert "one two three four".startswith(caught.value.partial)
+    assert caught.value.partial
     assert len(store) == 0
+    assert len(chatgpt_server.requests) == 1
 
 
 def test_a_server_that_keeps_the_stream_open(
     client: ChatGPTAPI, chatgpt_server: ChatGPTServer
 ) -> None:
     chatgpt_server.inject(Fault(stay_open=30))
-    assert client.send_message("hi", stream=True).finish_reason == "stop"
+    assert client.send_message("hi", stream=True, timeout=5).finish_reason == "stop"
+    # What was not read to its end is not used again.
+    client.send_message("hi")
+    assert len({request.client_port for request in chatgpt_server.requests}) == 2
 
 
 def test_a_connection_is_used_again(chatgpt_server: ChatGPTServer) -> None:
@@ -369,6 +375,10 @@ def test_a_client_survives_a_fork(client: ChatGPTAPI, chatgpt_server: ChatGPTSer
     parent = client.send_message("parent", parent_message_id=before.id)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert parent.text.startswith("You said: parent")
+    ports = {
+        request.messages[-1]["content"]: request.client_port for request in chatgpt_server.requests
+    }
+    assert ports["before"] == ports["parent"] != ports["child"]
 
 
 def test_a_client_pickles_as_its_configuration(
@@ -404,9 +414,11 @@ def test_a_client_pickles_as_its_configuration(
 
 
 def test_a_copy_keeps_its_secrets(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
-    with copy.deepcopy(client) as other:
-        assert other.send_message("hi").text
-    assert chatgpt_server.requests[0].api_key == "sk-test"
+    client.api_key, client.api_org = "sk-other", "org-other"
+    with copy.deepcopy(client) as other, pytest.raises(AuthenticationError):
+        other.send_message("hi")
+    assert chatgpt_server.requests[0].api_key == "sk-other"
+    assert chatgpt_server.requests[0].headers["openai-organization"] == "org-other"
 
 
 def test_the_environment_configures_a_client(

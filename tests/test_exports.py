@@ -131,4 +131,6 @@ def test_the_async_twin_says_what_to_install() -> None:
 
 def test_the_changelog_knows_the_version() -> None:
     changelog = (Path(chatgpt.__file__).parents[1] / "CHANGELOG.md").read_text()
-    assert f"## [{chatgpt.__version__}]" in changelog or "## [Unreleased]" in changelog
+    released = re.findall(r"^## \[(\d+\.\d+\.\d+)\]", changelog, re.MULTILINE)
+    assert "## [Unreleased]" in changelog
+    assert not released or released[0] == chatgpt.__version__

@@ -30,7 +30,7 @@ def test_a_stream(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
     reply = stream.result()
     assert reply.text == "one two three"
     assert stream.result() is reply
-    assert client.thread(reply.id)[-1] is reply
+    assert client.thread(reply.id)[-1] == reply
 
 
 def test_nothing_is_sent_before_the_stream_is_entered(

@@ -7,7 +7,7 @@ with `{`, `[`, `<` or a quote.
 
 Rules:
 
-1. A document becomes one event named `"document"`, at the end.
+1. A document becomes one event of the kind `"document"`, at the end.
 2. White space before a document is silence: DeepSeek sends blank lines while it waits.
 3. A document is at most 64 MiB.
 """
@@ -67,5 +67,5 @@ class AnswerDecoder:
         if self._stream is not None:
             return self._stream.end()
         if self._document is not None:
-            return [Event("document", self._document.decode("utf-8", "replace"))]
+            return [Event("message", self._document.decode("utf-8", "replace"), "document")]
         return []

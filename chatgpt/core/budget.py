@@ -27,6 +27,9 @@ TOKENS_PER_MESSAGE: Final = 3
 TOKENS_PER_NAME: Final = 1
 TOKENS_PER_REPLY: Final = 3
 
+LEAST_COST: Final = TOKENS_PER_MESSAGE + 1
+"""What an empty message costs: its role is a token. It bounds how much history is worth reading."""
+
 
 def _overhead(message: ChatMessage) -> int:
     return TOKENS_PER_MESSAGE + (TOKENS_PER_NAME if message.name is not None else 0)

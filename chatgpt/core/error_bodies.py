@@ -10,7 +10,8 @@ text, nothing.
 
 Rules:
 
-1. The body is redacted as text before it is parsed: a server may repeat the key that it refuses.
+1. Whatever is shown is redacted: a server may repeat the key that it refuses. What the error is, is
+   decided before: a mask must not hide a code.
 2. Any body gives an error; a message is never empty and at most 500 characters long.
 """
 
@@ -28,7 +29,10 @@ from chatgpt.core.needs import ResponseHead
 from chatgpt.core.secrets import Redactor
 from chatgpt.core.surrogates import lenient
 
+_Error = TypeVar("_Error", bound=errors.ChatGPTError)
+
 LONGEST_MESSAGE: Final = 500
+LONGEST_BODY: Final = 64 * 1024
 _DEEPEST: Final = 8
 
 _TITLE: Final = re.compile(r"<title[^>]*>\s*(.*?)\s*</title>", re.IGNORECASE | re.DOTALL)
@@ -79,19 +83,30 @@ class ErrorDetails:
     body: object = None
 
 
-def read_error(text: str, redact: Redactor) -> ErrorDetails:
-    """Find the error in a body.
-
-    Args:
-        text: the body, or the data of an event.
-        redact: masks the secrets of the call.
-    """
-    text = redact(text)
+def read_error(text: str) -> ErrorDetails:
+    """Find the error in a body, or in the data of an event; nothing is redacted yet."""
     try:
         body: object = json.loads(text)
     except (ValueError, RecursionError):
         return ErrorDetails(message=_from_text(text), body=text or None)
     return evolve(_find(body, 0), body=body)
+
+
+def _redacted(details: ErrorDetails, text: str, redact: Redactor) -> ErrorDetails:
+    def masked(value: str | None) -> str | None:
+        return None if value is None else redact(value)
+
+    try:
+        body: object = json.loads(redact(text))
+    except (ValueError, RecursionError):
+        body = redact(text) or None  # no JSON, or the mask fell on something that is no string
+    return ErrorDetails(
+        message=masked(details.message),
+        type=masked(details.type),
+        param=masked(details.param),
+        code=masked(details.code),
+        body=body,
+    )
 
 
 def is_error(answer: Mapping[str, Any]) -> bool:
@@ -116,53 +131,57 @@ def status_error(head: ResponseHead, text: str, redact: Redactor) -> errors.APIS
         text: its body, as far as it was read.
         redact: masks the secrets of the call.
     """
-    details = read_error(text, redact)
-    phrase = f"{head.status} {head.reason}".strip()
-    if 300 <= head.status < 400:
-        details = evolve(
-            details, message="the server redirects; redirects are not followed with a key"
-        )
+    details = read_error(text)
     kind = _class_of(head.status, details, text)
-    error = kind(
-        f"{phrase}: {_shortened(details.message)}"
-        if details.message
-        else f"{phrase}, without a reason",
-        status_code=head.status,
-        status_text=head.reason,
-        request_id=head.headers.get("x-request-id"),
-        is_final=True if kind is errors.QuotaExceededError else None,
-    )
-    return _described(error, details)
+    details = _redacted(details, text, redact)
+    phrase = f"{head.status} {head.reason}".strip()
+    message = details.message
+    if 300 <= head.status < 400:
+        message = "the server redirects; redirects are not followed with a key"
+    error = kind(f"{phrase}: {_shortened(message)}" if message else f"{phrase}, without a reason")
+    return described_by(head, _described(error, details))
 
 
-def stream_error(
-    text: str, redact: Redactor, *, partial: str, head: ResponseHead
-) -> errors.StreamError:
+def stream_error(text: str, redact: Redactor, *, partial: str) -> errors.StreamError:
     """Make the error for an error inside an answer of status 200.
 
     Args:
         text: the event's data, or the document.
         redact: masks the secrets of the call.
         partial: the text of the reply that came before.
-        head: status and headers of the answer.
     """
-    details = read_error(text, redact)
+    details = _redacted(read_error(text), text, redact)
+    reason = _shortened(details.message or "without a reason")
     error = errors.StreamError(
-        f"The server reported an error in its answer: {_shortened(details.message or 'without a reason')}",
-        status_code=head.status,
-        status_text=head.reason,
-        request_id=head.headers.get("x-request-id"),
-        partial=partial,
+        f"The server reported an error in its answer: {reason}", partial=partial
     )
     return _described(error, details)
 
 
+def not_understood(text: str, redact: Redactor, what: str) -> errors.InvalidResponseError:
+    """Make the error for an answer of status 200 that is neither a reply nor an error.
+
+    Args:
+        text: the answer, or the event's data.
+        redact: masks the secrets of the call.
+        what: what is wrong with it.
+    """
+    shown = _shortened(_from_text(redact(text)) or "nothing")
+    return errors.InvalidResponseError(f"{what}: {shown}", body=redact(text)[:LONGEST_BODY])
+
+
+def described_by(head: ResponseHead, error: _Error) -> _Error:
+    """Tell with an error what is known of the answer that it came from."""
+    if error.status_code is None:
+        error.status_code, error.status_text = head.status, head.reason
+    if error.request_id is None:
+        error.request_id = head.headers.get("x-request-id")
+    return error
+
+
 def excerpt(text: str, redact: Redactor) -> str:
-    """The beginning of a body that could not be understood, in one line."""
-    return _shortened(_from_text(redact(text)) or "nothing")
-
-
-_Error = TypeVar("_Error", bound=errors.ChatGPTError)
+    """The beginning of a text of the server, in one line."""
+    return _shortened(_from_text(redact(text)))
 
 
 def _described(error: _Error, details: ErrorDetails) -> _Error:

@@ -69,7 +69,8 @@ class ChatGPTError(Exception):
         request_id: the server's `x-request-id`.
         retry_after: seconds that the server asks to wait.
         partial: the text of the reply as far as it came, where an answer had begun.
-        is_final: whether trying again is known to be useless (True) or not (False).
+        is_final: on an error of sending, whether the same request is not worth sending again, or
+            must not be (True), or may well succeed (False).
         account_id: the account of a pool that failed.
     """
 
@@ -122,8 +123,8 @@ class ChatGPTError(Exception):
 def without_frames(error: ChatGPTError) -> ChatGPTError:
     """Prepare an error for the caller: the frames of the core hold what the server wrote.
 
-    A server may repeat a key, and an error tracker shows the locals of every frame. So a shell
-    raises an error of the core without its traceback and context; the cause is kept.
+    A server may repeat a key, and an error tracker shows the locals of every frame. So an error of
+    the core is raised without its traceback and context; the cause is kept.
     """
     error.__context__ = None
     return error.with_traceback(None)

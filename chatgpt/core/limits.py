@@ -7,8 +7,9 @@ Rules:
 
 1. `total` bounds the whole call: connecting, sending, retries, sleeps, the consumer's own time
    between parts, and the last byte.
-2. `idle` bounds the silence of a stream. Comments and blank lines are silence: a server may send
-   them for ever. An answer that is not streamed has no idle limit: it is silent until it is done.
+2. `idle` bounds the silence of a stream: the time spent waiting for bytes, not the consumer's own.
+   Comments and blank lines are silence: a server may send them for ever. An answer that is not
+   streamed has no idle limit: it is silent until it is done.
 3. Times are in seconds, by a clock that only grows.
 """
 
@@ -33,7 +34,7 @@ class Limits:
         connect: for connecting.
     """
 
-    __slots__ = ("_clock", "_connect", "_end", "_idle", "_idle_end", "_total")
+    __slots__ = ("_began", "_clock", "_connect", "_end", "_idle", "_nearest", "_patience", "_total")
 
     def __init__(
         self, clock: Callable[[], float], *, total: float, idle: float, connect: float
@@ -42,19 +43,15 @@ class Limits:
         self._total = total
         self._idle = idle
         self._connect = connect
-        now = clock()
-        self._end = now + min(total, LONGEST_WAIT)
-        self._idle_end = now + min(idle, LONGEST_WAIT)
+        self._began = clock()
+        self._end = self._began + min(total, LONGEST_WAIT)
+        self._patience = min(idle, LONGEST_WAIT)
+        self._nearest: TimeoutLimit = "total"
 
     @property
     def remaining(self) -> float:
         """Seconds until the end of the call; negative when it is over."""
         return self._end - self._clock()
-
-    def progress(self) -> None:
-        """Something came: the silence begins anew."""
-        if self._idle < LONGEST_WAIT:
-            self._idle_end = self._clock() + self._idle
 
     def end_within(self, seconds: float) -> None:
         """Bring the end of the call nearer: there is little left to wait for."""
@@ -66,39 +63,53 @@ class Limits:
         Raises:
             APITimeoutError: the call is over.
         """
-        return min(self._connect, self.read_timeout())
-
-    def read_timeout(self) -> float:
-        """Seconds of silence until the nearest limit.
-
-        Raises:
-            APITimeoutError: it has passed already.
-        """
-        seconds = min(self._end, self._idle_end) - self._clock()
+        self._nearest = "total"
+        seconds = min(self._connect, self.remaining)
         if seconds <= 0:
             raise self.passed()
         return seconds
 
-    def passed(self, partial: str | None = None) -> APITimeoutError:
-        """The error for the limit that ends a wait for bytes."""
-        if self._idle_end < self._end:
+    def read_timeout(self) -> float:
+        """Seconds of silence until the nearest limit; the wait for bytes begins.
+
+        Raises:
+            APITimeoutError: it has passed already.
+        """
+        self._began = self._clock()
+        total = self._end - self._began
+        self._nearest = "idle" if self._patience < total else "total"
+        seconds = min(total, self._patience)
+        if seconds <= 0:
+            raise self.passed()
+        return seconds
+
+    def has_waited(self) -> None:
+        """The wait for bytes is over, whatever came of it."""
+        self._patience -= self._clock() - self._began
+
+    def progress(self) -> None:
+        """Something came: the silence begins anew."""
+        self._patience = min(self._idle, LONGEST_WAIT)
+
+    def passed(self) -> APITimeoutError:
+        """The error for the limit that ended the last wait."""
+        if self._nearest == "idle":
             return self._error(
-                "idle", f"The server was silent for {self._idle:g} s (idle_timeout).", partial
+                "idle", f"The server was silent for {self._idle:g} s (idle_timeout)."
             )
-        return self._error(
-            "total", f"The call was not done after {self._total:g} s (timeout).", partial
-        )
+        return self._error("total", f"The call was not done after {self._total:g} s (timeout).")
 
     def connect_passed(self) -> APITimeoutError:
         """The error for a connection that was not made in time."""
         if self.remaining <= 0:
+            self._nearest = "total"
             return self.passed()
         return self._error(
             "connect", f"No connection was made within {self._connect:g} s (connect_timeout)."
         )
 
     @staticmethod
-    def _error(limit: TimeoutLimit, message: str, partial: str | None = None) -> APITimeoutError:
-        error = APITimeoutError(message, partial=partial)
+    def _error(limit: TimeoutLimit, message: str) -> APITimeoutError:
+        error = APITimeoutError(message)
         error.limit = limit
         return error

@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 import attrs
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 Role: TypeAlias = Literal["user", "assistant", "system", "developer", "tool"]
 """Who speaks. The store of an SDK conversation holds `user` and `assistant`."""
@@ -59,23 +59,24 @@ class ContextReport:
             system message not.
         prompt_tokens: what the prompt takes, in tokens; see `counting`.
         counting: `"exact"` with the encoding of the model, `"approximate"` where that is not
-            known, `"bound"` when an upper bound in bytes proved that everything fits, so that
-            nothing had to be counted.
+            known, `"custom"` with the caller's tokenizer, `"bound"` when an upper bound in bytes
+            proved that everything fits, so that nothing had to be counted.
         prompt_limit: the room for the prompt in tokens, or `None` where no window is known.
         reserved_tokens: what was kept free for the reply, in tokens.
-        left_out: how many older messages were read and not sent.
-        left_out_reason: why, or `None` when nothing was left out.
+        left_out: how many older messages were read and not sent. A thread is read no further than
+            could ever fit, so a very long one may hold more.
+        left_out_reason: `"window"` when they did not fit, `None` when nothing was left out.
         missing_message_id: an ancestor that the store does not hold: the history begins after it.
     """
 
     oldest_message_id: str
     message_count: int
     prompt_tokens: int
-    counting: Literal["exact", "approximate", "bound"]
+    counting: Literal["exact", "approximate", "custom", "bound"]
     prompt_limit: int | None
     reserved_tokens: int
     left_out: int = 0
-    left_out_reason: str | None = None
+    left_out_reason: Literal["window"] | None = None
     missing_message_id: str | None = None
 
 
@@ -132,7 +133,8 @@ class ChatMessage:
     """One message of a thread: a question, a reply, or a part of a reply on its way.
 
     Attributes:
-        id: names the message in its store; what the next message gives as `parent_message_id`.
+        id: names the message in its store; what the next message gives as `parent_message_id`. The
+            id of a part is provisional: that of the finished reply counts.
         text: what was said, or said so far.
         role: who said it.
         name: the speaker's name, where one was given.
@@ -142,7 +144,8 @@ class ChatMessage:
         detail: the server's last object of this reply, as it came (parsed JSON).
         model: the model that answered, as the server names it.
         usage: the tokens of this exchange: the server's figures, or an estimate marked so, which
-            is counted when it is first read. `None` on questions and parts.
+            is counted when it is first read. `None` on questions and parts, and on a reply from a
+            store or a pickle to which the server told no figures.
         finish_reason: why the reply ended: `"stop"`, `"length"`, `"content_filter"`, ...
         reasoning: what the model thought before it spoke, where the server sends it.
         context: what was sent for this reply. `None` on questions and parts.
@@ -199,15 +202,20 @@ class ChatMessage:
         inside = ", ".join(f"{name}={value!r}" for name, value in values if value is not None)
         return f"ChatMessage({inside})"
 
-    def __getstate__(self) -> dict[str, Any]:
-        state = {
-            attribute.name: getattr(self, attribute.name) for attribute in attrs.fields(ChatMessage)
-        }
-        state.update(_text=self.text, _reasoning=self.reasoning)
-        if callable(self._usage):
-            state["_usage"] = None
-        return state
+    def without_estimate(self) -> ChatMessage:
+        """The message as it is stored: a usage that nobody counted yet is left out."""
+        return evolve(self, usage=None) if callable(self._usage) else self
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
-            object.__setattr__(self, name, value)
+    def __reduce__(self) -> tuple[Callable[..., ChatMessage], tuple[dict[str, Any]]]:
+        stored = self.without_estimate()
+        return _restored, ({name: getattr(stored, name) for name in _attribute_names()},)
+
+
+def _restored(state: dict[str, Any]) -> ChatMessage:
+    """Make a message from a pickle, whose version may know other attributes."""
+    known = _attribute_names()
+    return ChatMessage(**{name: value for name, value in state.items() if name in known})
+
+
+def _attribute_names() -> list[str]:
+    return [attribute.name.removeprefix("_") for attribute in attrs.fields(ChatMessage)]

@@ -8,6 +8,7 @@ from typing import Final
 
 from attrs import field, frozen
 
+from chatgpt.core.error_bodies import described_by
 from chatgpt.core.errors import InvalidResponseError
 from chatgpt.core.limits import Limits
 from chatgpt.core.needs import Exchange, Surroundings
@@ -64,18 +65,19 @@ def send_moderation(
     results = answer.get("results")
     result = results[0] if isinstance(results, list) and results else None
     if not isinstance(result, dict) or not isinstance(result.get("flagged"), bool):
-        raise InvalidResponseError(
-            "The answer holds no moderation.",
-            status_code=head.status,
-            body=answer,
-            request_id=head.headers.get("x-request-id"),
+        raise described_by(
+            head, InvalidResponseError("The answer holds no moderation.", body=answer)
         )
     categories, scores = result.get("categories"), result.get("category_scores")
     return Moderation(
         flagged=result["flagged"],
         categories=categories if isinstance(categories, dict) else {},
         category_scores=scores if isinstance(scores, dict) else {},
-        id=answer.get("id"),
-        model=answer.get("model"),
+        id=_text(answer.get("id")),
+        model=_text(answer.get("model")),
         detail=answer,
     )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

@@ -8,7 +8,7 @@ Rules:
 
 1. A need is an immutable value: what is wanted, and within how many seconds. It holds no object
    of a transport, and its repr holds no secret and no text of a conversation.
-2. A network need may fail: the shell throws a `TransportFailure` into the exchange. No other
+2. Sending and reading may fail: the shell throws a `TransportFailure` into the exchange. No other
    exception enters it; it is closed instead.
 3. `Running` is the only code that touches the generator protocol.
 """
@@ -21,6 +21,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
+from chatgpt.core.errors import ChatGPTError, without_frames
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.secrets import Secret
 
@@ -62,13 +63,21 @@ class HttpRequest:
     is_local: bool = False
 
 
+def _text_or_nothing(reason: str | None) -> str:
+    return reason or ""
+
+
+def _lower_names(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
 @frozen
 class ResponseHead:
     """Status and headers of an answer; the names of the headers are in lower case."""
 
     status: int
-    reason: str
-    headers: Mapping[str, str] = field(repr=False)
+    reason: str = field(converter=_text_or_nothing)
+    headers: Mapping[str, str] = field(repr=False, converter=_lower_names)
 
 
 class TransportFailure(Exception):  # noqa: N818 - it is caught by the core, never by a caller
@@ -93,14 +102,8 @@ class TransportFailure(Exception):  # noqa: N818 - it is caught by the core, nev
         self.cause = cause
 
 
-class NetworkNeed(Need[T]):
-    """A need whose failure the exchange wants to hear of, as a `TransportFailure`."""
-
-    __slots__ = ()
-
-
 @frozen
-class SendRequest(NetworkNeed[ResponseHead]):
+class SendRequest(Need[ResponseHead]):
     """Send a request and wait for the head of the answer; an earlier answer is closed.
 
     Attributes:
@@ -115,7 +118,7 @@ class SendRequest(NetworkNeed[ResponseHead]):
 
 
 @frozen
-class ReadChunk(NetworkNeed[bytes]):
+class ReadChunk(Need[bytes]):
     """Read what there is of the answer's body, decompressed; `b""` is its end.
 
     Attributes:
@@ -213,15 +216,18 @@ class Surroundings:
 
 
 class Running(Generic[T]):
-    """An exchange on its way: `need` is what it waits for, `None` once `result` is there."""
+    """An exchange on its way: `need` is what it waits for, `None` once it has ended.
 
-    __slots__ = ("_exchange", "need", "result")
+    An error of the core that ends it is kept for `result`, without the frames of the core: they
+    hold what the server wrote.
+    """
 
-    need: Need[Any] | None
-    result: T
+    __slots__ = ("_error", "_exchange", "_result", "need")
 
     def __init__(self, exchange: Exchange[T]) -> None:
         self._exchange = exchange
+        self._error: ChatGPTError | None = None
+        self.need: Need[Any] | None
         self.resume(None)
 
     def resume(self, answer: object) -> None:
@@ -232,18 +238,36 @@ class Running(Generic[T]):
             self.need = self._exchange.send(answer)
         except StopIteration as end:
             self._end(end)
+        except ChatGPTError as error:
+            self._fail(error)
 
     def fail(self, failure: TransportFailure) -> None:
-        """Go on with the failure of `need`, which is a `NetworkNeed`."""
+        """Go on with the failure of `need`, a network need."""
         try:
             self.need = self._exchange.throw(failure)
         except StopIteration as end:
             self._end(end)
+        except ChatGPTError as error:
+            self._fail(error)
 
-    def _end(self, end: StopIteration) -> None:
-        self.need = None
-        self.result = end.value
+    def result(self) -> T:
+        """Return what the exchange returned.
+
+        Raises:
+            ChatGPTError: what it raised.
+        """
+        if self._error is not None:
+            raise self._error
+        return self._result
 
     def close(self) -> None:
         """End the exchange where it stands."""
         self._exchange.close()
+
+    def _end(self, end: StopIteration) -> None:
+        self.need = None
+        self._result: T = end.value
+
+    def _fail(self, error: ChatGPTError) -> None:
+        self.need = None
+        self._error = without_frames(error)

@@ -22,8 +22,9 @@ from math import inf
 from typing import Final
 
 from chatgpt.core.answers import AnswerDecoder
-from chatgpt.core.budget import Counter, prompt_cost
-from chatgpt.core.errors import APITimeoutError, ChatGPTError
+from chatgpt.core.budget import LEAST_COST, Counter, prompt_cost
+from chatgpt.core.error_bodies import described_by
+from chatgpt.core.errors import APITimeoutError, ChatGPTError, StreamInterruptedError
 from chatgpt.core.limits import Limits
 from chatgpt.core.messages import ChatMessage, Usage
 from chatgpt.core.needs import (
@@ -40,14 +41,13 @@ from chatgpt.core.options import CallOptions, ClientSettings, text_of
 from chatgpt.core.prompts import Prompt, build_prompt, chat_messages, default_system_message
 from chatgpt.core.replies import Reply
 from chatgpt.core.retry import RetryPolicy
-from chatgpt.core.sending import post, send_with_retries
+from chatgpt.core.secrets import Redactor
+from chatgpt.core.sending import post, read_chunk, send_with_retries
 from chatgpt.core.threads import load_history
 from chatgpt.core.wire.openai import CreateChatCompletionRequest
 
 USAGE_SECONDS: Final = 2.0
 END_SECONDS: Final = 0.05
-SMALLEST_MESSAGE: Final = 4
-"""Tokens that no message is below (3 and its role): it bounds how much history is worth reading."""
 
 
 def send_message(
@@ -80,22 +80,23 @@ def send_message(
         redact=redact,
     )
     reply = Reply(
-        prompt.question,
-        model=options.model,
-        fallback_id=surroundings.new_id(),
-        head=head,
-        redact=redact,
+        prompt.question, model=options.model, fallback_id=surroundings.new_id(), redact=redact
     )
-    limits.progress()
-    yield from _read_reply(reply, limits, is_reported=options.is_reported)
-    is_stored = (yield from LoadMessage(reply.id)) is not None
+    try:
+        yield from _read_reply(reply, limits, redact, is_reported=options.is_reported)
+    except ChatGPTError as error:
+        error.partial = reply.text
+        raise described_by(head, error)  # noqa: B904 - it is the same error
+    is_taken = reply.id == prompt.question.id or (yield from LoadMessage(reply.id)) is not None
     message = reply.message(
-        message_id=surroundings.new_id() if is_stored else reply.id,
+        message_id=surroundings.new_id() if is_taken else reply.id,
+        request_id=head.headers.get("x-request-id"),
         context=prompt.context,
         estimate=partial(_estimated_usage, prompt, settings, options, surroundings.load_tokenizer),
         now=surroundings.now(),
     )
-    yield from SaveMessages((*prompt.recounted, prompt.question, message))
+    # An estimate holds on to the prompt; a store must not keep whole threads alive by it.
+    yield from SaveMessages((*prompt.recounted, prompt.question, message.without_estimate()))
     return message
 
 
@@ -109,7 +110,7 @@ def _prepare(
         )
     limit = options.family.prompt_limit(options.reserved_tokens)
     # No more is read than could fit, and one message to see that there is more.
-    most = None if limit is None else limit // SMALLEST_MESSAGE + 1
+    most = None if limit is None else limit // LEAST_COST + 1
     history = yield from load_history(options.parent_message_id, most)
     now = surroundings.now()
     question = ChatMessage(
@@ -153,57 +154,43 @@ def _request(prompt: Prompt, options: CallOptions, settings: ClientSettings) -> 
     return post(settings.chat_url, headers, body)
 
 
-def _read_reply(reply: Reply, limits: Limits, *, is_reported: bool) -> Exchange[None]:
+def _read_reply(
+    reply: Reply, limits: Limits, redact: Redactor, *, is_reported: bool
+) -> Exchange[None]:
     """Read the answer to its end, and report its parts."""
     decoder = AnswerDecoder()
-    is_ending = False
-    try:
-        while True:
-            chunk = yield from _read_chunk(reply, limits)
-            events = decoder.feed(chunk) if chunk else decoder.end()
-            if events or decoder.has_begun_event:
-                limits.progress()
-            take = reply.take if chunk else reply.take_unterminated
-            for event in events:
-                part = take(event)
-                if part is not None and is_reported:
-                    yield ReportProgress(part)
-                if reply.is_done:
-                    break
-            if not chunk:
-                break
-            if reply.is_done:
-                yield from _read_end()
-                break
-            if reply.is_complete and not is_ending:
-                limits.end_within(USAGE_SECONDS)
-                is_ending = True
-        last = reply.end()
-        if last is not None and is_reported:
-            yield ReportProgress(last)
-    except ChatGPTError as error:
-        if error.partial is None:
-            error.partial = reply.text
-        raise
+    chunk = b" "
+    while chunk and not reply.has_ended():
+        if reply.is_complete:
+            limits.end_within(USAGE_SECONDS)
+        chunk = yield from _read_chunk(reply, limits, redact)
+        events = decoder.feed(chunk) if chunk else decoder.end()
+        if events or decoder.has_begun_event:
+            limits.progress()
+        take = reply.take if chunk else reply.take_unterminated
+        for event in events:
+            part = take(event)
+            if part is not None and is_reported:
+                yield from ReportProgress(part)
+    last = reply.end()
+    if last is not None and is_reported:
+        yield from ReportProgress(last)
+    if chunk:
+        yield from _read_end()
 
 
-def _read_chunk(reply: Reply, limits: Limits) -> Exchange[bytes]:
+def _read_chunk(reply: Reply, limits: Limits, redact: Redactor) -> Exchange[bytes]:
     """Read some bytes; once the reply is complete, their absence is its end."""
     try:
-        return (yield from ReadChunk(limits.read_timeout()))
-    except (APITimeoutError, TransportFailure) as failure:
-        if reply.is_complete:
-            return b""
-        if isinstance(failure, APITimeoutError):
+        return (yield from read_chunk(limits, redact))
+    except (APITimeoutError, StreamInterruptedError):
+        if not reply.is_complete:
             raise
-        if failure.kind == "timeout":
-            raise limits.passed() from failure.cause
-        raise reply.interrupted(
-            f"The connection was lost within the answer: {failure.reason}"
-        ) from failure.cause
+        return b""
 
 
 def _read_end() -> Exchange[None]:
+    """Read the end of the body, so that the connection can be used again."""
     try:
         yield from ReadChunk(END_SECONDS)
     except TransportFailure:

@@ -5,8 +5,8 @@ relies on it.
 
 Rules:
 
-1. A value of the wrong type is a `TypeError`, a bad value a `ValueError` (`ConfigurationError` for
-   a client's settings). The message says what was given and what is accepted.
+1. A value of the wrong type is a `TypeError`, a bad value a `ValueError`; for a client's settings, a
+   `ConfigurationError`, which is one, too. The message says what was given and what is accepted.
 2. An explicit argument wins over the environment; a blank variable counts as not set.
 3. Secrets are wrapped before anything can fail, and no message shows them.
 4. A secret goes to the configured origin alone; there is no default origin but OpenAI's.
@@ -31,6 +31,11 @@ from chatgpt.core.needs import CountTokens
 from chatgpt.core.secrets import API_KEY_VARIABLE, API_ORG_VARIABLE, Redactor, Secret, redactor
 from chatgpt.core.surrogates import strict
 from chatgpt.core.version import VERSION
+
+DEFAULT_TIMEOUT: Final = 600.0
+DEFAULT_IDLE_TIMEOUT: Final = 120.0
+DEFAULT_CONNECT_TIMEOUT: Final = 10.0
+DEFAULT_MAX_RETRIES: Final = 2
 
 DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
 USER_AGENT: Final = f"chatgpt-sdk/{VERSION}"
@@ -343,7 +348,17 @@ def client_settings(
         ConfigurationError: a value is missing, malformed or contradicts another one.
         TypeError: a value has the wrong type.
     """
+    try:
+        return _client_settings(given, environment)
+    except ConfigurationError:
+        raise
+    except ValueError as problem:
+        raise ConfigurationError(str(problem)) from None
 
+
+def _client_settings(
+    given: Mapping[str, object], environment: Mapping[str, object]
+) -> ClientSettings:
     def either(name: str, *variables: str) -> object:
         values = (given[name], *map(environment.get, variables))
         return next((value for value in values if value is not None), None)
@@ -471,12 +486,13 @@ def call_options(
     system_message: object = None,
     completion_params: object = None,
     timeout: object = None,
-    wants_parts: bool,
+    on_progress: object = None,
+    is_iterated: bool = False,
 ) -> CallOptions:
     """Check the options of a call.
 
-    The options are those of `send_message`. `wants_parts` says whether somebody takes the parts of
-    the reply; then it is streamed, unless `stream` says otherwise.
+    The options are those of `send_message`; `is_iterated` says that the caller iterates over the
+    parts. Where somebody takes them the reply is streamed, unless `stream` says otherwise.
 
     Raises:
         TypeError, ValueError: an option is wrong.
@@ -498,7 +514,10 @@ def call_options(
     if limit is not None and not {"max_tokens", "max_completion_tokens"} & params.keys():
         params[family.limit_name] = limit
     _room_for_a_prompt(model, settings, limit)
-    is_streamed = stream if stream is not None else wants_parts
+    if on_progress is not None and not callable(on_progress):
+        raise TypeError(f"on_progress must be a function, not {_kind(on_progress)}.")
+    wants_parts = is_iterated or on_progress is not None
+    is_streamed = wants_parts if stream is None else stream
     return CallOptions(
         text=question,
         parent_message_id=_identifier("parent_message_id", parent_message_id),

@@ -80,9 +80,8 @@ def build_prompt(
     encoding = family.encoding if tokenizer is None else None
     system = [ChatMessage(id="", text=system_message, role="system")] if system_message else []
     fixed = [*system, question]
-    counting: Literal["exact", "approximate", "bound"] = (
-        "approximate" if family.is_approximate else "exact"
-    )
+    counting: Literal["exact", "approximate", "custom", "bound"]
+    counting = "custom" if tokenizer else "approximate" if family.is_approximate else "exact"
     recounted: dict[str, ChatMessage] = {}
 
     tokens = TOKENS_PER_REPLY + sum(cost_bound(m, encoding) for m in (*fixed, *history.messages))
@@ -111,7 +110,7 @@ def build_prompt(
         prompt_limit=limit,
         reserved_tokens=reserved_tokens,
         left_out=left_out,
-        left_out_reason=f"the prompt may take at most {limit} tokens" if left_out else None,
+        left_out_reason="window" if left_out else None,
         missing_message_id=history.missing_message_id,
     )
     return Prompt(

@@ -22,10 +22,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
-from chatgpt.core.error_bodies import excerpt, is_error, stream_error
+from chatgpt.core.error_bodies import excerpt, is_error, not_understood, read_error, stream_error
 from chatgpt.core.errors import InvalidResponseError, StreamInterruptedError
 from chatgpt.core.messages import ChatMessage, ContextReport, TextBuffer, Usage
-from chatgpt.core.needs import ResponseHead
 from chatgpt.core.secrets import Redactor
 from chatgpt.core.sse import Event
 from chatgpt.core.surrogates import DeltaJoiner
@@ -40,23 +39,15 @@ class Reply:
         question: the message that is answered; it gives parent and conversation.
         model: the model that was asked, until the server names its own.
         fallback_id: the id of a reply to which the server gives none.
-        head: status and headers of the answer.
         redact: masks the secrets of the call.
     """
 
     def __init__(
-        self,
-        question: ChatMessage,
-        *,
-        model: str,
-        fallback_id: str,
-        head: ResponseHead,
-        redact: Redactor,
+        self, question: ChatMessage, *, model: str, fallback_id: str, redact: Redactor
     ) -> None:
         self._question = question
         self._model = model
         self._id = fallback_id
-        self._head = head
         self._redact = redact
         self._text = TextBuffer()
         self._reasoning = TextBuffer()
@@ -66,8 +57,7 @@ class Reply:
         self._finish_reason: str | None = None
         self._stray_text: str | None = None
         self.usage: Usage | None = None
-        self.is_done = False
-        """Whether nothing more is to be read."""
+        self._is_done = False
 
     @property
     def id(self) -> str:
@@ -79,10 +69,14 @@ class Reply:
         """The text so far."""
         return str(self._text)
 
+    def has_ended(self) -> bool:
+        """Whether nothing more is to be read."""
+        return self._is_done
+
     @property
     def is_complete(self) -> bool:
         """Whether the server has said everything that belongs to the reply."""
-        return self.is_done or self._finish_reason is not None
+        return self._is_done or self._finish_reason is not None
 
     def take(self, event: Event) -> ChatMessage | None:
         """Take one event of the answer.
@@ -94,12 +88,12 @@ class Reply:
             StreamError: the event is an error.
             InvalidResponseError: the event is neither JSON nor known to be harmless.
         """
-        name, data = event
-        if name != "document" and data.startswith(END_OF_STREAM):
-            self.is_done = True
+        name, data, kind = event
+        if self._is_done:
             return None
-        if name == "text":
-            return self._take_text(data)
+        if data.startswith(END_OF_STREAM) and kind == "event":
+            self._is_done = True
+            return None
         try:
             answer: object = json.loads(data)
         except (ValueError, RecursionError):
@@ -107,10 +101,12 @@ class Reply:
             return None
         if isinstance(answer, dict):
             if name != "error" and not is_error(answer):
-                return self._take_object(answer, is_whole=name == "document")
-        elif name not in ("error", "document"):
+                return self._take_object(answer, data, is_whole=kind == "document")
+        elif kind == "document" and read_error(data).message is None:
+            raise not_understood(data, self._redact, "The answer holds no reply")
+        elif kind != "document" and name != "error":
             return None  # a keep-alive or a mark that says nothing: `"v1"`, `null`, `[]`
-        raise stream_error(data, self._redact, partial=self.text, head=self._head)
+        raise stream_error(data, self._redact, partial=self.text)
 
     def take_unterminated(self, event: Event) -> ChatMessage | None:
         """Take the last event of a stream whose closing blank line is missing.
@@ -120,7 +116,7 @@ class Reply:
         try:
             return self.take(event)
         except InvalidResponseError:
-            if event.name == "document":
+            if event.kind == "document":
                 raise
             return None
 
@@ -140,18 +136,13 @@ class Reply:
 
     def interrupted(self, message: str) -> StreamInterruptedError:
         """The error for an answer that was cut."""
-        return StreamInterruptedError(
-            self._redact(message),
-            status_code=self._head.status,
-            status_text=self._head.reason,
-            request_id=self._request_id,
-            partial=self.text,
-        )
+        return StreamInterruptedError(self._redact(message), partial=self.text)
 
     def message(
         self,
         *,
         message_id: str,
+        request_id: str | None,
         context: ContextReport,
         estimate: Callable[[str], Usage],
         now: datetime,
@@ -160,6 +151,7 @@ class Reply:
 
         Args:
             message_id: its id in the store.
+            request_id: the server's `x-request-id`.
             context: what was sent for it.
             estimate: counts its text, where the server sent no figures; called when somebody reads
                 them.
@@ -179,43 +171,33 @@ class Reply:
             reasoning=str(self._reasoning) if self._has_reasoning else None,
             context=context,
             created_at=now,
-            request_id=self._request_id,
+            request_id=request_id,
         )
 
-    @property
-    def _request_id(self) -> str | None:
-        return self._head.headers.get("x-request-id")
-
-    def _take_object(self, answer: dict[str, Any], *, is_whole: bool) -> ChatMessage | None:
+    def _take_object(
+        self, answer: dict[str, Any], data: str, *, is_whole: bool
+    ) -> ChatMessage | None:
         identifier, model = answer.get("id"), answer.get("model")
         if identifier and isinstance(identifier, str):
             self._id = identifier
         if model and isinstance(model, str):
             self._model = model
-        usage = answer.get("usage")
-        if usage or "x_groq" in answer:
-            self._take_usage(usage or (answer["x_groq"] or {}).get("usage"))
+        self._take_usage(answer.get("usage"))
+        if "x_groq" in answer and isinstance(answer["x_groq"], dict):
+            self._take_usage(answer["x_groq"].get("usage"))
         choice = _first_choice(answer.get("choices"))
         if choice is None:
             if is_whole:
-                raise InvalidResponseError(
-                    f"The answer holds no reply: {excerpt(json.dumps(answer), self._redact)}",
-                    status_code=self._head.status,
-                    status_text=self._head.reason,
-                    body=answer,
-                    request_id=self._request_id,
-                )
+                raise not_understood(data, self._redact, "The answer holds no reply")
             return None
         self._detail = answer
         finish_reason = choice.get("finish_reason")
         if finish_reason and isinstance(finish_reason, str):
             if finish_reason == "error":
-                raise stream_error(
-                    json.dumps(answer), self._redact, partial=self.text, head=self._head
-                )
+                raise stream_error(data, self._redact, partial=self.text)
             self._finish_reason = finish_reason
         if is_whole:
-            self.is_done = True
+            self._is_done = True
         source = choice.get("delta") or choice.get("message")
         if not isinstance(source, dict):
             source = {"content": choice.get("text")}
@@ -262,32 +244,16 @@ class Reply:
             cached_tokens=_count(usage.get("prompt_tokens_details"), "cached_tokens"),
         )
 
-    def _take_text(self, data: str) -> ChatMessage | None:
-        """A block that is no event: JSON is read as if it were one, anything else is remembered."""
-        if data.startswith(("{", "[")):
-            try:
-                json.loads(data)
-            except (ValueError, RecursionError):
-                pass
-            else:
-                return self.take(Event("message", data))
-        self._stray_text = data
-        return None
-
     def _refuse_broken(self, event: Event) -> None:
-        """An event whose data is no JSON: an error, unless it is a keep-alive."""
-        if event.name == "error":
-            raise stream_error(event.data, self._redact, partial=self.text, head=self._head)
-        if event.data.startswith(":") or event.name in ("ping", "keepalive", "keep-alive"):
-            return  # a keep-alive that a gateway wrapped as data: `data: : OPENROUTER PROCESSING`
-        raise InvalidResponseError(
-            f"The answer is not JSON: {excerpt(event.data, self._redact)}",
-            status_code=self._head.status,
-            status_text=self._head.reason,
-            body=self._redact(event.data)[:65536],
-            request_id=self._request_id,
-            partial=self.text,
-        )
+        """What is no JSON: an error, unless it is a keep-alive or a text between the events."""
+        name, data, kind = event
+        if name == "error":
+            raise stream_error(data, self._redact, partial=self.text)
+        if kind == "stray":
+            self._stray_text = data
+        # A gateway may wrap a keep-alive as data: `data: : OPENROUTER PROCESSING`.
+        elif not data.startswith(":") and name not in ("ping", "keepalive", "keep-alive"):
+            raise not_understood(data, self._redact, "The answer is not JSON")
 
 
 def _first_choice(choices: object) -> dict[str, Any] | None:

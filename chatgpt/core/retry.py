@@ -22,7 +22,13 @@ from typing import Final
 
 from attrs import frozen
 
-from chatgpt.core.errors import APIConnectionError, APIStatusError, ChatGPTError, QuotaExceededError
+from chatgpt.core.errors import (
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    ChatGPTError,
+    QuotaExceededError,
+)
 
 FIRST_WAIT: Final = 0.5
 LONGEST_WAIT: Final = 8.0
@@ -39,21 +45,18 @@ class RetryPolicy:
 
     max_retries: int
 
-    def delay(
-        self, retries: int, error: ChatGPTError, headers: Mapping[str, str], *, chance: float
-    ) -> float | None:
+    def delay(self, retries: int, error: ChatGPTError, *, chance: float) -> float | None:
         """How long to wait before the next try.
 
         Args:
             retries: how often the request was repeated already.
-            error: what happened.
-            headers: those of the answer, empty where there was none.
+            error: what happened; `is_final` says whether it may be tried again.
             chance: a number from 0 up to 1.
 
         Returns:
             Seconds, or `None` when the error is to be raised.
         """
-        if retries >= self.max_retries or not _is_retried(error, headers):
+        if retries >= self.max_retries or error.is_final:
             return None
         if error.retry_after is not None and error.retry_after > 0:
             return error.retry_after
@@ -61,17 +64,26 @@ class RetryPolicy:
         return min(FIRST_WAIT * 2.0 ** min(retries, 10), LONGEST_WAIT) * (1 - 0.25 * chance)
 
 
-def _is_retried(error: ChatGPTError, headers: Mapping[str, str]) -> bool:
+def is_final(error: ChatGPTError, headers: Mapping[str, str]) -> bool:
+    """Whether the same request is not worth sending again, or must not be.
+
+    Args:
+        error: what happened.
+        headers: those of the answer, names in lower case; empty where there was none.
+    """
     if isinstance(error, QuotaExceededError):
-        return False
+        return True
+    if isinstance(error, APITimeoutError):
+        # The server may have done the work already: asking again might pay twice.
+        return error.limit != "connect"
     if isinstance(error, APIConnectionError):
-        return not error.is_final
-    if not isinstance(error, APIStatusError) or error.status_code is None:
         return False
+    if not isinstance(error, APIStatusError) or error.status_code is None:
+        return True
     advice = headers.get("x-should-retry", "").strip().lower()
     if advice in ("true", "false"):
-        return advice == "true"
-    return error.status_code in RETRIED_STATUSES or error.status_code >= 500
+        return advice == "false"
+    return error.status_code not in RETRIED_STATUSES and error.status_code < 500
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:

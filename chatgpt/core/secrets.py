@@ -5,7 +5,8 @@ a `Secret`, which is not a `str`: it cannot be formatted, joined, logged or pick
 
 Rules:
 
-1. `reveal()` is called by the transports, in a frame that raises nothing, and nowhere else.
+1. A secret is revealed to be sent, in a frame of the transports that raises nothing; and to be
+   checked, masked or compared, in frames that keep no name of it.
 2. A pickle names the environment variable that holds the secret, never its value.
 3. Text that comes from outside (error bodies, a transport's words) passes `Redactor` before it
    becomes part of an error: servers like to repeat the key that they refuse.
@@ -144,8 +145,12 @@ def wrap_url(url: object, variable: str | None = None) -> object:
 
 
 def redactor(secrets: Iterable[Secret]) -> Redactor:
-    """Make a function that masks these secrets in a text, longest first."""
-    values = sorted({secret.reveal() for secret in secrets if secret.is_known}, key=len)[::-1]
+    """Make a function that masks these secrets in a text, longest first.
+
+    What has fewer than 6 characters is a dummy (`x`, `none`), and would only mutilate the text.
+    """
+    known = {secret.reveal() for secret in secrets if secret.is_known}
+    values = sorted((value for value in known if len(value) >= 6), key=len, reverse=True)
 
     def redact(text: str) -> str:
         for value in values:

@@ -12,12 +12,19 @@ from itertools import count
 from typing import Any, Final
 
 from chatgpt.core.answers import AnswerDecoder
-from chatgpt.core.error_bodies import excerpt, is_error, status_error, stream_error
+from chatgpt.core.error_bodies import (
+    LONGEST_BODY,
+    described_by,
+    is_error,
+    not_understood,
+    read_error,
+    status_error,
+    stream_error,
+)
 from chatgpt.core.errors import (
     APIConnectionError,
     ChatGPTError,
     ConfigurationError,
-    InvalidResponseError,
     StreamInterruptedError,
 )
 from chatgpt.core.limits import Limits
@@ -32,10 +39,9 @@ from chatgpt.core.needs import (
     TransportFailure,
 )
 from chatgpt.core.options import encode_json, is_loopback
-from chatgpt.core.retry import RetryPolicy, retry_after
+from chatgpt.core.retry import RetryPolicy, is_final, retry_after
 from chatgpt.core.secrets import Redactor, Secret
 
-LARGEST_ERROR_BODY: Final = 64 * 1024
 ERROR_BODY_SECONDS: Final = 5.0
 
 
@@ -60,22 +66,31 @@ def send_with_retries(
         APITimeoutError: a limit passed.
     """
     for retries in count():
-        headers: Mapping[str, str] = {}
         try:
-            head = yield from SendRequest(request, limits.connect_timeout(), limits.read_timeout())
+            head = yield from _send(request, limits)
             if 200 <= head.status < 300:
                 return head
-            headers = head.headers
             error: ChatGPTError = status_error(head, (yield from _read_error_body(limits)), redact)
-            error.retry_after = retry_after(headers, surroundings.now())
+            error.retry_after = retry_after(head.headers, surroundings.now())
+            error.is_final = is_final(error, head.headers)
         except TransportFailure as failure:
             error = _connection_error(failure, request, limits, redact)
-        delay = policy.delay(retries, error, headers, chance=surroundings.chance())
+            error.is_final = is_final(error, {})
+        delay = policy.delay(retries, error, chance=surroundings.chance())
         if delay is None or delay >= limits.remaining:
             raise error
         yield from Sleep(delay)
-        limits.progress()
     raise AssertionError("unreachable: count() does not end")
+
+
+def _send(request: HttpRequest, limits: Limits) -> Exchange[ResponseHead]:
+    limits.progress()
+    need = SendRequest(request, limits.connect_timeout(), limits.read_timeout())
+    try:
+        return (yield from need)
+    finally:
+        limits.has_waited()
+        limits.progress()
 
 
 def _connection_error(
@@ -86,9 +101,7 @@ def _connection_error(
         case "connect_timeout":
             error = limits.connect_passed()
         case "timeout":
-            # The request was sent and may have been answered: asking again might pay twice.
             error = limits.passed()
-            error.is_final = True
         case "unusable":
             raise ConfigurationError(f"The request cannot be sent: {redact(failure.reason)}")
         case "connection":
@@ -96,6 +109,26 @@ def _connection_error(
             error = APIConnectionError(f"No answer from {where}: {redact(failure.reason)}")
     error.__cause__ = failure.cause
     return error
+
+
+def read_chunk(limits: Limits, redact: Redactor) -> Exchange[bytes]:
+    """Read some bytes of an answer that has begun; `b""` at its end.
+
+    Raises:
+        APITimeoutError: a limit passed.
+        StreamInterruptedError: the connection was lost.
+    """
+    try:
+        return (yield from ReadChunk(limits.read_timeout()))
+    except TransportFailure as failure:
+        if failure.kind == "timeout":
+            raise limits.passed() from failure.cause
+        reason = redact(failure.reason)
+        raise StreamInterruptedError(
+            f"The connection was lost within the answer: {reason}"
+        ) from failure.cause
+    finally:
+        limits.has_waited()
 
 
 def read_document(head: ResponseHead, limits: Limits, redact: Redactor) -> Exchange[dict[str, Any]]:
@@ -108,41 +141,31 @@ def read_document(head: ResponseHead, limits: Limits, redact: Redactor) -> Excha
         APITimeoutError: a limit passed.
     """
     decoder = AnswerDecoder()
-    chunk = b" "
-    while chunk:
-        try:
-            chunk = yield from ReadChunk(limits.read_timeout())
-        except TransportFailure as failure:
-            if failure.kind == "timeout":
-                raise limits.passed() from failure.cause
-            raise StreamInterruptedError(
-                f"The connection was lost within the answer: {redact(failure.reason)}",
-                status_code=head.status,
-                request_id=head.headers.get("x-request-id"),
-            ) from failure.cause
-        decoder.feed(chunk)
-    text = "".join(event.data for event in decoder.end())
+    try:
+        while chunk := (yield from read_chunk(limits, redact)):
+            decoder.feed(chunk)
+        text = "".join(event.data for event in decoder.end())
+        return _document(text, redact)
+    except ChatGPTError as error:
+        raise described_by(head, error)  # noqa: B904 - it is the same error
+
+
+def _document(text: str, redact: Redactor) -> dict[str, Any]:
     try:
         answer: object = json.loads(text)
     except (ValueError, RecursionError):
-        answer = None
+        raise not_understood(text, redact, "The answer is not JSON") from None
     if isinstance(answer, dict) and not is_error(answer):
         return answer
-    if answer is not None:
-        raise stream_error(text, redact, partial="", head=head)
-    raise InvalidResponseError(
-        f"The answer is not JSON: {excerpt(text, redact)}",
-        status_code=head.status,
-        status_text=head.reason,
-        body=redact(text)[:LARGEST_ERROR_BODY],
-        request_id=head.headers.get("x-request-id"),
-    )
+    if read_error(text).message is None and not isinstance(answer, dict):
+        raise not_understood(text, redact, "The answer is no JSON object")
+    raise stream_error(text, redact, partial="")
 
 
 def _read_error_body(limits: Limits) -> Exchange[str]:
     """Read the body of an error as far as it comes within bounds; what is missing is no matter."""
     body = bytearray()
-    while len(body) < LARGEST_ERROR_BODY:
+    while len(body) < LONGEST_BODY:
         seconds = min(ERROR_BODY_SECONDS, limits.remaining)
         if seconds <= 0:
             break
@@ -153,4 +176,4 @@ def _read_error_body(limits: Limits) -> Exchange[str]:
         if not chunk:
             break
         body += chunk
-    return bytes(body[:LARGEST_ERROR_BODY]).decode("utf-8", "replace")
+    return bytes(body[:LONGEST_BODY]).decode("utf-8", "replace")

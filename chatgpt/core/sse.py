@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final, NamedTuple, cast
+from typing import Final, Literal, NamedTuple, cast
 
 from sseclient import SSEClient
 
@@ -38,13 +38,14 @@ class Event(NamedTuple):
     """One event of an answer.
 
     Attributes:
-        name: `"message"` unless the stream names it; `"text"` for a block that is no event, and
-            `"document"` for a body that is no stream.
+        name: what the stream calls it; `"message"` where it does not say.
         data: its data.
+        kind: `"stray"` for a block that is no event, `"document"` for a body that is no stream.
     """
 
     name: str
     data: str
+    kind: Literal["event", "stray", "document"] = "event"
 
 
 class _Blocks:
@@ -70,7 +71,8 @@ class SSEDecoder:
     @property
     def has_begun_event(self) -> bool:
         """Whether a part of an event is waiting for its end; a comment is none."""
-        return bool(self._buffer) and not self._buffer.startswith(b":")
+        begun = self._buffer.lstrip(_LINE_ENDS)
+        return bool(begun) and not begun.startswith(b":")
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Take some bytes and return the events that they complete.
@@ -129,4 +131,4 @@ def _stray(lines: list[bytes]) -> list[Event]:
         if line.startswith(b"error:"):
             return [Event("error", line.removeprefix(b"error:").strip().decode("utf-8"))]
     text = b"\n".join(lines).strip().decode("utf-8")
-    return [Event("text", text)] if text else []
+    return [Event("message", text, "stray")] if text else []

@@ -16,7 +16,7 @@ fixture `chatgpt_server` by itself; `python -m chatgpt.testing` runs a server fo
 
 from chatgpt.testing.faults import Fault
 from chatgpt.testing.requests import RecordedRequest
-from chatgpt.testing.responders import Answer, RawAnswer, Responder, echo
+from chatgpt.testing.responders import Answer, RawAnswer, Reply, Responder, echo
 from chatgpt.testing.server import DEFAULT_API_KEY, ChatGPTServer
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Fault",
     "RawAnswer",
     "RecordedRequest",
+    "Reply",
     "Responder",
     "echo",
 ]

@@ -46,7 +46,7 @@ def head(status: int, reason: str = "", **headers: str) -> ResponseHead:
 def test_the_shapes_of_errors(
     body: object, message: str | None, kind: str | None, param: str | None, code: str | None
 ) -> None:
-    details = read_error(json.dumps(body), as_is)
+    details = read_error(json.dumps(body))
     assert (details.message, details.type, details.param, details.code) == (
         message,
         kind,
@@ -70,7 +70,7 @@ def test_the_shapes_of_errors(
     ],
 )
 def test_bodies_that_are_no_json(text: str, message: str | None) -> None:
-    assert read_error(text, as_is).message == message
+    assert read_error(text).message == message
 
 
 @pytest.mark.parametrize(
@@ -144,18 +144,62 @@ def test_a_key_that_the_server_repeats_is_masked_everywhere() -> None:
     for error in (
         status_error(head(401), body, redact),
         status_error(head(401), "<title>sk-canary-1</title>", redact),
-        stream_error(body, redact, partial="", head=head(200)),
+        stream_error(body, redact, partial=""),
     ):
         assert "canary" not in repr(vars(error)) + str(error)
         assert "***" in str(error)
 
 
-def test_an_error_in_an_answer_carries_the_text_so_far() -> None:
-    error = stream_error(
-        '{"error": {"message": "boom", "code": 502}}', as_is, partial="Hel", head=head(200)
+@pytest.mark.parametrize(
+    ("secret", "body", "status", "kind"),
+    [
+        (
+            "context",
+            '{"error": {"message": "m", "code": "context_length_exceeded"}}',
+            400,
+            errors.ContextLengthError,
+        ),
+        (
+            "insufficient",
+            '{"error": {"message": "m", "type": "insufficient_quota"}}',
+            429,
+            errors.QuotaExceededError,
+        ),
+        (
+            "overloaded",
+            '{"error": {"message": "m", "code": "server_is_overloaded"}}',
+            503,
+            errors.ServerOverloadedError,
+        ),
+    ],
+)
+def test_a_mask_does_not_hide_what_the_error_is(
+    secret: str, body: str, status: int, kind: type
+) -> None:
+    error = status_error(head(status), body, redactor([Secret(secret)]))
+    assert type(error) is kind
+    assert secret not in repr(vars(error))
+
+
+def test_a_mask_on_something_that_is_no_string() -> None:
+    error = status_error(
+        head(400), '{"error": {"message": "m"}, "n": 1234567}', redactor([Secret("1234567")])
     )
+    assert error.body == '{"error": {"message": "m"}, "n": ***}'
+    assert str(error) == "400: m"
+
+
+def test_a_dummy_key_mutilates_no_text() -> None:
+    assert (
+        str(status_error(head(400), '{"error": "a box of x"}', redactor([Secret("x")])))
+        == "400: a box of x"
+    )
+
+
+def test_an_error_in_an_answer_carries_the_text_so_far() -> None:
+    error = stream_error('{"error": {"message": "boom", "code": 502}}', as_is, partial="Hel")
     assert str(error) == "The server reported an error in its answer: boom"
-    assert (error.partial, error.code, error.status_code) == ("Hel", "502", 200)
+    assert (error.partial, error.code) == ("Hel", "502")
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,15 @@ def test_a_pickle_holds_plain_values() -> None:
     assert pickle.loads(pickle.dumps(attrs.evolve(message, usage=USAGE))).usage == USAGE
 
 
+def test_a_pickle_of_another_version_can_be_read() -> None:
+    restore, (state,) = ChatMessage(id="a", text="b").__reduce__()
+    assert (
+        restore({"id": "a", "text": "b"})
+        == restore({**state, "invented": 1})
+        == ChatMessage(id="a", text="b")
+    )
+
+
 def test_the_repr_is_short() -> None:
     message = ChatMessage(id="a", text="Hi", role="assistant", detail={"much": "more"})
     assert repr(message) == "ChatMessage(id='a', role='assistant', text='Hi')"

@@ -40,7 +40,7 @@ def test_a_moderation() -> None:
         (json_answer({"results": []}), InvalidResponseError),
         (json_answer({"results": [{"flagged": "yes"}]}), InvalidResponseError),
         (json_answer({"error": {"message": "boom"}}), StreamError),
-        (json_answer([1]), StreamError),
+        (json_answer([1]), InvalidResponseError),
         (Answered(b"<html>"), InvalidResponseError),
         (Answered(b""), InvalidResponseError),
         (Answered(b"{", TransportFailure("connection", "reset")), StreamInterruptedError),

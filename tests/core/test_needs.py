@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import traceback
+
 import pytest
 
-from chatgpt import ChatMessage
+from chatgpt import ChatMessage, StreamError
 from chatgpt.core.needs import (
     Exchange,
     HttpRequest,
     ReadChunk,
     ReportProgress,
+    ResponseHead,
     Running,
     SaveMessages,
     SendRequest,
@@ -29,7 +32,7 @@ def test_an_exchange_is_stepped_to_its_result() -> None:
         running.resume(answer)
         needs.append(running.need)
     assert needs == [ReadChunk(1.0), ReadChunk(2.0), None]
-    assert running.result == "Hello"
+    assert running.result() == "Hello"
 
 
 def test_the_failure_of_a_need_is_thrown_in() -> None:
@@ -42,7 +45,7 @@ def test_the_failure_of_a_need_is_thrown_in() -> None:
 
     running = Running(exchange())
     running.fail(TransportFailure("connection", "reset"))
-    assert running.result == "reset"
+    assert running.result() == "reset"
 
 
 def test_an_exchange_that_is_closed_asks_for_nothing_more() -> None:
@@ -67,6 +70,31 @@ def test_what_an_exchange_raises_comes_out() -> None:
     running = Running(exchange())
     with pytest.raises(KeyError):
         running.resume(None)
+
+
+def test_an_error_of_the_core_is_kept_without_the_frames_of_the_core() -> None:
+    def exchange() -> Exchange[None]:
+        written = yield from ReadChunk(1.0)
+        try:
+            int(written)
+        except ValueError:
+            raise StreamError("what the server said") from OSError("the cause")
+
+    running = Running(exchange())
+    running.resume(b"canary")
+    assert running.need is None
+    with pytest.raises(StreamError) as caught:
+        running.result()
+    error = caught.value
+    assert error.__context__ is None
+    assert isinstance(error.__cause__, OSError)
+    frames = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+    assert frames == ["test_an_error_of_the_core_is_kept_without_the_frames_of_the_core", "result"]
+
+
+def test_a_head_has_its_names_in_lower_case() -> None:
+    head = ResponseHead(200, None, {"X-Request-ID": "r"})
+    assert (head.reason, head.headers) == ("", {"x-request-id": "r"})
 
 
 def test_no_need_shows_a_secret_or_a_text_in_its_repr() -> None:

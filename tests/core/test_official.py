@@ -15,6 +15,7 @@ from chatgpt import (
     APITimeoutError,
     ChatGPTError,
     ChatMessage,
+    ConfigurationError,
     InvalidResponseError,
     MessageNotFoundError,
     PromptTooLongError,
@@ -27,6 +28,8 @@ from chatgpt.core.needs import (
     LoadThread,
     LoadTokenizer,
     ReadChunk,
+    ReportProgress,
+    Running,
     SaveMessages,
     SendRequest,
     Sleep,
@@ -36,6 +39,7 @@ from chatgpt.core.official import read_thread, send_message
 from chatgpt.core.options import call_options
 from tests.recordings import STREAMS
 from tests.stepping import (
+    NOW,
     Answered,
     Stepper,
     chunk,
@@ -60,7 +64,7 @@ def send(
     **given: Any,
 ) -> ChatMessage:
     own = settings(**(client or {}))
-    options = call_options(own, text, wants_parts=wants_parts, **given)
+    options = call_options(own, text, is_iterated=wants_parts, **given)
     return stepper.run(send_message(options, own, stepper.surroundings))
 
 
@@ -176,7 +180,8 @@ def test_question_and_answer_are_saved_in_one_write() -> None:
     stepper = Stepper(json_answer(completion()))
     reply = send(stepper, "hi", name="Bo", message_id="mine", conversation_id="conv")
     ((question, answer),) = [need.messages for need in stepper.of(SaveMessages)]
-    assert answer is reply
+    assert answer == reply
+    assert (question.created_at, answer.created_at) == (NOW, NOW)
     assert (question.id, question.text, question.role, question.name) == (
         "mine",
         "hi",
@@ -215,12 +220,12 @@ def test_a_name_is_kept_on_follow_ups() -> None:
     assert stepper.bodies[1]["messages"][0] == {"role": "user", "content": "hi", "name": "Bo"}
 
 
-@pytest.mark.parametrize("server_id", ["", None, "m1"])
+@pytest.mark.parametrize("server_id", ["", None, "m1", "mine"])
 def test_an_id_that_is_missing_or_stored_already_is_replaced(server_id: str | None) -> None:
     answer = {**completion("new"), "id": server_id}
     stepper = Stepper(json_answer(answer))
     stepper.store.save(thread_of(["a", "b"]))
-    reply = send(stepper, parent_message_id="m1")
+    reply = send(stepper, parent_message_id="m1", message_id="mine")
     assert reply.id.startswith("id-")
     assert reply.detail == answer
     assert [m.text for m in stepper.run(read_thread(reply.id))] == ["a", "b", "hi", "new"]
@@ -330,6 +335,24 @@ def test_usage_that_the_server_does_not_tell_is_counted_when_it_is_read() -> Non
     assert reply.usage.completion_tokens == 3
     assert reply.usage.prompt_tokens == 3 + (3 + 1 + 4) + (3 + 1 + 1)
     assert reply.usage.total_tokens == 19
+
+
+def test_an_estimate_keeps_no_thread_alive() -> None:
+    """The reply that is stored has none; the caller's goes when he lets it go."""
+    stepper = Stepper(json_answer(completion("one two three")))
+    reply = send(stepper)
+    stored = stepper.store.get(reply.id)
+    assert stored is not None
+    assert stored.usage is None
+    assert reply.usage is not None
+
+
+def test_the_system_message_is_not_stored() -> None:
+    stepper = Stepper(json_answer(completion()))
+    client = {"max_model_tokens": 60, "max_response_tokens": 20}
+    reply = send(stepper, "word " * 20, client=client, system_message="Be brief.")
+    assert stepper.of(LoadTokenizer)
+    assert [message.id for message in stepper.of(SaveMessages)[0].messages] == ["id-1", reply.id]
 
 
 # --- the network -----------------------------------------------------------------------------
@@ -456,6 +479,68 @@ def test_comments_are_silence_and_parts_of_an_event_are_not() -> None:
     assert send(Stepper(dripping), stream=True).text == "Hi"
 
 
+def test_the_consumers_own_time_is_no_silence() -> None:
+    """He may think between two parts for longer than the server may be silent."""
+    stepper = Stepper(
+        Answered(*(sse(chunk("x"), done=False) for _ in range(3)), sse(chunk("", "stop")))
+    )
+    own = settings()
+    running = Running(
+        send_message(call_options(own, "hi", is_iterated=True), own, stepper.surroundings)
+    )
+    while (need := running.need) is not None:
+        if isinstance(need, ReportProgress):
+            stepper.clock.seconds += 130
+        running.resume(stepper._meet(need))
+    assert running.result().text == "xxx"
+
+
+def test_connecting_is_not_bounded_by_silence() -> None:
+    stepper = Stepper(Answered(STREAM))
+    send(stepper, client={"idle_timeout": 5, "connect_timeout": 10}, stream=True)
+    (need,) = stepper.of(SendRequest)
+    assert (need.connect_timeout, need.read_timeout) == (10, 5)
+
+
+def test_a_retry_begins_a_new_silence() -> None:
+    busy = Answered(4.0, b"{}", status=500, headers={"retry-after": "60"})
+    stepper = Stepper(busy, Answered(STREAM))
+    send(stepper, client={"idle_timeout": 5}, stream=True)
+    assert [need.read_timeout for need in stepper.of(SendRequest)] == [5, 5]
+
+
+def test_the_callers_accept_encoding_wins() -> None:
+    stepper = Stepper(Answered(STREAM))
+    send(stepper, client={"headers": {"Accept-Encoding": "gzip"}}, stream=True)
+    assert stepper.of(SendRequest)[0].request.headers["accept-encoding"] == "gzip"
+
+
+def test_errors_of_an_answer_tell_what_is_known_of_it() -> None:
+    for body in (b"<html>", b"[1]", sse(chunk("Hel"), done=False), sse({"error": "boom"})):
+        with pytest.raises(ChatGPTError) as caught:
+            send(Stepper(Answered(body, headers={"X-Request-ID": "req_1"})), stream=True)
+        assert (caught.value.status_code, caught.value.request_id) == (200, "req_1")
+
+
+def test_whether_an_error_is_final() -> None:
+    for answer, final in (
+        (json_answer({}, 401), True),
+        (json_answer({}, 500), False),
+        (LOST, False),
+        (TransportFailure("timeout", "timed out"), True),
+        (TransportFailure("connect_timeout", "timed out"), False),
+    ):
+        with pytest.raises(ChatGPTError) as caught:
+            send(Stepper(answer), client={"max_retries": 0})
+        assert caught.value.is_final is final
+
+
+def test_a_setting_that_makes_a_request_useless() -> None:
+    stepper = Stepper(TransportFailure("unusable", "no such scheme"))
+    with pytest.raises(ConfigurationError, match="The request cannot be sent: no such scheme"):
+        send(stepper)
+
+
 def test_the_whole_call_is_bounded_however_busy_the_server_is() -> None:
     busy = Answered(*[piece for _ in range(1000) for piece in (10.0, sse(chunk("x"), done=False))])
     stepper = Stepper(busy)
@@ -558,7 +643,7 @@ def test_characters_and_line_separators_survive_any_cut() -> None:
 
 def test_an_exchange_that_is_closed_asks_for_nothing_more() -> None:
     own = settings()
-    exchange = send_message(call_options(own, "hi", wants_parts=True), own, surroundings())
+    exchange = send_message(call_options(own, "hi", is_iterated=True), own, surroundings())
     exchange.send(None)
     exchange.close()
     with pytest.raises(StopIteration):

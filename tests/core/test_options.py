@@ -18,7 +18,7 @@ def call(
     wants_parts: bool = False,
     **given: Any,
 ) -> Any:
-    return call_options(settings(**(client or {})), text, wants_parts=wants_parts, **given)
+    return call_options(settings(**(client or {})), text, is_iterated=wants_parts, **given)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_settings_of_the_wrong_type(given: dict[str, Any], message: str) -> None
     ],
 )
 def test_settings_with_a_bad_value(given: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigurationError, match=message):
         settings(**given)
 
 
@@ -245,9 +245,12 @@ def test_settings_show_no_secret() -> None:
 
 def test_everything_secret_is_redacted() -> None:
     redact = settings(
-        api_key="k-1", api_org="o-1", headers={"api-key": "h-1", "x": "plain"}, proxy="http://u:p@h"
+        api_key="key-01",
+        api_org="org-01",
+        headers={"api-key": "hdr-01", "x": "plain"},
+        proxy="http://u:p@h",
     ).redactor()
-    assert redact("k-1 o-1 h-1 plain http://u:p@h") == "*** *** *** plain ***"
+    assert redact("key-01 org-01 hdr-01 plain http://u:p@h") == "*** *** *** plain ***"
 
 
 # --- the options of a call -------------------------------------------------------------------
@@ -268,6 +271,7 @@ def test_everything_secret_is_redacted() -> None:
         ({"parent_message_id": ChatMessage(id="a", text="")}, TypeError, "give the message's id"),
         ({"conversation_id": " "}, ValueError, "conversation_id must not be blank"),
         ({"message_id": ""}, ValueError, "message_id must not be blank"),
+        ({"on_progress": "print"}, TypeError, "on_progress must be a function, not str"),
         ({"stream": 1}, TypeError, "stream must be True, False or None, not int"),
         ({"timeout": -1}, ValueError, "timeout must be more than 0"),
         ({"timeout": "x"}, TypeError, "timeout must be a number"),

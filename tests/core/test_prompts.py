@@ -62,7 +62,7 @@ def test_whole_turns_are_left_out_oldest_first() -> None:
     prompt = build(thread_of(texts), window=3 + 6 + 2 * 30 + 29, tokenizer=count_words)
     assert [message.text[0] for message in prompt.messages] == ["c", "d", "e", "f", "A"]
     assert prompt.context.left_out == 2
-    assert prompt.context.left_out_reason == "the prompt may take at most 98 tokens"
+    assert prompt.context.left_out_reason == "window"
     assert prompt.context.oldest_message_id == "m2"
     assert prompt.context.prompt_tokens == 69
 
@@ -151,6 +151,7 @@ def test_how_counts_are_marked() -> None:
         exchange = build_prompt(QUESTION, History(thread_of(["word " * 20] * 2)[::-1]), system_message="", family=family, reserved_tokens=0, tokenizer=None)  # fmt: skip
         return Stepper().run(exchange).context.counting
 
+    assert build([], tokenizer=count_words).context.counting == "custom"
     assert counting("gpt-4o") == "exact"
     assert counting("gpt-6-sol") == counting("llama") == "approximate"
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from chatgpt.core import errors
-from chatgpt.core.retry import RetryPolicy, retry_after
+from chatgpt.core.retry import RetryPolicy, is_final, retry_after
 from tests.stepping import NOW
 
 POLICY = RetryPolicy(max_retries=2)
@@ -23,7 +23,8 @@ def delay(
     error: errors.ChatGPTError, retries: int = 0, chance: float = 0.0, **headers: str
 ) -> float | None:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return POLICY.delay(retries, error, named, chance=chance)
+    error.is_final = is_final(error, named)
+    return POLICY.delay(retries, error, chance=chance)
 
 
 @pytest.mark.parametrize("code", [408, 409, 429, 500, 502, 503, 504, 529])
@@ -38,8 +39,10 @@ def test_statuses_that_are_not(code: int) -> None:
 
 def test_connections_are_tried_again_unless_the_request_may_have_been_answered() -> None:
     assert delay(errors.APIConnectionError("x")) == 0.5
-    assert delay(errors.APITimeoutError("x")) == 0.5
-    assert delay(errors.APITimeoutError("x", is_final=True)) is None
+    for limit, expected in (("connect", 0.5), ("idle", None), ("total", None)):
+        error = errors.APITimeoutError("x")
+        error.limit = limit  # type: ignore[assignment]
+        assert delay(error) == expected
 
 
 def test_a_quota_is_never_tried_again() -> None:
@@ -60,15 +63,15 @@ def test_other_errors_are_not_tried_again() -> None:
 def test_the_number_of_tries() -> None:
     assert delay(status(500), retries=1) == 1.0
     assert delay(status(500), retries=2) is None
-    assert RetryPolicy(0).delay(0, status(500), {}, chance=0) is None
+    assert RetryPolicy(0).delay(0, status(500), chance=0) is None
 
 
 def test_the_wait_doubles_up_to_a_limit_and_is_shortened_by_chance() -> None:
     policy = RetryPolicy(10_000)
-    waits = [policy.delay(retries, status(500), {}, chance=0.0) for retries in range(7)]
+    waits = [policy.delay(retries, status(500), chance=0.0) for retries in range(7)]
     assert waits == [0.5, 1, 2, 4, 8, 8, 8]
-    assert policy.delay(9_999, status(500), {}, chance=0.0) == 8
-    assert policy.delay(0, status(500), {}, chance=1.0) == 0.375
+    assert policy.delay(9_999, status(500), chance=0.0) == 8
+    assert policy.delay(0, status(500), chance=1.0) == 0.375
 
 
 def test_what_the_server_asks_for_is_obeyed() -> None:

@@ -86,6 +86,6 @@ def test_a_proxy_is_wrapped_when_it_holds_a_password() -> None:
 
 
 def test_redacting_masks_the_longest_first() -> None:
-    redact = redactor([Secret("key"), Secret("key-long"), Secret(None)])
-    assert redact("a key-long and a key") == "a *** and a ***"
+    redact = redactor([Secret("the-key"), Secret("the-key-long"), Secret(None), Secret("dummy")])
+    assert redact("a the-key-long and a the-key, dummy") == "a *** and a ***, dummy"
     assert redact("nothing") == "nothing"

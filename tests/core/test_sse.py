@@ -49,9 +49,9 @@ def message(data: str) -> Event:
         ),
         (b"data: \xff\xfe!\n\n", [message("\ufffd\ufffd!")]),
         (b'error: {"code": 500}\n\n', [Event("error", '{"code": 500}')]),
-        (b"Internal Server Error\n\n", [Event("text", "Internal Server Error")]),
-        (b'{"error": "naked"}\n\n', [Event("text", '{"error": "naked"}')]),
-        (b"upstream: gone\nid: 4\n\n", [Event("text", "upstream: gone")]),
+        (b"Internal Server Error\n\n", [Event("message", "Internal Server Error", "stray")]),
+        (b'{"error": "naked"}\n\n', [Event("message", '{"error": "naked"}', "stray")]),
+        (b"upstream: gone\nid: 4\n\n", [Event("message", "upstream: gone", "stray")]),
     ],
 )
 def test_what_a_stream_says(stream: bytes, events: list[Event]) -> None:
@@ -108,5 +108,7 @@ def test_an_event_that_has_begun() -> None:
     assert not decoder.has_begun_event
     decoder.feed(b": comment")
     assert not decoder.has_begun_event
-    decoder.feed(b"\n\ndata")
+    decoder.feed(b"\n\n\n")
+    assert not decoder.has_begun_event
+    decoder.feed(b"\ndata")
     assert decoder.has_begun_event
