@@ -86,7 +86,8 @@ def send_message(
         yield from _read_reply(reply, limits, redact, is_reported=options.is_reported)
     except ChatGPTError as error:
         error.partial = reply.text
-        raise described_by(head, error)  # noqa: B904 - it is the same error
+        described_by(head, error)
+        raise
     is_taken = reply.id == prompt.question.id or (yield from LoadMessage(reply.id)) is not None
     message = reply.message(
         message_id=surroundings.new_id() if is_taken else reply.id,

@@ -147,7 +147,8 @@ def read_document(head: ResponseHead, limits: Limits, redact: Redactor) -> Excha
         text = "".join(event.data for event in decoder.end())
         return _document(text, redact)
     except ChatGPTError as error:
-        raise described_by(head, error)  # noqa: B904 - it is the same error
+        described_by(head, error)
+        raise
 
 
 def _document(text: str, redact: Redactor) -> dict[str, Any]:
