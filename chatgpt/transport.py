@@ -16,6 +16,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
+from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -25,6 +26,7 @@ from urllib3 import PoolManager, connection, exceptions
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.response import HTTPResponse
 
+from chatgpt.core.errors import ChatGPTError
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import (
     Exchange,
@@ -52,7 +54,10 @@ IDLE_CONNECTIONS: Final = 32
 """How many idle connections to a server are kept for the next call."""
 
 READ_SIZE: Final = 65536
-"""How many bytes are taken at once, at most, of a body that is not chunked."""
+"""How many bytes are taken at once, at most: a chunk may be of any size."""
+
+# Nonsense from a server is a ValueError in places of requests, urllib3 and http.client.
+NETWORK_ERRORS: Final = (OSError, exceptions.HTTPError, HTTPException, ValueError)
 
 log = logging.getLogger("chatgpt")
 
@@ -123,6 +128,12 @@ class _Adapter(HTTPAdapter):
         manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
 
 
+class _Session(requests.Session):
+    def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[requests.Response]:
+        """Follow nothing: requests would read the whole body of a redirect to prepare the next step."""
+        return iter(())
+
+
 class Transport:
     """The connections of a client. May be shared by threads, and survives a fork.
 
@@ -152,9 +163,13 @@ class Transport:
         outcome = _attempt(self._session(), need, self._proxy)
         if isinstance(outcome, requests.Response):
             return outcome
-        if isinstance(outcome, (OSError, exceptions.HTTPError)):
+        if isinstance(outcome, NETWORK_ERRORS) and not isinstance(outcome, ChatGPTError):
             raise failure_of(outcome)
-        raise outcome
+        if isinstance(outcome, BaseException):
+            raise outcome
+        raise TypeError(
+            f"session.request must return a requests.Response, not {type(outcome).__name__}."
+        )
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
@@ -167,7 +182,7 @@ class Transport:
             return self._given
         # A child process must not use the sockets of its parent: both would read from them.
         if self._own is None or self._process != os.getpid():
-            session = requests.Session()
+            session = _Session()
             session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
             for scheme in ("http://", "https://"):
                 session.mount(scheme, _Adapter(pool_maxsize=IDLE_CONNECTIONS))
@@ -175,14 +190,16 @@ class Transport:
         return self._own
 
 
-def _attempt(
-    session: FetchFn, need: SendRequest, proxy: str | Secret | None
-) -> requests.Response | BaseException:
+def _attempt(session: FetchFn, need: SendRequest, proxy: str | Secret | None) -> object:
     """Send a request; return the answer or, without its tracebacks, the exception."""
     request = need.request
-    proxies = {"no_proxy": "*"} if request.is_local else None
+    proxies: dict[str, Any] | None = None  # those of the environment
     if proxy is not None:
         proxies = {"http": str_of(proxy), "https": str_of(proxy)}
+    elif request.is_local:
+        # `None` keeps a proxy of the environment out. (`no_proxy` would be written to the environment
+        # of the process, where other threads see it.)
+        proxies = {"http": None, "https": None, "all": None}
     try:
         return session.request(
             request.method,
@@ -211,8 +228,8 @@ def failure_of(error: BaseException) -> TransportFailure:
         return transport_failure("connect_timeout", error)
     if isinstance(error, (requests.Timeout, exceptions.TimeoutError, TimeoutError)):
         return transport_failure("timeout", error)
-    if isinstance(error, requests.RequestException) and isinstance(error, ValueError):
-        return transport_failure("unusable", error)  # InvalidURL, InvalidSchema and their like
+    if isinstance(error, (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL)):
+        return transport_failure("unusable", error)
     return transport_failure("connection", error)
 
 
@@ -222,7 +239,7 @@ class _Body:
     def __init__(self, response: requests.Response) -> None:
         self._raw: HTTPResponse = response.raw
         self._chunks: Iterator[bytes] | None = (
-            self._raw.read_chunked(decode_content=True) if self._raw.chunked else None
+            self._raw.read_chunked(READ_SIZE, decode_content=True) if self._raw.chunked else None
         )
         known = getattr(self._raw, "live_socket", None)
         # A session of the caller has connections of its own kind.
@@ -240,7 +257,7 @@ class _Body:
             if self._chunks is not None:
                 return next(self._chunks, b"")
             return self._raw.read1(READ_SIZE, decode_content=True)
-        except (OSError, exceptions.HTTPError) as error:
+        except NETWORK_ERRORS as error:
             raise failure_of(error) from None
 
 

@@ -27,7 +27,7 @@ from chatgpt import (
     Secret,
     StreamInterruptedError,
 )
-from chatgpt.testing import Answer, ChatGPTServer, Fault, RecordedRequest
+from chatgpt.testing import Answer, ChatGPTServer, Fault, RawAnswer, RecordedRequest
 
 
 def test_a_conversation(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
@@ -381,6 +381,22 @@ def test_a_client_survives_a_fork(client: ChatGPTAPI, chatgpt_server: ChatGPTSer
     assert ports["before"] == ports["parent"] != ports["child"]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_lock_that_is_held_at_a_fork_blocks_no_child() -> None:
+    from chatgpt import tokenizer
+
+    store = MemoryStore()
+    with store._lock, tokenizer._lock:
+        child = os.fork()
+        if child == 0:
+            threading.Timer(10, os._exit, [1]).start()
+            store.save([ChatMessage(id="a", text="")])
+            tokenizer.load_tokenizer("cl100k_base")
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def test_a_client_pickles_as_its_configuration(
     chatgpt_server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -457,6 +473,64 @@ def test_no_redirect_is_followed(chatgpt_server: ChatGPTServer, client: ChatGPTA
         assert elsewhere.requests == []
 
 
+@pytest.mark.parametrize(
+    "location", ["http://[::1", "http://a:b/", "\xff\xfe", "/v1/chat/completions"]
+)
+def test_a_redirect_is_not_even_looked_at(location: str) -> None:
+    head = f"HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 3\r\n\r\nabc".encode(
+        "latin-1"
+    )
+    with ChatGPTServer([RawAnswer([head])]) as server:
+        with ChatGPTAPI(api_key="sk-test", api_base_url=server.base_url, max_retries=0) as client:
+            with pytest.raises(ChatGPTError, match="302 Found: the server redirects"):
+                client.send_message("hi")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n-5\r\nabc",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nabc",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nabcdef",
+        b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\nabc",
+        b"HTTP/9.9 what\r\n\r\n",
+        b"\x00\x01\x02\r\n\r\n",
+        b"",
+    ],
+)
+def test_what_is_no_http_is_a_typed_error(raw: bytes) -> None:
+    with ChatGPTServer([RawAnswer([raw])]) as server:
+        with ChatGPTAPI(api_key="sk-test", api_base_url=server.base_url, max_retries=0) as client:
+            with pytest.raises((APIConnectionError, StreamInterruptedError)):
+                client.send_message("hi")
+
+
+def test_a_session_that_returns_something_else() -> None:
+    class Odd:
+        def request(self, method: str, url: str, **options: object) -> str:
+            return "nothing"
+
+    client = ChatGPTAPI(api_key="sk-test", session=Odd())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"must return a requests.Response, not str"):
+        client.send_message("hi")
+
+
+def test_a_large_chunk_is_read_in_pieces(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
+    """Its events arrive as they come, and its size is no burden on the memory."""
+    event = b'data: {"choices": [{"index": 0, "delta": {"content": "' + b"x" * 65_536 + b'"}}]}\n\n'
+    size = b"%x\r\n" % (3 * len(event))
+    chatgpt_server.replies = [
+        RawAnswer(
+            [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + size, event, event],
+            pause=0.05,
+        )
+    ]
+    parts: list[ChatMessage] = []
+    with pytest.raises(StreamInterruptedError):
+        client.send_message("hi", on_progress=parts.append)
+    assert len(parts) >= 1
+
+
 def test_a_proxy(chatgpt_server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy for plain HTTP is asked for the whole URL; ours wins over the environment's."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
@@ -475,7 +549,13 @@ def test_this_machine_is_asked_past_the_proxies_of_the_environment(
 ) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
+    written: list[object] = []
+    monkeypatch.setattr(type(os.environ), "__setitem__", lambda _, *pair: written.append(pair))
     assert client.send_message("hi").text
+    assert written == []  # the environment belongs to the process, not to one call
+    monkeypatch.undo()
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
     with ChatGPTAPI(api_key="sk-test", api_base_url="http://chat.example/v1", max_retries=0) as far:
         with pytest.raises(APIConnectionError, match="the proxy failed: .*refused") as caught:
             far.send_message("hi")

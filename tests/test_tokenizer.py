@@ -60,6 +60,15 @@ def test_special_tokens_are_text(encoding: str) -> None:
     assert count("a<|im_start|>b<|fim_prefix|>") > 5
 
 
+def test_very_long_texts_are_counted() -> None:
+    """A million of white space makes tiktoken's search panic; its exception is no `Exception`."""
+    count = load_tokenizer("o200k_base")
+    assert 0 < count(" " * 1_100_000) < 1_100_000
+    assert count("a" * 600_000) > 0
+    words = "word " * 60_000
+    assert count(words) == pytest.approx(60_000, abs=5)
+
+
 def test_a_lone_surrogate_does_not_stop_the_counting() -> None:
     assert load_tokenizer("o200k_base")("a\ud800") > 0
 

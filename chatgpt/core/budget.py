@@ -22,13 +22,11 @@ from attrs import evolve
 
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import CountTokens
+from chatgpt.core.surrogates import lenient
 
 TOKENS_PER_MESSAGE: Final = 3
 TOKENS_PER_NAME: Final = 1
 TOKENS_PER_REPLY: Final = 3
-
-LEAST_COST: Final = TOKENS_PER_MESSAGE + 1
-"""What an empty message costs: its role is a token. It bounds how much history is worth reading."""
 
 
 def _overhead(message: ChatMessage) -> int:
@@ -38,7 +36,7 @@ def _overhead(message: ChatMessage) -> int:
 def _texts(message: ChatMessage) -> Iterable[str]:
     """The strings of a message that the API counts."""
     yield message.role
-    yield message.text
+    yield lenient(message.text)  # as it is sent
     if message.name is not None:
         yield message.name
 

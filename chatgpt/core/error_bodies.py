@@ -92,21 +92,37 @@ def read_error(text: str) -> ErrorDetails:
     return evolve(_find(body, 0), body=body)
 
 
-def _redacted(details: ErrorDetails, text: str, redact: Redactor) -> ErrorDetails:
+def _redacted(details: ErrorDetails, redact: Redactor) -> ErrorDetails:
     def masked(value: str | None) -> str | None:
-        return None if value is None else redact(value)
+        return None if value is None else redact(lenient(value))
 
-    try:
-        body: object = json.loads(redact(text))
-    except (ValueError, RecursionError):
-        body = redact(text) or None  # no JSON, or the mask fell on something that is no string
     return ErrorDetails(
         message=masked(details.message),
         type=masked(details.type),
         param=masked(details.param),
         code=masked(details.code),
-        body=body,
+        body=redacted_body(details.body, redact),
     )
+
+
+def redacted_body(body: object, redact: Redactor) -> object:
+    """A body with the secrets masked in every string of it; `None` if it is nested too deeply."""
+
+    def masked(value: object) -> object:
+        match value:
+            case str():
+                return redact(value)
+            case list():
+                return [masked(item) for item in value]
+            case dict():
+                return {redact(str(key)): masked(item) for key, item in value.items()}
+            case _:
+                return value
+
+    try:
+        return masked(body)
+    except RecursionError:
+        return None
 
 
 def is_error(answer: Mapping[str, Any]) -> bool:
@@ -133,13 +149,13 @@ def status_error(head: ResponseHead, text: str, redact: Redactor) -> errors.APIS
     """
     details = read_error(text)
     kind = _class_of(head.status, details, text)
-    details = _redacted(details, text, redact)
-    phrase = f"{head.status} {head.reason}".strip()
+    details = _redacted(details, redact)
+    phrase = f"{head.status} {redact(head.reason)}".strip()
     message = details.message
     if 300 <= head.status < 400:
         message = "the server redirects; redirects are not followed with a key"
     error = kind(f"{phrase}: {_shortened(message)}" if message else f"{phrase}, without a reason")
-    return described_by(head, _described(error, details))
+    return described_by(head, _described(error, details), redact)
 
 
 def stream_error(text: str, redact: Redactor, *, partial: str) -> errors.StreamError:
@@ -150,7 +166,7 @@ def stream_error(text: str, redact: Redactor, *, partial: str) -> errors.StreamE
         redact: masks the secrets of the call.
         partial: the text of the reply that came before.
     """
-    details = _redacted(read_error(text), text, redact)
+    details = _redacted(read_error(text), redact)
     reason = _shortened(details.message or "without a reason")
     error = errors.StreamError(
         f"The server reported an error in its answer: {reason}", partial=partial
@@ -170,12 +186,13 @@ def not_understood(text: str, redact: Redactor, what: str) -> errors.InvalidResp
     return errors.InvalidResponseError(f"{what}: {shown}", body=redact(text)[:LONGEST_BODY])
 
 
-def described_by(head: ResponseHead, error: _Error) -> _Error:
+def described_by(head: ResponseHead, error: _Error, redact: Redactor) -> _Error:
     """Tell with an error what is known of the answer that it came from."""
     if error.status_code is None:
-        error.status_code, error.status_text = head.status, head.reason
-    if error.request_id is None:
-        error.request_id = head.headers.get("x-request-id")
+        error.status_code, error.status_text = head.status, redact(head.reason)
+    request_id = head.headers.get("x-request-id")
+    if error.request_id is None and request_id is not None:
+        error.request_id = redact(request_id)
     return error
 
 
@@ -257,7 +274,7 @@ def _find_in_object(value: dict[str, Any], depth: int) -> ErrorDetails:
         place = ".".join(str(step) for step in value["loc"])
         return evolve(own, message=f"{place}: {value['msg']}", param=place)
     inner = ErrorDetails()
-    for wrapping in ("error", "detail", "message"):
+    for wrapping in ("error", "detail", "message", "choices"):
         inner = _find(value.get(wrapping), depth + 1)
         if inner.message:
             break

@@ -8,11 +8,11 @@ from typing import Final
 
 from attrs import field, frozen
 
-from chatgpt.core.error_bodies import described_by
+from chatgpt.core.error_bodies import described_by, redacted_body
 from chatgpt.core.errors import InvalidResponseError
 from chatgpt.core.limits import Limits
 from chatgpt.core.needs import Exchange, Surroundings
-from chatgpt.core.options import ClientSettings, text_of
+from chatgpt.core.options import ClientSettings, text_to_send
 from chatgpt.core.retry import RetryPolicy
 from chatgpt.core.sending import post, read_document, send_with_retries
 
@@ -49,7 +49,7 @@ def send_moderation(
         TypeError, ValueError: text or model is wrong; nothing was sent.
         ChatGPTError: whatever went wrong.
     """
-    body = {"model": text_of("model", model), "input": text_of("text", text)}
+    body = {"model": text_to_send("model", model), "input": text_to_send("text", text)}
     redact = settings.redactor()
     limits = Limits(
         surroundings.clock, total=settings.timeout, idle=inf, connect=settings.connect_timeout
@@ -65,9 +65,10 @@ def send_moderation(
     results = answer.get("results")
     result = results[0] if isinstance(results, list) and results else None
     if not isinstance(result, dict) or not isinstance(result.get("flagged"), bool):
-        raise described_by(
-            head, InvalidResponseError("The answer holds no moderation.", body=answer)
+        error = InvalidResponseError(
+            "The answer holds no moderation.", body=redacted_body(answer, redact)
         )
+        raise described_by(head, error, redact)
     categories, scores = result.get("categories"), result.get("category_scores")
     return Moderation(
         flagged=result["flagged"],

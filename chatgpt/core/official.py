@@ -22,7 +22,7 @@ from math import inf
 from typing import Final
 
 from chatgpt.core.answers import AnswerDecoder
-from chatgpt.core.budget import LEAST_COST, Counter, prompt_cost
+from chatgpt.core.budget import TOKENS_PER_MESSAGE, Counter, prompt_cost
 from chatgpt.core.error_bodies import described_by
 from chatgpt.core.errors import APITimeoutError, ChatGPTError, StreamInterruptedError
 from chatgpt.core.limits import Limits
@@ -86,7 +86,7 @@ def send_message(
         yield from _read_reply(reply, limits, redact, is_reported=options.is_reported)
     except ChatGPTError as error:
         error.partial = reply.text
-        described_by(head, error)
+        described_by(head, error, redact)
         raise
     is_taken = reply.id == prompt.question.id or (yield from LoadMessage(reply.id)) is not None
     message = reply.message(
@@ -111,7 +111,7 @@ def _prepare(
         )
     limit = options.family.prompt_limit(options.reserved_tokens)
     # No more is read than could fit, and one message to see that there is more.
-    most = None if limit is None else limit // LEAST_COST + 1
+    most = None if limit is None else limit // TOKENS_PER_MESSAGE + 1
     history = yield from load_history(options.parent_message_id, most)
     now = surroundings.now()
     question = ChatMessage(
@@ -158,36 +158,36 @@ def _request(prompt: Prompt, options: CallOptions, settings: ClientSettings) -> 
 def _read_reply(
     reply: Reply, limits: Limits, redact: Redactor, *, is_reported: bool
 ) -> Exchange[None]:
-    """Read the answer to its end, and report its parts."""
+    """Read the answer to its end, and report its parts.
+
+    A failure ends it, too: what came before may be the whole reply.
+    """
     decoder = AnswerDecoder()
     chunk = b" "
+    failure: ChatGPTError | None = None
     while chunk and not reply.has_ended():
         if reply.is_complete:
             limits.end_within(USAGE_SECONDS)
-        chunk = yield from _read_chunk(reply, limits, redact)
+        try:
+            chunk = yield from read_chunk(limits, redact)
+        except (APITimeoutError, StreamInterruptedError) as error:
+            chunk, failure = b"", error
         events = decoder.feed(chunk) if chunk else decoder.end()
         if events or decoder.has_begun_event:
             limits.progress()
-        take = reply.take if chunk else reply.take_unterminated
         for event in events:
-            part = take(event)
+            part = (
+                reply.take(event) if chunk else reply.take_last(event, is_cut=failure is not None)
+            )
             if part is not None and is_reported:
                 yield from ReportProgress(part)
+    if failure is not None and not reply.is_complete:
+        raise failure
     last = reply.end()
     if last is not None and is_reported:
         yield from ReportProgress(last)
     if chunk:
         yield from _read_end()
-
-
-def _read_chunk(reply: Reply, limits: Limits, redact: Redactor) -> Exchange[bytes]:
-    """Read some bytes; once the reply is complete, their absence is its end."""
-    try:
-        return (yield from read_chunk(limits, redact))
-    except (APITimeoutError, StreamInterruptedError):
-        if not reply.is_complete:
-            raise
-        return b""
 
 
 def _read_end() -> Exchange[None]:

@@ -18,7 +18,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
-from math import isnan
+from math import inf, isnan
 from typing import Final, TypedDict
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -41,9 +41,11 @@ DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
 USER_AGENT: Final = f"chatgpt-sdk/{VERSION}"
 
 _VISIBLE_ASCII: Final = re.compile(r"[\x21-\x7e]+")
+_LIMITS: Final = frozenset({"max_tokens", "max_completion_tokens"})
+_FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?|")
-_PROXY_URL: Final = re.compile(r"(?:https?|socks[45][ah]?)://[^\s/]+/?")
+_PROXY_URL: Final = re.compile(r"(?:https?|socks[45][ah]?)://[^\s/?#]*[^\s/?#@]/?")
 
 
 class SendMessageOptions(TypedDict, total=False):
@@ -75,6 +77,14 @@ def text_of(name: str, value: object) -> str:
     return strict(name, value)
 
 
+def text_to_send(name: str, value: object) -> str:
+    """Check that an argument is text that can be sent, and not empty."""
+    text = text_of(name, value)
+    if not text:
+        raise ValueError(f"{name} must not be empty: there is nothing to send.")
+    return text
+
+
 def _optional_text(name: str, value: object) -> str | None:
     return None if value is None else text_of(name, value)
 
@@ -93,11 +103,15 @@ def _identifier(name: str, value: object) -> str | None:
 def _seconds(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number of seconds, not {_kind(value)}.")
-    if isnan(value) or value <= 0:
+    try:
+        seconds = float(value)
+    except OverflowError:
+        seconds = inf
+    if isnan(seconds) or value <= 0:
         raise ConfigurationError(
             f"{name} must be more than 0 seconds (math.inf for no limit), not {value!r}."
         )
-    return float(value)
+    return seconds
 
 
 def _whole_number(name: str, value: object, least: int) -> int:
@@ -116,12 +130,14 @@ def _params(name: str, value: object) -> Mapping[str, object]:
         raise TypeError(
             f"{name} must be a mapping of parameter names to JSON values, not {_kind(value)}."
         )
-    params = {key: item for key, item in value.items() if item is not None}
-    for key, item in params.items():
+    params: dict[str, object] = {}
+    for key, item in value.items():
         if not isinstance(key, str):
             raise TypeError(f"{name} has a key of type {_kind(key)}; parameter names are str.")
+        if item is None:
+            continue
         try:
-            encode_json(item)
+            params[key] = json.loads(encode_json(item))  # a copy: the caller may change his own
         except (TypeError, ValueError, RecursionError) as problem:
             raise ValueError(f"{name}[{key!r}] is not JSON: {problem}") from None
     return params
@@ -173,6 +189,10 @@ def _headers(value: object) -> Mapping[str, str | Secret]:
     for name, item in value.items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
             raise ConfigurationError(f"headers has a name that HTTP does not allow: {name!r}.")
+        if name.lower() in _FRAMING:
+            raise ConfigurationError(
+                f"headers must not hold {name!r}: the transport frames the body."
+            )
         kind = item.kind if isinstance(item, Secret) and item.is_known else _kind(item)
         if kind not in ("str", "Secret"):
             raise TypeError(f"headers[{name!r}] must be a str, not {kind}.")
@@ -203,9 +223,11 @@ def _url(name: str, value: object) -> SplitResult:
     except ValueError:
         is_usable = False
     if not is_usable or re.search(r"[\s\\\x00-\x1f]", text):
+        # The value is not shown: a key may have slipped into it.
+        lack = "" if "://" in text else "; it lacks http:// or https://"
         raise ConfigurationError(
-            f"{name} must be an http or https URL, such as {DEFAULT_BASE_URL} or http://localhost:11434, "
-            f"not {text!r}."
+            f"{name} must be an http or https URL, such as {DEFAULT_BASE_URL} or "
+            f"http://localhost:11434{lack}."
         )
     return url._replace(fragment="")
 
@@ -406,7 +428,7 @@ def _client_settings(
 def _header_text(name: str, value: object) -> str | None:
     text = _optional_text(name, value)
     if text is not None and not _VISIBLE_ASCII.fullmatch(text):
-        raise ConfigurationError(f"{name} must be visible ASCII without spaces, not {text!r}.")
+        raise ConfigurationError(f"{name} must be visible ASCII without spaces.")
     return text
 
 
@@ -498,20 +520,22 @@ def call_options(
         TypeError, ValueError: an option is wrong.
         ConfigurationError: a limit is wrong, or leaves no room for a prompt.
     """
-    question = text_of("text", text)
-    if not question:
-        raise ValueError("text must not be empty: there is nothing to send.")
+    question = text_to_send("text", text)
     if stream is not None and not isinstance(stream, bool):
         raise TypeError(f"stream must be True, False or None, not {_kind(stream)}.")
     own_params = _params("completion_params", completion_params)
     params = {**settings.completion_params, **own_params}
+    if _LIMITS & own_params.keys():  # one limit of the call stands for both of the client's
+        params = {
+            key: value for key, value in params.items() if key not in _LIMITS - own_params.keys()
+        }
     for key in completion_params if isinstance(completion_params, Mapping) else ():
         if key not in own_params:  # given as None: this call goes without it
             params.pop(key, None)
     model = _identifier("completion_params['model']", own_params.get("model")) or settings.model
     family = family_of(model).with_window(settings.max_model_tokens)
     limit = _response_limit(params) or settings.max_response_tokens
-    if limit is not None and not {"max_tokens", "max_completion_tokens"} & params.keys():
+    if limit is not None and not _LIMITS & params.keys():
         params[family.limit_name] = limit
     _room_for_a_prompt(model, settings, limit)
     if on_progress is not None and not callable(on_progress):

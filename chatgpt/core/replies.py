@@ -27,9 +27,10 @@ from chatgpt.core.errors import InvalidResponseError, StreamInterruptedError
 from chatgpt.core.messages import ChatMessage, ContextReport, TextBuffer, Usage
 from chatgpt.core.secrets import Redactor
 from chatgpt.core.sse import Event
-from chatgpt.core.surrogates import DeltaJoiner
+from chatgpt.core.surrogates import DeltaJoiner, lenient
 
 END_OF_STREAM: Final = "[DONE]"
+_KEEP_ALIVES: Final = frozenset({"ping", "keepalive", "keep-alive"})
 
 
 class Reply:
@@ -53,6 +54,7 @@ class Reply:
         self._reasoning = TextBuffer()
         self._has_reasoning = False
         self._joiner = DeltaJoiner()
+        self._thought_joiner = DeltaJoiner()
         self._detail: dict[str, object] | None = None
         self._finish_reason: str | None = None
         self._stray_text: str | None = None
@@ -91,7 +93,7 @@ class Reply:
         name, data, kind = event
         if self._is_done:
             return None
-        if data.startswith(END_OF_STREAM) and kind == "event":
+        if kind == "event" and data.lstrip().startswith(END_OF_STREAM):
             self._is_done = True
             return None
         try:
@@ -102,21 +104,23 @@ class Reply:
         if isinstance(answer, dict):
             if name != "error" and not is_error(answer):
                 return self._take_object(answer, data, is_whole=kind == "document")
-        elif kind == "document" and read_error(data).message is None:
-            raise not_understood(data, self._redact, "The answer holds no reply")
-        elif kind != "document" and name != "error":
+        elif name != "error" and not (
+            isinstance(answer, (list, str)) and self._tells(answer, data, kind)
+        ):
+            if kind == "document":
+                raise not_understood(data, self._redact, "The answer holds no reply")
             return None  # a keep-alive or a mark that says nothing: `"v1"`, `null`, `[]`
         raise stream_error(data, self._redact, partial=self.text)
 
-    def take_unterminated(self, event: Event) -> ChatMessage | None:
-        """Take the last event of a stream whose closing blank line is missing.
+    def take_last(self, event: Event, *, is_cut: bool) -> ChatMessage | None:
+        """Take what the end of the body completes: a document, or an event without its blank line.
 
         Servers forget the line, and connections are cut: the event counts if it can be read.
         """
         try:
             return self.take(event)
         except InvalidResponseError:
-            if event.kind == "document":
+            if event.kind == "document" and not is_cut:
                 raise
             return None
 
@@ -178,14 +182,14 @@ class Reply:
         self, answer: dict[str, Any], data: str, *, is_whole: bool
     ) -> ChatMessage | None:
         identifier, model = answer.get("id"), answer.get("model")
-        if identifier and isinstance(identifier, str):
-            self._id = identifier
+        if isinstance(identifier, str) and identifier.strip():
+            self._id = identifier if identifier.isascii() else lenient(identifier)
         if model and isinstance(model, str):
-            self._model = model
+            self._model = model if model.isascii() else lenient(model)
         self._take_usage(answer.get("usage"))
         if "x_groq" in answer and isinstance(answer["x_groq"], dict):
             self._take_usage(answer["x_groq"].get("usage"))
-        choice = _first_choice(answer.get("choices"))
+        choice = _first_choice(answer.get("choices"), is_whole=is_whole)
         if choice is None:
             if is_whole:
                 raise not_understood(data, self._redact, "The answer holds no reply")
@@ -195,7 +199,7 @@ class Reply:
         if finish_reason and isinstance(finish_reason, str):
             if finish_reason == "error":
                 raise stream_error(data, self._redact, partial=self.text)
-            self._finish_reason = finish_reason
+            self._finish_reason = lenient(finish_reason)
         if is_whole:
             self._is_done = True
         source = choice.get("delta") or choice.get("message")
@@ -208,7 +212,9 @@ class Reply:
             reasoning = reasoning or part_reasoning
         content = content or source.get("refusal")
         delta = self._joiner.feed(content) if content and isinstance(content, str) else ""
-        thought = reasoning if isinstance(reasoning, str) else ""
+        thought = (
+            self._thought_joiner.feed(reasoning) if reasoning and isinstance(reasoning, str) else ""
+        )
         return self._part(delta, thought) if delta or thought else None
 
     def _part(self, delta: str, thought: str) -> ChatMessage:
@@ -244,6 +250,13 @@ class Reply:
             cached_tokens=_count(usage.get("prompt_tokens_details"), "cached_tokens"),
         )
 
+    @staticmethod
+    def _tells(answer: object, data: str, kind: str) -> bool:
+        """Whether a list or a text is an error: `[{"error": ...}]`, or a text as the whole answer."""
+        return (isinstance(answer, list) or kind == "document") and read_error(
+            data
+        ).message is not None
+
     def _refuse_broken(self, event: Event) -> None:
         """What is no JSON: an error, unless it is a keep-alive or a text between the events."""
         name, data, kind = event
@@ -252,17 +265,22 @@ class Reply:
         if kind == "stray":
             self._stray_text = data
         # A gateway may wrap a keep-alive as data: `data: : OPENROUTER PROCESSING`.
-        elif not data.startswith(":") and name not in ("ping", "keepalive", "keep-alive"):
+        # After the reply is complete, whatever else comes is no matter.
+        elif not (self.is_complete or data.startswith(":") or name in _KEEP_ALIVES):
             raise not_understood(data, self._redact, "The answer is not JSON")
 
 
-def _first_choice(choices: object) -> dict[str, Any] | None:
+def _first_choice(choices: object, *, is_whole: bool) -> dict[str, Any] | None:
     """The choice with index 0, or without one: others (`n` > 1) are in `detail` only."""
-    if isinstance(choices, list):
-        for choice in choices:
-            if isinstance(choice, dict) and not choice.get("index"):
-                return choice
-    return None
+    found = (
+        [choice for choice in choices if isinstance(choice, dict)]
+        if isinstance(choices, list)
+        else []
+    )
+    for choice in found:
+        if choice.get("index") in (0, None, "0"):
+            return choice
+    return found[0] if is_whole and found else None
 
 
 def _joined_parts(parts: list[Any]) -> tuple[str, str]:

@@ -14,8 +14,10 @@ Rules:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
 from chatgpt.core.errors import ConfigurationError
 
@@ -27,6 +29,9 @@ PROXY_VARIABLE: Final = "HTTPS_PROXY"
 
 Redactor = Callable[[str], str]
 """A function that returns a text with every known secret in it replaced by `***`."""
+
+_SEPARATORS: Final = re.compile(r"[\s;,=:@/]+")
+_HARMLESS: Final = frozenset({"Bearer", "bearer", "Digest", "https", "socks5", "socks5h"})
 
 # A header is a credential when its name says so: `Authorization`, `api-key`, `X-Auth-Token`,
 # `Cookie`, `X-Amz-Security-Token`. Better one too many than one too few: it costs only a mask.
@@ -147,10 +152,14 @@ def wrap_url(url: object, variable: str | None = None) -> object:
 def redactor(secrets: Iterable[Secret]) -> Redactor:
     """Make a function that masks these secrets in a text, longest first.
 
-    What has fewer than 6 characters is a dummy (`x`, `none`), and would only mutilate the text.
+    Masked are a secret itself, its URL-encoded form, and each part of it (of `Bearer sk-...`, of a
+    cookie, of a proxy's URL): a server repeats what it took out. What has fewer than 6 characters is
+    a dummy (`x`, `none`) or no secret, and its mask would only mutilate the text.
     """
     known = {secret.reveal() for secret in secrets if secret.is_known}
-    values = sorted((value for value in known if len(value) >= 6), key=len, reverse=True)
+    parts = {part for value in known for part in _SEPARATORS.split(value)} - _HARMLESS
+    forms = {form for value in known | parts for form in (value, quote(value, safe=""))}
+    values = sorted((form for form in forms if len(form) >= 6), key=len, reverse=True)
 
     def redact(text: str) -> str:
         for value in values:

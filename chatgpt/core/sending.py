@@ -147,7 +147,7 @@ def read_document(head: ResponseHead, limits: Limits, redact: Redactor) -> Excha
         text = "".join(event.data for event in decoder.end())
         return _document(text, redact)
     except ChatGPTError as error:
-        described_by(head, error)
+        described_by(head, error, redact)
         raise
 
 

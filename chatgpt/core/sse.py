@@ -12,7 +12,8 @@ Rules:
 3. What sseclient drops or stumbles over is looked at here: invalid UTF-8 (decoded with
    replacement), events without data (dropped), and blocks that are no event at all: the `error:`
    field of older llama.cpp servers, naked JSON, plain text. (answers.py drops a byte order mark.)
-4. A block is at most 16 MiB, so that a server cannot fill the memory.
+4. A block is at most 16 MiB, so that a server cannot fill the memory, and at most 10,000 lines:
+   sseclient's time grows with their square.
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ from sseclient import SSEClient
 from chatgpt.core.errors import InvalidResponseError
 
 LARGEST_BLOCK: Final = 16 * 1024 * 1024
+MOST_LINES: Final = 10_000
 
 # Two line ends, each as long as it can be: within `\r\n` the `\r` alone is none. Each alternative
 # begins with one character, so that the search leaps from line end to line end.
 _BLANK_LINE: Final = re.compile(rb"\n(?:\n|\r\n?)|\r(?:\n(?:\n|\r\n?)|\r\n?)")
+_AFTER_COMMENT: Final = re.compile(rb"[\r\n][^:\r\n]")
 _LINE_ENDS: Final = b"\r\n"
 _FIELD: Final = re.compile(rb"(?:data|event|id|retry)(?::|$)")
 
@@ -72,7 +75,9 @@ class SSEDecoder:
     def has_begun_event(self) -> bool:
         """Whether a part of an event is waiting for its end; a comment is none."""
         begun = self._buffer.lstrip(_LINE_ENDS)
-        return bool(begun) and not begun.startswith(b":")
+        return bool(begun) and (
+            not begun.startswith(b":") or _AFTER_COMMENT.search(begun) is not None
+        )
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Take some bytes and return the events that they complete.
@@ -112,6 +117,10 @@ class SSEDecoder:
             block = block.decode("utf-8", "replace").encode("utf-8")
         strays: list[bytes] = []
         lines = block.splitlines()
+        if len(lines) > MOST_LINES:
+            raise InvalidResponseError(
+                f"The stream holds an event of more than {MOST_LINES} lines."
+            )
         if len(lines) > 1 or not block.startswith(b"data:"):
             # sseclient would log what it does not know; it may be anything, a key that is repeated.
             block = b"\n".join(line for line in lines if _FIELD.match(line))

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from threading import Lock
 from typing import Final
+from weakref import WeakSet
 
 from chatgpt.core.messages import ChatMessage
 from chatgpt.stores.protocol import MessageStore
 
 DEFAULT_CAPACITY: Final = 10_000
+
+
+_stores: WeakSet[MemoryStore] = WeakSet()
+
+
+def _renew_locks() -> None:
+    """In a child process: a lock that another thread held at the fork is never released."""
+    for store in _stores:
+        store._lock = Lock()  # noqa: SLF001 - one thing in a class and a function
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 class MemoryStore(MessageStore):
@@ -32,6 +47,7 @@ class MemoryStore(MessageStore):
         self._capacity = capacity
         self._messages: OrderedDict[str, ChatMessage] = OrderedDict()
         self._lock = Lock()
+        _stores.add(self)
 
     def get(self, message_id: str) -> ChatMessage | None:
         """Return a message, or `None` where the store does not hold it."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from attrs import field, frozen
+from attrs.validators import ge, optional
 
 
 @frozen(kw_only=True)
@@ -35,11 +36,11 @@ class Fault:
     status: int | None = None
     body: str | bytes | None = None
     headers: Mapping[str, str] = field(factory=dict)
-    delay: float = 0.0
-    part_delay: float = 0.0
-    cut_after: int | None = None
+    delay: float = field(default=0.0, validator=ge(0))
+    part_delay: float = field(default=0.0, validator=ge(0))
+    cut_after: int | None = field(default=None, validator=optional(ge(0)))
     reset: bool = False
-    split_every: int | None = None
+    split_every: int | None = field(default=None, validator=optional(ge(1)))
     framing: Literal["chunked", "close", "length"] | None = None
     gzip: bool = False
     crlf: bool = False
@@ -53,4 +54,4 @@ class Fault:
         }
     )
     omit_done: bool = False
-    stay_open: float = 0.0
+    stay_open: float = field(default=0.0, validator=ge(0))

@@ -19,6 +19,7 @@ class RecordedRequest:
         headers: names in lower case.
         body: the raw bytes.
         client_port: the client's port: requests that share it came over one connection.
+        id: what its answer tells as `x-request-id`.
         parts_sent: how many pieces of the answer's body were written so far.
         is_disconnected: whether the client closed the connection before the answer was written.
     """
@@ -28,6 +29,7 @@ class RecordedRequest:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     client_port: int
+    id: str = ""
     parts_sent: int = 0
     is_disconnected: bool = False
 

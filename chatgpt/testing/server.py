@@ -169,6 +169,7 @@ class ChatGPTServer:
     def _record(self, request: RecordedRequest) -> Fault:
         with self._lock:
             self.requests.append(request)
+            request.id = f"req_{len(self.requests)}"
             return self._faults.popleft() if self._faults else _NO_FAULT
 
     def _refuses(self, request: RecordedRequest) -> bool:
@@ -275,7 +276,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _parsed(self) -> Mapping[str, Any] | None:
         try:
             return self._request.json
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
     def _moderate(self, request: Mapping[str, Any]) -> None:
@@ -330,7 +331,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         headers = {
             "content-type": content_type,
-            "x-request-id": f"req_{len(self.server.owner.requests)}",
+            "x-request-id": self._request.id,
         }
         if fault.gzip:
             headers["content-encoding"] = "gzip"
@@ -407,6 +408,8 @@ def _problem_of(request: Mapping[str, Any], *, is_chat: bool) -> tuple[str, str]
     nulls = [name for name, value in request.items() if value is None]
     if nulls:
         return f"Invalid type for '{nulls[0]}': null.", nulls[0]
+    if not isinstance(request.get("stream_options", {}), dict):
+        return "Invalid type for 'stream_options': expected an object.", "stream_options"
     if request.get("stream_options") is not None and not request.get("stream"):
         return (
             "The 'stream_options' parameter is only allowed when 'stream' is enabled.",

@@ -39,6 +39,7 @@ def head(status: int, reason: str = "", **headers: str) -> ResponseHead:
         ({"message": '{"detail": "inner"}', "code": 3001}, "inner", None, None, "3001"),
         ({"error": {"code": "error", "message": {"code": "token_expired", "message": "m"}}}, "m", None, None, "token_expired"),
         ({"error": {"message": "m"}, "message": "outer"}, "m", None, None, None),
+        ({"choices": [{"error": {"code": 502, "message": "m"}, "finish_reason": "error"}]}, "m", None, None, "502"),
         ({"error": {}}, None, None, None, None),
         (None, None, None, None, None),
     ],
@@ -181,12 +182,27 @@ def test_a_mask_does_not_hide_what_the_error_is(
     assert secret not in repr(vars(error))
 
 
-def test_a_mask_on_something_that_is_no_string() -> None:
+@pytest.mark.parametrize(
+    ("secret", "body"),
+    [
+        ('sk-a"b', json.dumps({"error": {"message": 'no: sk-a"b', "x": ['sk-a"b'], 'sk-a"b': 1}})),
+        ("sk-a\\b", json.dumps({"error": "no: sk-a\\b"})),
+        ("sk/abcdef==", '{"error": "no: sk\\/abcdef\\u003d\\u003d"}'),
+        ("sk/abcdef==", '{"error": "no: sk%2Fabcdef%3D%3D"}'),
+        ("Bearer sk-other", '{"error": "no: sk-other"}'),
+        ("sid=abcdef; x=1", '{"error": "no: abcdef"}'),
+        ("http://user:pass-word@h", '{"error": "no: pass-word"}'),
+    ],
+)
+def test_a_secret_is_masked_however_it_is_repeated(secret: str, body: str) -> None:
+    reason = f"Unauthorized {secret}"
     error = status_error(
-        head(400), '{"error": {"message": "m"}, "n": 1234567}', redactor([Secret("1234567")])
+        head(401, reason, x_request_id=f"req {secret}"), body, redactor([Secret(secret)])
     )
-    assert error.body == '{"error": {"message": "m"}, "n": ***}'
-    assert str(error) == "400: m"
+    shown = repr(vars(error)) + str(error)
+    for form in (secret, "sk-other", "abcdef", "pass-word", "sk-a"):
+        assert form not in shown or form not in secret
+    assert "***" in str(error)
 
 
 def test_a_dummy_key_mutilates_no_text() -> None:

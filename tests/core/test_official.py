@@ -299,7 +299,7 @@ def test_no_more_is_read_than_could_fit() -> None:
         parent_message_id="m99",
         system_message="",
     )
-    assert stepper.of(LoadThread) == [LoadThread("m99", 11)]
+    assert stepper.of(LoadThread) == [LoadThread("m99", 14)]
     assert reply.context is not None
     assert reply.context.missing_message_id is None
 
@@ -628,6 +628,17 @@ def outcome(answer: Answered) -> object:
         )
     assert "".join(part.delta or "" for part in stepper.parts) == reply.text
     return reply.text, reply.finish_reason, reply.id, [part.delta for part in stepper.parts]
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_a_connection_that_is_cut_behind_the_last_event(end: bytes) -> None:
+    """The event counts though its blank line did not come."""
+    finish = sse(chunk(finish_reason="stop"), done=False).removesuffix(b"\n\n") + end
+    reply = send(Stepper(Answered(sse(chunk("Hi"), done=False), finish, LOST)), stream=True)
+    assert (reply.text, reply.finish_reason) == ("Hi", "stop")
+    with pytest.raises(StreamInterruptedError) as caught:
+        send(Stepper(Answered(sse(chunk("Hel"), chunk("lo"), done=False)[:-2], LOST)), stream=True)
+    assert caught.value.partial == "Hello"
 
 
 def test_characters_and_line_separators_survive_any_cut() -> None:

@@ -143,6 +143,9 @@ def test_settings_of_the_wrong_type(given: dict[str, Any], message: str) -> None
         ({"headers": {"x": " a"}}, "begins or ends with a space"),
         ({"headers": {"x-token": "a\nb"}}, r"headers\['x-token'\] holds a line end"),
         ({"proxy": "proxy:3128"}, "proxy must be a URL such as"),
+        ({"proxy": "http://user:pa#ss@h:1"}, "proxy must be a URL such as"),
+        ({"proxy": "http://user:pw@"}, "proxy must be a URL such as"),
+        ({"headers": {"Content-Length": "3"}}, "the transport frames the body"),
         ({"proxy": "http://u:p@ho st"}, "proxy must be a URL such as"),
         ({"api_project": "p q"}, "api_project must be visible ASCII"),
         ({"api_reverse_proxy_url": "nowhere"}, "api_reverse_proxy_url must be an http"),
@@ -152,7 +155,7 @@ def test_settings_of_the_wrong_type(given: dict[str, Any], message: str) -> None
             "5 and .* 7 tokens: give one of them",
         ),
         ({"api_base_url": "https://h/v1/chat/completions"}, "ends with the path of an endpoint"),
-        ({"api_base_url": "localhost:11434"}, "such as .* not 'localhost:11434'"),
+        ({"api_base_url": "localhost:11434"}, "such as .*; it lacks http:// or https://"),
         ({"model": " "}, "model must not be blank"),
         (
             {"completion_params": {"temperature": nan}},
@@ -330,6 +333,31 @@ def test_a_limit_among_the_parameters_is_sent_as_it_is_and_reserved() -> None:
     assert options.reserved_tokens == 7
 
 
+def test_one_limit_of_the_call_stands_for_both_of_the_client() -> None:
+    client = {"completion_params": {"max_tokens": 5, "n": 1}}
+    options = call(client=client, completion_params={"max_completion_tokens": 7})
+    assert options.params == {"max_completion_tokens": 7, "n": 1}
+
+
+def test_parameters_are_copied() -> None:
+    stop: list[object] = ["END"]
+    own = settings(completion_params={"stop": stop})
+    stop.append(object())
+    assert own.completion_params == {"stop": ["END"]}
+
+
+def test_a_value_that_may_be_a_key_is_not_shown() -> None:
+    given: dict[str, Any]
+    for given in (
+        {"api_base_url": "sk-canary"},
+        {"api_base_url": "https://h:x/?k=canary"},
+        {"api_project": "can ary"},
+    ):
+        with pytest.raises(ConfigurationError) as caught:
+            settings(**given)
+        assert "ary" not in str(caught.value)
+
+
 def test_the_model_of_the_call_brings_its_family() -> None:
     options = call(client={"model": "gpt-4"}, completion_params={"model": "gpt-4o"})
     assert (options.model, options.family.prefix) == ("gpt-4o", "gpt-4o")
@@ -347,4 +375,4 @@ def test_defaults_of_a_call() -> None:
     options = call(client={"timeout": 3, "system_message": "S"})
     assert (options.timeout, options.system_message, options.params) == (3.0, "S", {})
     assert call(system_message="").system_message == ""
-    assert call(timeout=inf).timeout == inf
+    assert call(timeout=inf).timeout == call(timeout=10**400).timeout == inf

@@ -16,7 +16,10 @@ ALLOWED = {
     "__future__", "attr", "attrs", "collections", "datetime", "email", "functools", "ipaddress", "itertools",
     "json", "math", "re", "sseclient", "types", "typing", "urllib",
 }  # fmt: skip
-ONLY = {"datetime": {"UTC", "datetime"}, "urllib": {"SplitResult", "urlsplit", "urlunsplit"}}
+ONLY = {
+    "datetime": {"UTC", "datetime"},
+    "urllib": {"SplitResult", "quote", "urlsplit", "urlunsplit"},
+}
 FORBIDDEN_CALLS = {"open", "print", "input", "exec", "eval", "__import__", "breakpoint"}
 
 

@@ -110,6 +110,8 @@ def test_the_text_is_not_trimmed() -> None:
         ([chunk("a"), {"choices": [{"index": 0, "finish_reason": None, "content_filter_results": {}}]}, chunk("b", "stop")], "ab"),
         ([chunk("a"), "null", '"v1"', "[]", "17", ": keep-alive", chunk("b", "stop")], "ab"),
         ([chunk("a", ""), chunk("b", "stop")], "ab"),
+        ([{"choices": [{"index": "0", "delta": {"content": "a"}, "finish_reason": "stop"}]}], "a"),
+        ([chunk("a", "stop"), ": late", "[done]", "whatever"], "a"),
         ([{"id": "", "choices": [], "model": "", "object": "", "prompt_filter_results": [{}]}, chunk("a", "stop")], "a"),
         ([chunk("\ud83d"), chunk("\udc4b!", "stop")], "👋!"),
         ([chunk("a\ud83d", "stop")], "a\ufffd"),
@@ -181,6 +183,27 @@ def test_usage_is_taken_from_wherever_it_stands(objects: list[Any], usage: Usage
         assert estimated.estimated
 
 
+def test_what_the_server_names_can_be_sent_and_stored() -> None:
+    reply = new_reply()
+    take(
+        reply,
+        {**chunk("a", "st\ud800op"), "id": "\ud800x", "model": "m\udfff"},
+        {"id": "  ", "choices": []},
+    )
+    take(
+        reply,
+        {"choices": [{"delta": {"reasoning": "\ud83d"}}]},
+        {"choices": [{"delta": {"reasoning": "\udc4b"}}]},
+    )
+    message = finish(reply)
+    assert (message.id, message.model, message.finish_reason) == (
+        "\ufffdx",
+        "m\ufffd",
+        "st\ufffdop",
+    )
+    assert message.reasoning == "👋"
+
+
 def test_the_last_id_that_is_not_empty_counts() -> None:
     reply = new_reply()
     assert reply.id == "fallback"
@@ -209,6 +232,9 @@ def test_the_last_id_that_is_not_empty_counts() -> None:
         ("message", {"detail": {"message": "boom", "code": "c"}}, "boom", "c"),
         ("text", '{"error": {"message": "boom"}}', "boom", None),
         ("document", {"detail": "boom"}, "boom", None),
+        ("document", '"boom"', "boom", None),
+        ("message", [{"error": {"message": "boom", "code": 503}}], "boom", "503"),
+        ("message", {"choices": [{"error": {"message": "boom"}, "finish_reason": "error"}]}, "boom", None),
         ("document", [{"error": {"message": "boom", "code": 400}}], "boom", "400"),
     ],
 )  # fmt: skip
@@ -258,14 +284,17 @@ def test_plain_text_in_a_stream_is_told_when_it_is_interrupted() -> None:
 
 def test_the_last_event_counts_if_it_can_be_read() -> None:
     reply = new_reply()
-    assert reply.take_unterminated(Event("message", json.dumps(chunk("Hi", "stop")))) is not None
+    assert (
+        reply.take_last(Event("message", json.dumps(chunk("Hi", "stop"))), is_cut=False) is not None
+    )
     assert finish(reply).text == "Hi"
     reply = new_reply()
-    assert reply.take_unterminated(Event("message", '{"choices": [{"de')) is None
+    assert reply.take_last(Event("message", '{"choices": [{"de'), is_cut=False) is None
     with pytest.raises(StreamInterruptedError):
         reply.end()
     with pytest.raises(InvalidResponseError):
-        new_reply().take_unterminated(Event("message", "<html>", "document"))
+        new_reply().take_last(Event("message", "<html>", "document"), is_cut=False)
+    assert new_reply().take_last(Event("message", "<html>", "document"), is_cut=True) is None
 
 
 def test_nothing_counts_after_done() -> None:

@@ -103,6 +103,19 @@ def test_a_block_that_does_not_end_is_refused(monkeypatch: pytest.MonkeyPatch) -
             decoder.feed(b"data: x")
 
 
+def test_a_block_of_very_many_lines_is_refused() -> None:
+    with pytest.raises(InvalidResponseError, match="more than 10000 lines"):
+        decode(b"data:\n" * 100_000 + b"\n")
+
+
+def test_an_event_behind_a_comment_has_begun() -> None:
+    decoder = SSEDecoder()
+    decoder.feed(b": comment\n: more\n")
+    assert not decoder.has_begun_event
+    decoder.feed(b"da")
+    assert decoder.has_begun_event
+
+
 def test_an_event_that_has_begun() -> None:
     decoder = SSEDecoder()
     assert not decoder.has_begun_event

@@ -98,6 +98,14 @@ def test_models_and_moderations(chatgpt_server: ChatGPTServer) -> None:
         ("/completions", {"json": {"model": "m"}}, 400, None, "prompt"),
         ("/chat/completions", {"json": {**HI, "temperature": None}}, 400, None, "temperature"),
         ("/chat/completions", {"json": {**HI, "stream_options": {}}}, 400, None, "stream_options"),
+        (
+            "/chat/completions",
+            {"json": {**HI, "stream": True, "stream_options": [1]}},
+            400,
+            None,
+            "stream_options",
+        ),
+        ("/chat/completions", {"json": None, "data": "[" * 100_000}, 400, None, None),
         ("/moderations", {"json": {"input": 1}}, 400, None, "input"),
     ],
 )
@@ -215,6 +223,9 @@ def test_a_server_that_does_not_run_refuses_at_once() -> None:
 def test_what_it_is_given_is_checked(chatgpt_server: ChatGPTServer) -> None:
     with pytest.raises(TypeError, match="inject takes Fault"):
         chatgpt_server.inject(429)  # type: ignore[arg-type]
+    for wrong in ({"split_every": -1}, {"split_every": 0}, {"delay": -1}, {"cut_after": -1}):
+        with pytest.raises(ValueError, match="must be >="):
+            Fault(**wrong)  # type: ignore[arg-type]
     for replies in ("Hello", 5):
         with pytest.raises(
             TypeError, match="replies must be a function, a list of replies or None"
