@@ -23,7 +23,8 @@ Rules, held by an import contract (setup.cfg) and by tests/core/test_purity.py:
 
 Where to find what, in the order in which a message meets it:
 
-    options.py       what a caller may set, checked before anything is sent
+    options.py       the settings of a client, the options of a call
+    validation.py    one value at a time: checked before anything is sent
     secrets.py       keys and tokens that nothing prints; headers and texts without them
     surrogates.py    text that is no valid Unicode: refused, joined or replaced
     messages.py      ChatMessage, Usage, ContextReport: what the caller gets

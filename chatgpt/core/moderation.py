@@ -12,9 +12,10 @@ from chatgpt.core.error_bodies import described_by, redacted_body
 from chatgpt.core.errors import InvalidResponseError
 from chatgpt.core.limits import Limits
 from chatgpt.core.needs import Exchange, Surroundings
-from chatgpt.core.options import ClientSettings, text_to_send
+from chatgpt.core.options import ClientSettings
 from chatgpt.core.retry import RetryPolicy
 from chatgpt.core.sending import post, read_document, send_with_retries
+from chatgpt.core.validation import text_to_send
 
 DEFAULT_MODERATION_MODEL: Final = "omni-moderation-latest"
 

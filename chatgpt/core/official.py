@@ -37,13 +37,14 @@ from chatgpt.core.needs import (
     Surroundings,
     TransportFailure,
 )
-from chatgpt.core.options import CallOptions, ClientSettings, text_of
+from chatgpt.core.options import CallOptions, ClientSettings
 from chatgpt.core.prompts import Prompt, build_prompt, chat_messages, default_system_message
 from chatgpt.core.replies import Reply
 from chatgpt.core.retry import RetryPolicy
 from chatgpt.core.secrets import Redactor
 from chatgpt.core.sending import post, read_chunk, send_with_retries
 from chatgpt.core.threads import load_history
+from chatgpt.core.validation import text_of
 from chatgpt.core.wire.openai import CreateChatCompletionRequest
 
 USAGE_SECONDS: Final = 2.0

@@ -38,9 +38,9 @@ from chatgpt.core.needs import (
     Surroundings,
     TransportFailure,
 )
-from chatgpt.core.options import encode_json, is_loopback
 from chatgpt.core.retry import RetryPolicy, is_final, retry_after
 from chatgpt.core.secrets import Redactor, Secret
+from chatgpt.core.validation import encode_json, is_loopback
 
 ERROR_BODY_SECONDS: Final = 5.0
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from chatgpt import ChatMessage, ConfigurationError
-from chatgpt.core.options import base_url_of, call_options
+from chatgpt.core.options import call_options
 from chatgpt.core.secrets import Secret
+from chatgpt.core.validation import base_url_of
 from tests.stepping import settings
 
 
@@ -347,12 +348,12 @@ def test_parameters_are_copied() -> None:
 
 
 def test_a_value_that_may_be_a_key_is_not_shown() -> None:
-    given: dict[str, Any]
-    for given in (
+    cases: list[dict[str, Any]] = [
         {"api_base_url": "sk-canary"},
         {"api_base_url": "https://h:x/?k=canary"},
         {"api_project": "can ary"},
-    ):
+    ]
+    for given in cases:
         with pytest.raises(ConfigurationError) as caught:
             settings(**given)
         assert "ary" not in str(caught.value)
