@@ -125,8 +125,17 @@ def redacted_body(body: object, redact: Redactor) -> object:
         return None
 
 
-def is_error(answer: Mapping[str, Any]) -> bool:
-    """Whether an object inside an answer of status 200 is an error."""
+def is_error(answer: object, *, is_whole: bool) -> bool:
+    """Whether a JSON value inside an answer of status 200 is an error.
+
+    Args:
+        answer: the value.
+        is_whole: whether it is the whole answer: then a text is an error, too.
+    """
+    if isinstance(answer, list):
+        return any(isinstance(item, dict) and is_error(item, is_whole=is_whole) for item in answer)
+    if not isinstance(answer, dict):
+        return is_whole and isinstance(answer, str) and bool(answer.strip())
     if answer.get("error"):
         return True
     if "choices" in answer:

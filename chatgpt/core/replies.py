@@ -22,7 +22,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
-from chatgpt.core.error_bodies import excerpt, is_error, not_understood, read_error, stream_error
+from chatgpt.core.error_bodies import excerpt, is_error, not_understood, stream_error
 from chatgpt.core.errors import InvalidResponseError, StreamInterruptedError
 from chatgpt.core.messages import ChatMessage, ContextReport, TextBuffer, Usage
 from chatgpt.core.secrets import Redactor
@@ -101,16 +101,14 @@ class Reply:
         except (ValueError, RecursionError):
             self._refuse_broken(event)
             return None
+        is_whole = kind == "document"
+        if name == "error" or is_error(answer, is_whole=is_whole):
+            raise stream_error(data, self._redact, partial=self.text)
         if isinstance(answer, dict):
-            if name != "error" and not is_error(answer):
-                return self._take_object(answer, data, is_whole=kind == "document")
-        elif name != "error" and not (
-            isinstance(answer, (list, str)) and self._tells(answer, data, kind)
-        ):
-            if kind == "document":
-                raise not_understood(data, self._redact, "The answer holds no reply")
-            return None  # a keep-alive or a mark that says nothing: `"v1"`, `null`, `[]`
-        raise stream_error(data, self._redact, partial=self.text)
+            return self._take_object(answer, data, is_whole=is_whole)
+        if is_whole:
+            raise not_understood(data, self._redact, "The answer holds no reply")
+        return None  # a keep-alive or a mark that says nothing: `"v1"`, `null`, `[]`
 
     def take_last(self, event: Event, *, is_cut: bool) -> ChatMessage | None:
         """Take what the end of the body completes: a document, or an event without its blank line.
@@ -134,13 +132,9 @@ class Reply:
             message = "The answer ended before it was complete"
             if self._stray_text is not None:
                 message += f"; the server wrote: {excerpt(self._stray_text, self._redact)}"
-            raise self.interrupted(f"{message}.")
+            raise StreamInterruptedError(f"{message}.", partial=self.text)
         rest = self._joiner.end()
         return self._part(rest, "") if rest else None
-
-    def interrupted(self, message: str) -> StreamInterruptedError:
-        """The error for an answer that was cut."""
-        return StreamInterruptedError(self._redact(message), partial=self.text)
 
     def message(
         self,
@@ -187,7 +181,7 @@ class Reply:
         if model and isinstance(model, str):
             self._model = model if model.isascii() else lenient(model)
         self._take_usage(answer.get("usage"))
-        if "x_groq" in answer and isinstance(answer["x_groq"], dict):
+        if isinstance(answer.get("x_groq"), dict):
             self._take_usage(answer["x_groq"].get("usage"))
         choice = _first_choice(answer.get("choices"), is_whole=is_whole)
         if choice is None:
@@ -249,13 +243,6 @@ class Reply:
             reasoning_tokens=_count(usage.get("completion_tokens_details"), "reasoning_tokens"),
             cached_tokens=_count(usage.get("prompt_tokens_details"), "cached_tokens"),
         )
-
-    @staticmethod
-    def _tells(answer: object, data: str, kind: str) -> bool:
-        """Whether a list or a text is an error: `[{"error": ...}]`, or a text as the whole answer."""
-        return (isinstance(answer, list) or kind == "document") and read_error(
-            data
-        ).message is not None
 
     def _refuse_broken(self, event: Event) -> None:
         """What is no JSON: an error, unless it is a keep-alive or a text between the events."""

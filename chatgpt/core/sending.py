@@ -17,7 +17,6 @@ from chatgpt.core.error_bodies import (
     described_by,
     is_error,
     not_understood,
-    read_error,
     status_error,
     stream_error,
 )
@@ -156,11 +155,11 @@ def _document(text: str, redact: Redactor) -> dict[str, Any]:
         answer: object = json.loads(text)
     except (ValueError, RecursionError):
         raise not_understood(text, redact, "The answer is not JSON") from None
-    if isinstance(answer, dict) and not is_error(answer):
-        return answer
-    if read_error(text).message is None and not isinstance(answer, dict):
+    if is_error(answer, is_whole=True):
+        raise stream_error(text, redact, partial="")
+    if not isinstance(answer, dict):
         raise not_understood(text, redact, "The answer is no JSON object")
-    raise stream_error(text, redact, partial="")
+    return answer
 
 
 def _read_error_body(limits: Limits) -> Exchange[str]:

@@ -231,10 +231,21 @@ def test_an_error_in_an_answer_carries_the_text_so_far() -> None:
         ({"choices": [], "message": "a server's greeting"}, False),
         ({"usage": {}}, False),
         ({}, False),
+        ([{"error": "text"}], True),
+        ([{"x": 1}, 2], False),
+        ([], False),
+        ("v1", False),
+        (None, False),
     ],
 )
-def test_what_is_an_error(answer: dict[str, object], expected: bool) -> None:
-    assert is_error(answer) is expected
+def test_what_is_an_error(answer: object, expected: bool) -> None:
+    assert is_error(answer, is_whole=False) is expected
+
+
+def test_a_text_is_an_error_as_the_whole_answer() -> None:
+    assert is_error("boom", is_whole=True)
+    assert not is_error(" ", is_whole=True)
+    assert not is_error(17, is_whole=True)
 
 
 JSON = st.recursive(
