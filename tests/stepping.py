@@ -26,7 +26,8 @@ from chatgpt.core.needs import (
     Surroundings,
     TransportFailure,
 )
-from chatgpt.core.options import ClientSettings, client_settings
+from chatgpt.core.official import send_message
+from chatgpt.core.options import ClientSettings, call_options, client_settings
 from chatgpt.core.secrets import wrap, wrap_headers, wrap_url
 from chatgpt.stores import MemoryStore
 
@@ -254,3 +255,24 @@ def thread_of(texts: Sequence[str], **fields: Any) -> list[ChatMessage]:
             )
         )
     return messages
+
+
+STREAM = sse(chunk(""), chunk("Hel"), chunk("lo"), chunk(finish_reason="stop"))
+"""A streamed reply: `Hello`."""
+
+LOST = TransportFailure("connection", "reset", ConnectionResetError())
+"""A connection that is lost."""
+
+
+def send(
+    stepper: Stepper,
+    text: str = "hi",
+    *,
+    client: dict[str, Any] | None = None,
+    wants_parts: bool = False,
+    **given: Any,
+) -> ChatMessage:
+    """Send a message with a client of these settings."""
+    own = settings(**(client or {}))
+    options = call_options(own, text, is_iterated=wants_parts, **given)
+    return stepper.run(send_message(options, own, stepper.surroundings))
