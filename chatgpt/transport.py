@@ -160,10 +160,12 @@ class Transport:
         Raises:
             TransportFailure: there is no answer.
         """
-        outcome = _attempt(self._session(), need, self._proxy)
+        outcome = _attempt(self._session(), need, self._proxies(need))
         if isinstance(outcome, requests.Response):
             return outcome
-        if isinstance(outcome, NETWORK_ERRORS) and not isinstance(outcome, ChatGPTError):
+        # In a session of the caller a ValueError may be his own.
+        errors = NETWORK_ERRORS if self._given is None else NETWORK_ERRORS[:-1]
+        if isinstance(outcome, errors) and not isinstance(outcome, ChatGPTError):
             raise failure_of(outcome)
         if isinstance(outcome, BaseException):
             raise outcome
@@ -176,6 +178,16 @@ class Transport:
         own, self._own = self._own, None
         if own is not None and self._process == os.getpid():
             own.close()
+
+    def _proxies(self, need: SendRequest) -> dict[str, str | Secret | None] | None:
+        """What wins over the proxies of the environment, which are used for `None`."""
+        if self._proxy is not None:
+            return {"http": self._proxy, "https": self._proxy}
+        if need.request.is_local and self._given is None:
+            # `None` keeps a proxy of the environment out. (`no_proxy` would be written to the
+            # environment of the process, where other threads see it.)
+            return {"http": None, "https": None, "all": None}
+        return None
 
     def _session(self) -> FetchFn:
         if self._given is not None:
@@ -190,16 +202,11 @@ class Transport:
         return self._own
 
 
-def _attempt(session: FetchFn, need: SendRequest, proxy: str | Secret | None) -> object:
+def _attempt(
+    session: FetchFn, need: SendRequest, proxies: dict[str, str | Secret | None] | None
+) -> object:
     """Send a request; return the answer or, without its tracebacks, the exception."""
     request = need.request
-    proxies: dict[str, Any] | None = None  # those of the environment
-    if proxy is not None:
-        proxies = {"http": str_of(proxy), "https": str_of(proxy)}
-    elif request.is_local:
-        # `None` keeps a proxy of the environment out. (`no_proxy` would be written to the environment
-        # of the process, where other threads see it.)
-        proxies = {"http": None, "https": None, "all": None}
     try:
         return session.request(
             request.method,
@@ -211,10 +218,16 @@ def _attempt(session: FetchFn, need: SendRequest, proxy: str | Secret | None) ->
             allow_redirects=False,
             # Without it, requests would put an entry of ~/.netrc in the place of the key.
             auth=lambda prepared: prepared,
-            proxies=proxies,
+            proxies=_revealed(proxies),
         )
     except BaseException as error:  # noqa: BLE001 - it is returned, and raised by the caller
         return without_tracebacks(error)
+
+
+def _revealed(proxies: dict[str, str | Secret | None] | None) -> Any:
+    if proxies is None:
+        return None
+    return {scheme: None if url is None else str_of(url) for scheme, url in proxies.items()}
 
 
 def str_of(value: str | Secret) -> str:

@@ -266,6 +266,41 @@ def test_what_is_no_http_is_a_typed_error(raw: bytes) -> None:
                 client.send_message("hi")
 
 
+def test_an_error_of_the_callers_session_is_his_own(chatgpt_server: ChatGPTServer) -> None:
+    class Odd(requests.Session):
+        def request(self, *_: object, **__: object) -> requests.Response:
+            raise ValueError("of the session")
+
+    client = ChatGPTAPI(api_key="sk-test", api_base_url=chatgpt_server.base_url, session=Odd())
+    with pytest.raises(ValueError, match="of the session") as caught:
+        client.send_message("hi")
+    assert type(caught.value) is ValueError
+
+
+def test_the_proxies_of_the_callers_session_are_his_own(chatgpt_server: ChatGPTServer) -> None:
+    with requests.Session() as session, ChatGPTServer() as elsewhere:
+        session.proxies = {"http": chatgpt_server.base_url.removesuffix("/v1")}
+        client = ChatGPTAPI(
+            api_key="sk-test", api_base_url=elsewhere.base_url, session=session, max_retries=0
+        )
+        with pytest.raises(ChatGPTError, match="Invalid URL"):
+            client.send_message("hi")
+        assert elsewhere.requests == []
+
+
+def test_a_cause_that_repeats_the_key_is_dropped() -> None:
+    with ChatGPTServer(
+        [RawAnswer([b"Bearer sk-verysecret refused\r\n\r\n"])], api_key=None
+    ) as server:
+        with ChatGPTAPI(
+            api_key="sk-verysecret", api_base_url=server.base_url, max_retries=0
+        ) as client:
+            with pytest.raises(APIConnectionError) as caught:
+                client.send_message("hi")
+    assert "very" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
 def test_a_session_that_returns_something_else() -> None:
     class Odd:
         def request(self, method: str, url: str, **options: object) -> str:

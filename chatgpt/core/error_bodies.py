@@ -11,7 +11,7 @@ text, nothing.
 Rules:
 
 1. Whatever is shown is redacted: a server may repeat the key that it refuses. What the error is, is
-   decided before: a mask must not hide a code.
+   decided before, as a mask must not hide a code; a text is cut after, as half a key has no mask.
 2. Any body gives an error; a message is never empty and at most 500 characters long.
 """
 
@@ -111,7 +111,7 @@ def redacted_body(body: object, redact: Redactor) -> object:
     def masked(value: object) -> object:
         match value:
             case str():
-                return redact(value)
+                return redact(value)[:LONGEST_BODY]
             case list():
                 return [masked(item) for item in value]
             case dict():
@@ -143,8 +143,8 @@ def is_error(answer: object, *, is_whole: bool) -> bool:
     return (
         answer.get("type") == "error"
         or answer.get("object") in ("error", "Error")
-        or "detail" in answer
-        or "message" in answer
+        or bool(answer.get("detail"))
+        or bool(answer.get("message"))
     )
 
 
@@ -191,7 +191,7 @@ def not_understood(text: str, redact: Redactor, what: str) -> errors.InvalidResp
         redact: masks the secrets of the call.
         what: what is wrong with it.
     """
-    shown = _shortened(_from_text(redact(text)) or "nothing")
+    shown = _shortened(_from_text(redact(text)[:LONGEST_BODY]) or "nothing")
     return errors.InvalidResponseError(f"{what}: {shown}", body=redact(text)[:LONGEST_BODY])
 
 
@@ -207,7 +207,7 @@ def described_by(head: ResponseHead, error: _Error, redact: Redactor) -> _Error:
 
 def excerpt(text: str, redact: Redactor) -> str:
     """The beginning of a text of the server, in one line."""
-    return _shortened(_from_text(redact(text)))
+    return _shortened(_from_text(redact(text)[:LONGEST_BODY]))
 
 
 def _described(error: _Error, details: ErrorDetails) -> _Error:
@@ -305,7 +305,7 @@ def _from_text(text: str) -> str | None:
     if text.startswith("<"):
         title = _TITLE.search(text)
         return f"a page of HTML, {title[1]!r}" if title else "a page of HTML"
-    return " ".join(text[: 4 * LONGEST_MESSAGE].split()) or None
+    return " ".join(text.split()) or None
 
 
 def _shortened(message: str | None) -> str:

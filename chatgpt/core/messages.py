@@ -206,6 +206,12 @@ class ChatMessage:
         """The message as it is stored: a usage that nobody counted yet is left out."""
         return evolve(self, usage=None) if callable(self._usage) else self
 
+    def __copy__(self) -> ChatMessage:
+        return self
+
+    def __deepcopy__(self, memo: object) -> ChatMessage:
+        return self
+
     def __reduce__(self) -> tuple[Callable[..., ChatMessage], tuple[dict[str, Any]]]:
         stored = self.without_estimate()
         return _restored, ({name: getattr(stored, name) for name in _attribute_names()},)

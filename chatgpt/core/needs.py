@@ -21,7 +21,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
-from chatgpt.core.errors import ChatGPTError, without_frames
+from chatgpt.core.errors import AbortedError, ChatGPTError, without_frames
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.secrets import Secret
 
@@ -249,6 +249,8 @@ class Running(Generic[T]):
             self._end(end)
         except ChatGPTError as error:
             self._fail(error)
+        except TransportFailure:  # thrown back by an exchange that another thread has closed
+            self._fail(AbortedError("The call was closed while it waited for the server."))
 
     def result(self) -> T:
         """Return what the exchange returned.

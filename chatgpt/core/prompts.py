@@ -45,7 +45,8 @@ class Prompt:
         messages: in the order of the conversation, the system message first.
         question: the new message, with its count where it was counted.
         context: the report for the caller.
-        recounted: older messages that were counted for the first time; saved with the reply.
+        recounted: older messages that were counted for the first time, oldest first; saved with
+            the reply.
     """
 
     messages: Sequence[ChatMessage] = field(repr=False)
@@ -114,7 +115,7 @@ def build_prompt(
         missing_message_id=history.missing_message_id,
     )
     return Prompt(
-        (*system, *reversed(sent), question), question, context, tuple(recounted.values())
+        (*system, *reversed(sent), question), question, context, tuple(reversed(recounted.values()))
     )
 
 

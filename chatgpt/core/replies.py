@@ -103,6 +103,8 @@ class Reply:
             return None
         is_whole = kind == "document"
         if name == "error" or is_error(answer, is_whole=is_whole):
+            if self.is_complete:
+                return None  # nothing of the reply is missing
             raise stream_error(data, self._redact, partial=self.text)
         if isinstance(answer, dict):
             return self._take_object(answer, data, is_whole=is_whole)
@@ -247,7 +249,7 @@ class Reply:
     def _refuse_broken(self, event: Event) -> None:
         """What is no JSON: an error, unless it is a keep-alive or a text between the events."""
         name, data, kind = event
-        if name == "error":
+        if name == "error" and not self.is_complete:
             raise stream_error(data, self._redact, partial=self.text)
         if kind == "stray":
             self._stray_text = data

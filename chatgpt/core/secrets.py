@@ -14,10 +14,11 @@ Rules:
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from chatgpt.core.errors import ConfigurationError
 
@@ -30,8 +31,11 @@ PROXY_VARIABLE: Final = "HTTPS_PROXY"
 Redactor = Callable[[str], str]
 """A function that returns a text with every known secret in it replaced by `***`."""
 
-_SEPARATORS: Final = re.compile(r"[\s;,=:@/]+")
-_HARMLESS: Final = frozenset({"Bearer", "bearer", "Digest", "https", "socks5", "socks5h"})
+# The parts of a secret that a server may repeat alone: what follows the scheme (`Bearer sk-...`), the
+# values of a cookie, the password of a URL.
+_PARTS: Final = re.compile(r"^[A-Za-z]+ +(\S+)$|=([^;,\s]+)|://[^/@]*:([^/@]+)@")
+_SHORTEST: Final = 6
+_SHORTEST_PART: Final = 8
 
 # A header is a credential when its name says so: `Authorization`, `api-key`, `X-Auth-Token`,
 # `Cookie`, `X-Amz-Security-Token`. Better one too many than one too few: it costs only a mask.
@@ -152,14 +156,15 @@ def wrap_url(url: object, variable: str | None = None) -> object:
 def redactor(secrets: Iterable[Secret]) -> Redactor:
     """Make a function that masks these secrets in a text, longest first.
 
-    Masked are a secret itself, its URL-encoded form, and each part of it (of `Bearer sk-...`, of a
-    cookie, of a proxy's URL): a server repeats what it took out. What has fewer than 6 characters is
-    a dummy (`x`, `none`) or no secret, and its mask would only mutilate the text.
+    Masked are a secret, the parts of it that a server may repeat alone, and both as JSON and URLs
+    write them. What has fewer than 6 characters (a part: 8) is a dummy (`x`, `none`) or no secret,
+    and its mask would only mutilate the text.
     """
-    known = {secret.reveal() for secret in secrets if secret.is_known}
-    parts = {part for value in known for part in _SEPARATORS.split(value)} - _HARMLESS
-    forms = {form for value in known | parts for form in (value, quote(value, safe=""))}
-    values = sorted((form for form in forms if len(form) >= 6), key=len, reverse=True)
+    whole = {secret.reveal() for secret in secrets if secret.is_known}
+    parts = {part for value in whole for found in _PARTS.findall(value) for part in found}
+    masked = {value for value in whole if len(value) >= _SHORTEST}
+    masked |= {part for part in parts if len(part) >= _SHORTEST_PART}
+    values = sorted({form for value in masked for form in _forms(value)}, key=len, reverse=True)
 
     def redact(text: str) -> str:
         for value in values:
@@ -168,3 +173,11 @@ def redactor(secrets: Iterable[Secret]) -> Redactor:
         return text
 
     return redact
+
+
+def _forms(value: str) -> Iterator[str]:
+    yield value
+    yield unquote(value)
+    yield quote(value, safe="")
+    yield json.dumps(value)[1:-1]
+    yield value.replace("/", "\\/")

@@ -42,6 +42,8 @@ from chatgpt.core.secrets import Redactor, Secret
 from chatgpt.core.validation import encode_json, is_loopback
 
 ERROR_BODY_SECONDS: Final = 5.0
+MASK_MARGIN: Final = 4096
+"""Bytes that are read beyond what is shown: a secret at the cut must be whole to be masked."""
 
 
 def post(url: str, headers: Mapping[str, str | Secret], body: Mapping[str, object]) -> HttpRequest:
@@ -106,8 +108,15 @@ def _connection_error(
         case "connection":
             where = request.url.partition("?")[0]
             error = APIConnectionError(f"No answer from {where}: {redact(failure.reason)}")
-    error.__cause__ = failure.cause
+    error.__cause__ = _safe_cause(failure, redact)
     return error
+
+
+def _safe_cause(failure: TransportFailure, redact: Redactor) -> BaseException | None:
+    """The cause of a failure, unless it repeats a secret: a server may write one where HTTP should be."""
+    cause = failure.cause
+    shown = f"{cause!r} {cause} {getattr(cause, '__dict__', '')}"
+    return cause if redact(shown) == shown else None
 
 
 def read_chunk(limits: Limits, redact: Redactor) -> Exchange[bytes]:
@@ -120,12 +129,13 @@ def read_chunk(limits: Limits, redact: Redactor) -> Exchange[bytes]:
     try:
         return (yield from ReadChunk(limits.read_timeout()))
     except TransportFailure as failure:
+        cause = _safe_cause(failure, redact)
         if failure.kind == "timeout":
-            raise limits.passed() from failure.cause
+            raise limits.passed() from cause
         reason = redact(failure.reason)
         raise StreamInterruptedError(
             f"The connection was lost within the answer: {reason}"
-        ) from failure.cause
+        ) from cause
     finally:
         limits.has_waited()
 
@@ -165,7 +175,7 @@ def _document(text: str, redact: Redactor) -> dict[str, Any]:
 def _read_error_body(limits: Limits) -> Exchange[str]:
     """Read the body of an error as far as it comes within bounds; what is missing is no matter."""
     body = bytearray()
-    while len(body) < LONGEST_BODY:
+    while len(body) < LONGEST_BODY + MASK_MARGIN:
         seconds = min(ERROR_BODY_SECONDS, limits.remaining)
         if seconds <= 0:
             break
@@ -176,4 +186,4 @@ def _read_error_body(limits: Limits) -> Exchange[str]:
         if not chunk:
             break
         body += chunk
-    return bytes(body[:LONGEST_BODY]).decode("utf-8", "replace")
+    return body.decode("utf-8", "replace")

@@ -12,7 +12,7 @@ Rules:
 3. What sseclient drops or stumbles over is looked at here: invalid UTF-8 (decoded with
    replacement), events without data (dropped), and blocks that are no event at all: the `error:`
    field of older llama.cpp servers, naked JSON, plain text. (answers.py drops a byte order mark.)
-4. A block is at most 16 MiB, so that a server cannot fill the memory, and at most 10,000 lines:
+4. A block is at most 16 MiB, so that a server cannot fill the memory, and at most 1,000 lines:
    sseclient's time grows with their square.
 """
 
@@ -27,12 +27,12 @@ from sseclient import SSEClient
 from chatgpt.core.errors import InvalidResponseError
 
 LARGEST_BLOCK: Final = 16 * 1024 * 1024
-MOST_LINES: Final = 10_000
+MOST_LINES: Final = 1_000
 
 # Two line ends, each as long as it can be: within `\r\n` the `\r` alone is none. Each alternative
 # begins with one character, so that the search leaps from line end to line end.
 _BLANK_LINE: Final = re.compile(rb"\n(?:\n|\r\n?)|\r(?:\n(?:\n|\r\n?)|\r\n?)")
-_AFTER_COMMENT: Final = re.compile(rb"[\r\n][^:\r\n]")
+_COMMENTS: Final = re.compile(rb"[\r\n]*(?::[^\r\n]*[\r\n]+)+")
 _LINE_ENDS: Final = b"\r\n"
 _FIELD: Final = re.compile(rb"(?:data|event|id|retry)(?::|$)")
 
@@ -74,10 +74,8 @@ class SSEDecoder:
     @property
     def has_begun_event(self) -> bool:
         """Whether a part of an event is waiting for its end; a comment is none."""
-        begun = self._buffer.lstrip(_LINE_ENDS)
-        return bool(begun) and (
-            not begun.startswith(b":") or _AFTER_COMMENT.search(begun) is not None
-        )
+        begun = self._buffer[:4].lstrip(_LINE_ENDS)
+        return bool(begun) and not begun.startswith(b":")
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Take some bytes and return the events that they complete.
@@ -92,6 +90,9 @@ class SSEDecoder:
         while (end := _BLANK_LINE.search(buffer, max(self._searched, begin))) is not None:
             events += self._parse(bytes(buffer[begin : end.start()]))
             begin = self._searched = end.end()
+        # Comments that nothing follows yet are dropped: a server may send them for ever.
+        if (comments := _COMMENTS.match(buffer, begin)) is not None:
+            begin = comments.end()
         del buffer[:begin]
         # A blank line may be cut: up to three of its bytes may be at the end already.
         self._searched = max(len(buffer) - 3, 0)
@@ -117,13 +118,14 @@ class SSEDecoder:
             block = block.decode("utf-8", "replace").encode("utf-8")
         strays: list[bytes] = []
         lines = block.splitlines()
-        if len(lines) > MOST_LINES:
-            raise InvalidResponseError(
-                f"The stream holds an event of more than {MOST_LINES} lines."
-            )
         if len(lines) > 1 or not block.startswith(b"data:"):
+            fields = [line for line in lines if _FIELD.match(line)]
+            if len(fields) > MOST_LINES:
+                raise InvalidResponseError(
+                    f"The stream holds an event of more than {MOST_LINES} lines."
+                )
             # sseclient would log what it does not know; it may be anything, a key that is repeated.
-            block = b"\n".join(line for line in lines if _FIELD.match(line))
+            block = b"\n".join(fields)
             strays = [
                 line for line in lines if not line.startswith(b":") and not _FIELD.match(line)
             ]

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from threading import Lock
 from typing import Final
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 from chatgpt.core.messages import ChatMessage
 from chatgpt.stores.protocol import MessageStore
@@ -15,12 +15,12 @@ from chatgpt.stores.protocol import MessageStore
 DEFAULT_CAPACITY: Final = 10_000
 
 
-_stores: WeakSet[MemoryStore] = WeakSet()
+_stores: WeakValueDictionary[int, MemoryStore] = WeakValueDictionary()
 
 
 def _renew_locks() -> None:
     """In a child process: a lock that another thread held at the fork is never released."""
-    for store in _stores:
+    for store in _stores.values():
         store._lock = Lock()  # noqa: SLF001 - one thing in a class and a function
 
 
@@ -47,7 +47,7 @@ class MemoryStore(MessageStore):
         self._capacity = capacity
         self._messages: OrderedDict[str, ChatMessage] = OrderedDict()
         self._lock = Lock()
-        _stores.add(self)
+        _stores[id(self)] = self
 
     def get(self, message_id: str) -> ChatMessage | None:
         """Return a message, or `None` where the store does not hold it."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import pickle
 
 import attrs
@@ -66,6 +67,11 @@ def test_a_pickle_holds_plain_values() -> None:
     assert restored.usage is None
     assert restored.token_counts == {"e": 1}
     assert pickle.loads(pickle.dumps(attrs.evolve(message, usage=USAGE))).usage == USAGE
+
+
+def test_a_copy_is_the_message_itself() -> None:
+    message = ChatMessage(id="a", text="b", usage=lambda: USAGE)
+    assert copy.copy(message) is copy.deepcopy(message) is message
 
 
 def test_a_pickle_of_another_version_can_be_read() -> None:

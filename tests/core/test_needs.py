@@ -4,7 +4,7 @@ import traceback
 
 import pytest
 
-from chatgpt import ChatMessage, StreamError
+from chatgpt import AbortedError, ChatMessage, StreamError
 from chatgpt.core.needs import (
     Exchange,
     HttpRequest,
@@ -46,6 +46,17 @@ def test_the_failure_of_a_need_is_thrown_in() -> None:
     running = Running(exchange())
     running.fail(TransportFailure("connection", "reset"))
     assert running.result() == "reset"
+
+
+def test_a_failure_of_an_exchange_that_was_closed_meanwhile() -> None:
+    def exchange() -> Exchange[None]:
+        yield from ReadChunk(1.0)
+
+    running = Running(exchange())
+    running.close()
+    running.fail(TransportFailure("connection", "closed"))
+    with pytest.raises(AbortedError, match="closed while it waited"):
+        running.result()
 
 
 def test_an_exchange_that_is_closed_asks_for_nothing_more() -> None:

@@ -251,10 +251,10 @@ def test_counts_are_saved_with_the_reply() -> None:
     assert reply.context is not None
     assert (reply.context.left_out, reply.context.message_count) == (2, 3)
     assert [m.id for m in stepper.of(SaveMessages)[0].messages] == [
-        "m3",
-        "m2",
-        "m1",
         "m0",
+        "m1",
+        "m2",
+        "m3",
         "id-1",
         "chatcmpl-1",
     ]

@@ -85,11 +85,11 @@ def test_messages_that_were_counted_are_handed_back_with_their_counts() -> None:
     stepper = Stepper()
     prompt = build(thread_of(["word " * 20] * 4), window=80, stepper=stepper)
     assert stepper.needs == [LoadTokenizer("o200k_base")]
-    assert [message.id for message in prompt.recounted] == ["m3", "m2", "m1", "m0"]
+    assert [message.id for message in prompt.recounted] == ["m0", "m1", "m2", "m3"]
     assert all(message.token_counts == {"o200k_base": 21} for message in prompt.recounted)
     assert prompt.question.token_counts == {"o200k_base": 3}
     again = Stepper()
-    counted = list(prompt.recounted)[::-1]
+    counted = list(prompt.recounted)
     assert build(counted, window=80, stepper=again).recounted == ()
 
 

@@ -18,7 +18,7 @@ ALLOWED = {
 }  # fmt: skip
 ONLY = {
     "datetime": {"UTC", "datetime"},
-    "urllib": {"SplitResult", "quote", "urlsplit", "urlunsplit"},
+    "urllib": {"SplitResult", "quote", "unquote", "urlsplit", "urlunsplit"},
 }
 FORBIDDEN_CALLS = {"open", "print", "input", "exec", "eval", "__import__", "breakpoint"}
 

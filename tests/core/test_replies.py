@@ -112,6 +112,7 @@ def test_the_text_is_not_trimmed() -> None:
         ([chunk("a", ""), chunk("b", "stop")], "ab"),
         ([{"choices": [{"index": "0", "delta": {"content": "a"}, "finish_reason": "stop"}]}], "a"),
         ([chunk("a", "stop"), ": late", "[done]", "whatever"], "a"),
+        ([chunk("a", "stop"), {"message": None, "usage": {}}, {"detail": "late"}, {"error": "late"}], "a"),
         ([{"id": "", "choices": [], "model": "", "object": "", "prompt_filter_results": [{}]}, chunk("a", "stop")], "a"),
         ([chunk("\ud83d"), chunk("\udc4b!", "stop")], "👋!"),
         ([chunk("a\ud83d", "stop")], "a\ufffd"),

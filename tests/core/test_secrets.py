@@ -89,3 +89,32 @@ def test_redacting_masks_the_longest_first() -> None:
     redact = redactor([Secret("the-key"), Secret("the-key-long"), Secret(None), Secret("dummy")])
     assert redact("a the-key-long and a the-key, dummy") == "a *** and a ***, dummy"
     assert redact("nothing") == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("secret", "text"),
+    [
+        ("http://user:pw1234@localhost:3128", "connect to localhost failed"),
+        ("http://user:pass-word@proxy.corp:8080", "no proxy at proxy.corp"),
+        ("session=abcdef123; language=english", "your session expired; language english"),
+        ("ApiKey abcdef", "use the ApiKey scheme"),
+        ("BEARER abcdefgh", "BEARER, Bearer"),
+        ("org-acme/openai/model", "openai model"),
+    ],
+)
+def test_what_is_harmless_is_not_masked(secret: str, text: str) -> None:
+    assert redactor([Secret(secret)])(text) == text
+
+
+@pytest.mark.parametrize(
+    ("secret", "text"),
+    [
+        ("http://user:p%40ssw0rd@proxy.corp", "no: p@ssw0rd"),
+        ("http://user:p%40ssw0rd@proxy.corp", "no: p%40ssw0rd"),
+        ("a/b+c/defghij", "no: a\\/b+c\\/defghij"),
+        ("k\u00e9y-secret", "no: k\\u00e9y-secret"),
+        ("session=abcdef123; language=english", "no: abcdef123"),
+    ],
+)
+def test_the_forms_of_a_secret_are_masked(secret: str, text: str) -> None:
+    assert redactor([Secret(secret)])(text) == "no: ***"

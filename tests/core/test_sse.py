@@ -104,8 +104,16 @@ def test_a_block_that_does_not_end_is_refused(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_block_of_very_many_lines_is_refused() -> None:
-    with pytest.raises(InvalidResponseError, match="more than 10000 lines"):
+    with pytest.raises(InvalidResponseError, match="more than 1000 lines"):
         decode(b"data:\n" * 100_000 + b"\n")
+
+
+def test_comments_without_an_end_are_dropped() -> None:
+    decoder = SSEDecoder()
+    for _ in range(20_000):
+        assert decoder.feed(b": ping\r\n") == []
+    assert len(decoder._buffer) < 100
+    assert decoder.feed(b"data: a\r\n\r\n") == [message("a")]
 
 
 def test_an_event_behind_a_comment_has_begun() -> None:

@@ -100,6 +100,14 @@ def test_a_thread_in_memory_loses_its_beginning_first() -> None:
     assert [message.text for message in store.path("m11")] == ["11", "10", "9", "8", "7"]
 
 
+def test_a_store_that_cannot_be_hashed() -> None:
+    class Comparable(MemoryStore):  # noqa: PLW1641 - that it has no hash is the point
+        def __eq__(self, other: object) -> bool:
+            return self is other
+
+    assert len(Comparable(5)) == 0
+
+
 def test_memory_is_bounded_from_below() -> None:
     with pytest.raises(ValueError, match="at least 2 messages"):
         MemoryStore(capacity=1)
