@@ -68,11 +68,14 @@ class ChatGPTAPI:
         get_message_by_id: looks a message up, in place of the store's own way.
         upsert_message: saves a message, in place of the store's own way.
         tokenizer: counts the tokens of a text, in place of the model's encoding.
-        timeout: seconds for a whole call: connecting, retries, sleeps and the last byte; 600.
-        idle_timeout: seconds of silence that are borne in a stream; comments are silence; 120.
-        connect_timeout: seconds for connecting; 10.
-        max_retries: how often, 2 times at most, a request is repeated that was answered with 408, 409, 429 or 5xx or
-            found no server. A quota that is used up and an answer that has begun are not.
+        timeout: seconds for a whole call: connecting, retries, sleeps and the last byte; by default
+            600, `math.inf` for no limit.
+        idle_timeout: seconds of silence that are borne in a stream, comments being silence; by
+            default 120.
+        connect_timeout: seconds for connecting; by default 10.
+        max_retries: how often at most a request is repeated that was answered with 408, 409, 429 or
+            5xx or found no server; by default 2. A quota that is used up and an answer that has
+            begun are not.
         headers: further headers of each request; they win over the SDK's own. Those whose names look
             like credentials are treated as secrets; give `Secret(value, "VARIABLE")` to name the
             variable from which an unpickled client reads them.

@@ -57,7 +57,8 @@ READ_SIZE: Final = 65536
 """How many bytes are taken at once, at most: a chunk may be of any size."""
 
 # Nonsense from a server is a ValueError in places of requests, urllib3 and http.client.
-NETWORK_ERRORS: Final = (OSError, exceptions.HTTPError, HTTPException, ValueError)
+LIBRARY_ERRORS: Final = (OSError, exceptions.HTTPError, HTTPException)
+NETWORK_ERRORS: Final = (*LIBRARY_ERRORS, ValueError)
 
 log = logging.getLogger("chatgpt")
 
@@ -164,7 +165,7 @@ class Transport:
         if isinstance(outcome, requests.Response):
             return outcome
         # In a session of the caller a ValueError may be his own.
-        errors = NETWORK_ERRORS if self._given is None else NETWORK_ERRORS[:-1]
+        errors = NETWORK_ERRORS if self._given is None else LIBRARY_ERRORS
         if isinstance(outcome, errors) and not isinstance(outcome, ChatGPTError):
             raise failure_of(outcome)
         if isinstance(outcome, BaseException):

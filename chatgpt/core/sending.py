@@ -42,6 +42,7 @@ from chatgpt.core.secrets import Redactor, Secret
 from chatgpt.core.validation import encode_json, is_loopback
 
 ERROR_BODY_SECONDS: Final = 5.0
+"""How long the body of an error is worth waiting for, as a whole."""
 MASK_MARGIN: Final = 4096
 """Bytes that are read beyond what is shown: a secret at the cut must be whole to be masked."""
 
@@ -68,7 +69,7 @@ def send_with_retries(
     """
     for retries in count():
         try:
-            head = yield from _send(request, limits)
+            head = yield from SendRequest(request, limits.connect_timeout(), limits.read_timeout())
             if 200 <= head.status < 300:
                 return head
             error: ChatGPTError = status_error(head, (yield from _read_error_body(limits)), redact)
@@ -82,16 +83,6 @@ def send_with_retries(
             raise error
         yield from Sleep(delay)
     raise AssertionError("unreachable: count() does not end")
-
-
-def _send(request: HttpRequest, limits: Limits) -> Exchange[ResponseHead]:
-    limits.progress()
-    need = SendRequest(request, limits.connect_timeout(), limits.read_timeout())
-    try:
-        return (yield from need)
-    finally:
-        limits.has_waited()
-        limits.progress()
 
 
 def _connection_error(
@@ -175,8 +166,9 @@ def _document(text: str, redact: Redactor) -> dict[str, Any]:
 def _read_error_body(limits: Limits) -> Exchange[str]:
     """Read the body of an error as far as it comes within bounds; what is missing is no matter."""
     body = bytearray()
+    rest = max(limits.remaining - ERROR_BODY_SECONDS, 0.0)
     while len(body) < LONGEST_BODY + MASK_MARGIN:
-        seconds = min(ERROR_BODY_SECONDS, limits.remaining)
+        seconds = limits.remaining - rest
         if seconds <= 0:
             break
         try:

@@ -275,6 +275,10 @@ def test_the_body_of_an_error_is_read_within_bounds() -> None:
         send(stepper, client={"max_retries": 0})
     assert len(str(caught.value.body)) == 65536
     assert len(stepper.of(ReadChunk)) == 7
+    dripping = Stepper(Answered(*[piece for _ in range(60) for piece in (1.0, b" ")], status=500))
+    with pytest.raises(ChatGPTError):
+        send(dripping, client={"max_retries": 0})
+    assert dripping.clock.seconds == 1005
     silent = Stepper(Answered(b'{"error": "half', 1e9, status=500))
     with pytest.raises(ChatGPTError, match="half"):
         send(silent, client={"max_retries": 0})
