@@ -1,5 +1,9 @@
 """From the exceptions of a network library to a `TransportFailure`, for both twins.
 
+Strategy: a shell says which kind of failure its library's exception is; what is said of it is the
+same in both twins, whatever words a library has: those of the operating system, of TLS or of zlib
+where they are the reason, else one of the sentences below.
+
 Rules:
 
 1. The innermost exception is the cause: those around it say the same in the names of libraries.
@@ -9,41 +13,63 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal
+import os
+import socket
+import ssl
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Final
 
-from chatgpt.core.needs import TransportFailure
+from chatgpt.core.needs import FailureKind, TransportFailure
+
+CLOSED: Final = "the server closed the connection too early"
+MALFORMED: Final = "what the server sent is not HTTP"
 
 
 def transport_failure(
-    kind: Literal["connect_timeout", "timeout", "unusable", "connection"], error: BaseException
+    kind: FailureKind, error: BaseException, otherwise: str = CLOSED, *, of_proxy: bool = False
 ) -> TransportFailure:
     """Tell the core of an exception.
 
     Args:
         kind: what it means.
         error: the outermost exception.
+        otherwise: what happened, where neither the system nor TLS nor zlib says it.
+        of_proxy: whether it was a proxy that failed.
     """
-    links = [*_chain(without_tracebacks(error))]
-    cause = links[-1]
-    reason = str(cause) or type(cause).__name__
-    if any(type(link).__name__ == "ProxyError" for link in links):  # requests', urllib3's, httpx2's
-        reason = f"the proxy failed: {reason}"
-    return TransportFailure(kind, reason, cause)
+    links = [*links_of(without_tracebacks(error))]
+    reason = _reason(links) or otherwise
+    return TransportFailure(kind, f"the proxy failed: {reason}" if of_proxy else reason, links[-1])
 
 
 def without_tracebacks(error: BaseException) -> BaseException:
     """Drop the frames and requests of an exception and of all that led to it."""
-    for link in [*_chain(error)]:
+    for link in [*links_of(error, hidden=True)]:
         link.__traceback__ = None
         for name in ("request", "_request", "response"):
-            if hasattr(link, name):
+            if name in vars(link):
                 setattr(link, name, None)
     return error
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An exception and all that led to it, the innermost last."""
+def _reason(links: Sequence[BaseException]) -> str | None:
+    """What the system, TLS or zlib says, the innermost of them."""
+    for link in reversed(links):
+        if isinstance(link, (socket.gaierror, ssl.SSLError, zlib.error)):
+            return str(link)
+        if isinstance(link, OSError) and link.errno is not None:
+            # Its own text is not the same everywhere: asyncio writes "Connect call failed (...)".
+            return f"[Errno {link.errno}] {os.strerror(link.errno)}"
+    return None
+
+
+def links_of(error: BaseException, *, hidden: bool = False) -> Iterator[BaseException]:
+    """An exception and all that led to it, the innermost last.
+
+    Args:
+        error: the outermost exception.
+        hidden: whether what a library hid with `raise ... from None` counts, too.
+    """
     waiting: list[object] = [error]
     seen: set[int] = set()
     while waiting:
@@ -51,4 +77,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         if isinstance(link, BaseException) and id(link) not in seen:
             seen.add(id(link))
             yield link
-            waiting += [link.__cause__, link.__context__, getattr(link, "reason", None), *link.args]
+            waiting += [link.__cause__, getattr(link, "reason", None), *link.args]
+            if hidden or not link.__suppress_context__:
+                waiting.append(link.__context__)
+            if isinstance(link, BaseExceptionGroup):  # one for each address of a server
+                waiting += link.exceptions

@@ -16,7 +16,13 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
-from http.client import HTTPException
+from http.client import (
+    BadStatusLine,
+    HTTPException,
+    LineTooLong,
+    RemoteDisconnected,
+    UnknownProtocol,
+)
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -43,8 +49,9 @@ from chatgpt.core.needs import (
     Sleep,
     TransportFailure,
 )
-from chatgpt.core.secrets import Secret
-from chatgpt.failures import transport_failure, without_tracebacks
+from chatgpt.core.secrets import Secret, revealed
+from chatgpt.failures import CLOSED, MALFORMED, links_of, transport_failure, without_tracebacks
+from chatgpt.routes import Route, route_of
 from chatgpt.stores.protocol import MessageStore
 from chatgpt.tokenizer import load_tokenizer
 
@@ -59,6 +66,19 @@ READ_SIZE: Final = 65536
 # Nonsense from a server is a ValueError in places of requests, urllib3 and http.client.
 LIBRARY_ERRORS: Final = (OSError, exceptions.HTTPError, HTTPException)
 NETWORK_ERRORS: Final = (*LIBRARY_ERRORS, ValueError)
+
+NO_HTTP: Final = (
+    BadStatusLine,
+    LineTooLong,
+    UnknownProtocol,
+    exceptions.InvalidChunkLength,
+    exceptions.InvalidHeader,
+    ValueError,
+)
+"""What http.client and urllib3 raise for an answer that is no HTTP."""
+
+SOCKS_PACKAGE: Final = "socks"
+"""What requests speaks SOCKS with."""
 
 log = logging.getLogger("chatgpt")
 
@@ -78,6 +98,7 @@ class FetchFn(Protocol):
         allow_redirects: bool,
         auth: Callable[[requests.PreparedRequest], requests.PreparedRequest],
         proxies: dict[str, str] | None,
+        verify: str | None,
     ) -> requests.Response:
         """Send a request as `requests.Session.request` does, and leave the body unread."""
         ...
@@ -161,7 +182,9 @@ class Transport:
         Raises:
             TransportFailure: there is no answer.
         """
-        outcome = _attempt(self._session(), need, self._proxies(need))
+        # A session of the caller has its own proxies and certificates.
+        route = route_of(need.request, self._proxy, SOCKS_PACKAGE) if self._given is None else None
+        outcome = _attempt(self._session(), need, route)
         if isinstance(outcome, requests.Response):
             return outcome
         # In a session of the caller a ValueError may be his own.
@@ -180,22 +203,13 @@ class Transport:
         if own is not None and self._process == os.getpid():
             own.close()
 
-    def _proxies(self, need: SendRequest) -> dict[str, str | Secret | None] | None:
-        """What wins over the proxies of the environment, which are used for `None`."""
-        if self._proxy is not None:
-            return {"http": self._proxy, "https": self._proxy}
-        if need.request.is_local and self._given is None:
-            # `None` keeps a proxy of the environment out. (`no_proxy` would be written to the
-            # environment of the process, where other threads see it.)
-            return {"http": None, "https": None, "all": None}
-        return None
-
     def _session(self) -> FetchFn:
         if self._given is not None:
             return self._given
         # A child process must not use the sockets of its parent: both would read from them.
         if self._own is None or self._process != os.getpid():
             session = _Session()
+            session.trust_env = False  # routes.py reads the environment, for both twins
             session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
             for scheme in ("http://", "https://"):
                 session.mount(scheme, _Adapter(pool_maxsize=IDLE_CONNECTIONS))
@@ -203,37 +217,26 @@ class Transport:
         return self._own
 
 
-def _attempt(
-    session: FetchFn, need: SendRequest, proxies: dict[str, str | Secret | None] | None
-) -> object:
+def _attempt(session: FetchFn, need: SendRequest, route: Route | None) -> object:
     """Send a request; return the answer or, without its tracebacks, the exception."""
     request = need.request
+    proxy = route.proxy if route is not None else None
     try:
         return session.request(
             request.method,
             request.url,
-            headers={name: str_of(value) for name, value in request.headers.items()},
+            headers={name: revealed(value) for name, value in request.headers.items()},
             data=request.body,
             timeout=(need.connect_timeout, need.read_timeout),
             stream=True,
             allow_redirects=False,
             # Without it, requests would put an entry of ~/.netrc in the place of the key.
             auth=lambda prepared: prepared,
-            proxies=_revealed(proxies),
+            proxies=None if proxy is None else dict.fromkeys(("http", "https"), revealed(proxy)),
+            verify=route.certificates if route is not None else None,
         )
     except BaseException as error:  # noqa: BLE001 - it is returned, and raised by the caller
         return without_tracebacks(error)
-
-
-def _revealed(proxies: dict[str, str | Secret | None] | None) -> Any:
-    if proxies is None:
-        return None
-    return {scheme: None if url is None else str_of(url) for scheme, url in proxies.items()}
-
-
-def str_of(value: str | Secret) -> str:
-    """A value as it is sent."""
-    return value.reveal() if isinstance(value, Secret) else value
 
 
 def failure_of(error: BaseException) -> TransportFailure:
@@ -241,10 +244,19 @@ def failure_of(error: BaseException) -> TransportFailure:
     if isinstance(error, (requests.ConnectTimeout, exceptions.ConnectTimeoutError)):
         return transport_failure("connect_timeout", error)
     if isinstance(error, (requests.Timeout, exceptions.TimeoutError, TimeoutError)):
-        return transport_failure("timeout", error)
+        return transport_failure("read_timeout", error)
     if isinstance(error, (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL)):
-        return transport_failure("unusable", error)
-    return transport_failure("connection", error)
+        return transport_failure("unusable", error, str(error))
+    is_malformed = any(
+        isinstance(link, NO_HTTP) and not isinstance(link, RemoteDisconnected)
+        for link in links_of(error)
+    )
+    return transport_failure(
+        "connection",
+        error,
+        MALFORMED if is_malformed else CLOSED,
+        of_proxy=isinstance(error, requests.exceptions.ProxyError),
+    )
 
 
 class _Body:
@@ -301,6 +313,16 @@ class Call(Generic[T]):
         self._is_logged = log.isEnabledFor(logging.DEBUG)
         self._running = Running(exchange)
 
+    def run(self, on_progress: Callable[[ChatMessage], object] | None = None) -> T:
+        """Go on to the end, and hand the parts of the reply to a function."""
+        try:
+            while (part := self.advance()) is not None:
+                if on_progress is not None:
+                    on_progress(part)
+        finally:
+            self.close()
+        return self.result
+
     def advance(self) -> ChatMessage | None:
         """Go on to the next part of the reply, or to the end: `None`."""
         try:
@@ -344,9 +366,9 @@ class Call(Generic[T]):
 
     def _meet(self, need: Need[Any]) -> object:
         match need:
-            case ReadChunk(timeout):
+            case ReadChunk(read_timeout):
                 assert self._body is not None
-                return self._body.read(timeout)
+                return self._body.read(read_timeout)
             case SendRequest():
                 self._close_response()
                 self._response = response = self._transport.send(need)

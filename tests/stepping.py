@@ -172,13 +172,17 @@ class Stepper:
             case SendRequest():
                 answer = self.answers.pop(0)
                 if isinstance(answer, TransportFailure):
-                    waits = {"connect_timeout": need.connect_timeout, "timeout": need.read_timeout}
+                    waits = {
+                        "connect_timeout": need.connect_timeout,
+                        "read_timeout": need.read_timeout,
+                        "timeout": need.timeout,
+                    }
                     self.clock.seconds += waits.get(answer.kind, 0)
                     raise answer
                 self._chunks = iter(answer.chunks)
                 return answer.head
-            case ReadChunk(timeout):
-                return self._read(timeout)
+            case ReadChunk(read_timeout):
+                return self._read(read_timeout)
             case Sleep(seconds):
                 self.clock.seconds += seconds
                 return None
@@ -205,7 +209,7 @@ class Stepper:
             waited += chunk
             if waited >= timeout:
                 self.clock.seconds += timeout
-                raise TransportFailure("timeout", "timed out")
+                raise TransportFailure("read_timeout", "timed out")
             self.clock.seconds += chunk
         return b""
 

@@ -78,7 +78,8 @@ class Counter:
         """What a message costs, in tokens."""
         return _overhead(message) + self._tokens(message)
 
-    def _asked(self, text: str) -> int:
+    def count_text(self, text: str) -> int:
+        """How many tokens a text takes."""
         tokens = self._count(text)
         if type(tokens) is not int or tokens < 0:
             raise TypeError(f"tokenizer must return a number of tokens, not {tokens!r:.40}.")
@@ -87,7 +88,7 @@ class Counter:
     def _tokens(self, message: ChatMessage) -> int:
         encoding = self._encoding
         if encoding is None:
-            return sum(map(self._asked, _texts(message)))
+            return sum(map(self.count_text, _texts(message)))
         message = self.counted.get(message.id, message)
         kept = message.token_counts.get(encoding)
         if kept is None:

@@ -63,10 +63,9 @@ class Limits:
         Raises:
             APITimeoutError: the call is over.
         """
-        self._nearest = "total"
         seconds = min(self._connect, self.remaining)
         if seconds <= 0:
-            raise self.passed()
+            raise self.total_passed()
         return seconds
 
     def read_timeout(self) -> float:
@@ -97,13 +96,16 @@ class Limits:
             return self._error(
                 "idle", f"The server was silent for {self._idle:g} s (idle_timeout)."
             )
+        return self.total_passed()
+
+    def total_passed(self) -> APITimeoutError:
+        """The error for a call that is over."""
         return self._error("total", f"The call was not done after {self._total:g} s (timeout).")
 
     def connect_passed(self) -> APITimeoutError:
         """The error for a connection that was not made in time."""
         if self.remaining <= 0:
-            self._nearest = "total"
-            return self.passed()
+            return self.total_passed()
         return self._error(
             "connect", f"No connection was made within {self._connect:g} s (connect_timeout)."
         )

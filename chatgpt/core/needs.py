@@ -80,22 +80,23 @@ class ResponseHead:
     headers: Mapping[str, str] = field(repr=False, converter=_lower_names)
 
 
+FailureKind: TypeAlias = Literal[
+    "connect_timeout", "read_timeout", "timeout", "unusable", "connection"
+]
+
+
 class TransportFailure(Exception):  # noqa: N818 - it is caught by the core, never by a caller
     """The network failed while a need was met.
 
     Args:
-        kind: `"connect_timeout"` and `"timeout"` when a limit of the need passed, `"unusable"` when
-            a setting makes it useless to try, `"connection"` for every other failure.
-        reason: the transport's own words, in one line.
+        kind: `"connect_timeout"`, `"read_timeout"` or `"timeout"` when the limit of that name
+            passed, `"unusable"` when a setting makes it useless to try, `"connection"` for every
+            other failure.
+        reason: what happened, in one line and in words that are the same in both twins.
         cause: the transport's exception, already without tracebacks.
     """
 
-    def __init__(
-        self,
-        kind: Literal["connect_timeout", "timeout", "unusable", "connection"],
-        reason: str,
-        cause: BaseException | None = None,
-    ) -> None:
+    def __init__(self, kind: FailureKind, reason: str, cause: BaseException | None = None) -> None:
         super().__init__(reason)
         self.kind = kind
         self.reason = reason
@@ -110,11 +111,13 @@ class SendRequest(Need[ResponseHead]):
         request: what to send. Redirects are not followed.
         connect_timeout: seconds for connecting, TLS included.
         read_timeout: seconds of silence while waiting for the head.
+        timeout: seconds for all of it, the wait for a free connection included.
     """
 
     request: HttpRequest
     connect_timeout: float
     read_timeout: float
+    timeout: float
 
 
 @frozen
@@ -122,10 +125,10 @@ class ReadChunk(Need[bytes]):
     """Read what there is of the answer's body, decompressed; `b""` is its end.
 
     Attributes:
-        timeout: seconds of silence that are borne.
+        read_timeout: seconds of silence that are borne.
     """
 
-    timeout: float
+    read_timeout: float
 
 
 @frozen
@@ -206,6 +209,8 @@ class Surroundings:
         new_id: makes a new uuid4 as text.
         chance: a number from 0 up to 1 (`random.random`).
         load_tokenizer: the counter of an encoding; for figures that are read after the exchange.
+        may_block: whether who reads such a figure may wait until a vocabulary is loaded; where an
+            event loop runs, it is loaded before.
     """
 
     clock: Callable[[], float]
@@ -213,6 +218,7 @@ class Surroundings:
     new_id: Callable[[], str]
     chance: Callable[[], float]
     load_tokenizer: Callable[[str], CountTokens]
+    may_block: bool = True
 
 
 class Running(Generic[T]):

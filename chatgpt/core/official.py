@@ -31,6 +31,7 @@ from chatgpt.core.needs import (
     Exchange,
     HttpRequest,
     LoadMessage,
+    LoadTokenizer,
     ReadChunk,
     ReportProgress,
     SaveMessages,
@@ -90,11 +91,12 @@ def send_message(
         described_by(head, error, redact)
         raise
     is_taken = reply.id == prompt.question.id or (yield from LoadMessage(reply.id)) is not None
+    load_counter = yield from _counter_loader(reply, options, settings, surroundings)
     message = reply.message(
         message_id=surroundings.new_id() if is_taken else reply.id,
         request_id=head.headers.get("x-request-id"),
         context=prompt.context,
-        estimate=partial(_estimated_usage, prompt, settings, options, surroundings.load_tokenizer),
+        estimate=partial(_estimated_usage, prompt, load_counter),
         now=surroundings.now(),
     )
     # An estimate holds on to the prompt; a store must not keep whole threads alive by it.
@@ -199,22 +201,29 @@ def _read_end() -> Exchange[None]:
         return
 
 
-def _estimated_usage(
-    prompt: Prompt,
-    settings: ClientSettings,
-    options: CallOptions,
-    load_tokenizer: Callable[[str], Callable[[str], int]],
-    text: str,
-) -> Usage:
+def _counter_loader(
+    reply: Reply, options: CallOptions, settings: ClientSettings, surroundings: Surroundings
+) -> Exchange[Callable[[], Counter]]:
+    """What counts the usage that the server did not tell, when somebody reads it.
+
+    Loading a vocabulary takes a moment: where it must not block, it is loaded now.
+    """
+    tokenizer, encoding = settings.tokenizer, options.family.encoding
+    if tokenizer is not None:
+        return lambda: Counter(tokenizer, None)
+    if reply.usage is None and not surroundings.may_block:
+        count = yield from LoadTokenizer(encoding)
+        return lambda: Counter(count, encoding)
+    return lambda: Counter(surroundings.load_tokenizer(encoding), encoding)
+
+
+def _estimated_usage(prompt: Prompt, load_counter: Callable[[], Counter], text: str) -> Usage:
     """Count what the server did not count; called when somebody reads it."""
-    encoding = options.family.encoding
-    count = settings.tokenizer or load_tokenizer(encoding)
+    counter = load_counter()
     prompt_tokens = prompt.context.prompt_tokens
     if prompt.context.counting == "bound":
-        prompt_tokens = prompt_cost(
-            prompt.messages, Counter(count, None if settings.tokenizer else encoding)
-        )
-    completion_tokens = count(text)
+        prompt_tokens = prompt_cost(prompt.messages, counter)
+    completion_tokens = counter.count_text(text)
     return Usage(
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,

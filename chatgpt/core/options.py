@@ -28,6 +28,7 @@ from chatgpt.core.secrets import API_KEY_VARIABLE, API_ORG_VARIABLE, Redactor, S
 from chatgpt.core.validation import (
     DEFAULT_BASE_URL,
     base_url_of,
+    function_of,
     header_text,
     headers_of,
     identifier,
@@ -185,6 +186,8 @@ def _client_settings(
         values = (given[name], *map(environment.get, variables))
         return next((value for value in values if value is not None), None)
 
+    if given["proxy"] is not None and given["session"] is not None:
+        raise ConfigurationError("Give proxy, or set the proxy of the session that you give.")
     reverse_url, base_url = given["api_reverse_proxy_url"], given["api_base_url"]
     if reverse_url is not None:
         reverse_url = urlunsplit(url_of("api_reverse_proxy_url", reverse_url))
@@ -321,8 +324,7 @@ def call_options(
     if limit is not None and not _LIMITS & params.keys():
         params[family.limit_name] = limit
     _room_for_a_prompt(model, settings, limit)
-    if on_progress is not None and not callable(on_progress):
-        raise TypeError(f"on_progress must be a function, not {kind_of(on_progress)}.")
+    function_of("on_progress", on_progress)
     wants_parts = is_iterated or on_progress is not None
     is_streamed = wants_parts if stream is None else stream
     return CallOptions(

@@ -122,6 +122,11 @@ class Secret:
         return Secret, (None, self._variable)
 
 
+def revealed(value: str | Secret) -> str:
+    """A value as it is sent."""
+    return value.reveal() if isinstance(value, Secret) else value
+
+
 def is_credential(header_name: str) -> bool:
     """Whether a header of this name is treated as a secret."""
     name = header_name.lower()

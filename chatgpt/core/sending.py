@@ -69,7 +69,9 @@ def send_with_retries(
     """
     for retries in count():
         try:
-            head = yield from SendRequest(request, limits.connect_timeout(), limits.read_timeout())
+            head = yield from SendRequest(
+                request, limits.connect_timeout(), limits.read_timeout(), limits.remaining
+            )
             if 200 <= head.status < 300:
                 return head
             error: ChatGPTError = status_error(head, (yield from _read_error_body(limits)), redact)
@@ -92,8 +94,10 @@ def _connection_error(
     match failure.kind:
         case "connect_timeout":
             error = limits.connect_passed()
-        case "timeout":
+        case "read_timeout":
             error = limits.passed()
+        case "timeout":
+            error = limits.total_passed()
         case "unusable":
             raise ConfigurationError(f"The request cannot be sent: {redact(failure.reason)}")
         case "connection":
@@ -121,7 +125,7 @@ def read_chunk(limits: Limits, redact: Redactor) -> Exchange[bytes]:
         return (yield from ReadChunk(limits.read_timeout()))
     except TransportFailure as failure:
         cause = _safe_cause(failure, redact)
-        if failure.kind == "timeout":
+        if failure.kind == "read_timeout":
             raise limits.passed() from cause
         reason = redact(failure.reason)
         raise StreamInterruptedError(

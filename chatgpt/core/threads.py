@@ -20,7 +20,7 @@ from attrs import frozen
 
 from chatgpt.core.errors import MessageNotFoundError
 from chatgpt.core.messages import ChatMessage
-from chatgpt.core.needs import Exchange, LoadThread
+from chatgpt.core.needs import Exchange, LoadMessage, LoadThread
 
 
 @frozen
@@ -66,6 +66,31 @@ def load_history(message_id: str | None, limit: int | None = None) -> Exchange[H
             )
     missing = messages[-1].parent_message_id if limit is None or len(messages) < limit else None
     return History(messages, missing)
+
+
+def walk(message_id: str, limit: int | None) -> Exchange[list[ChatMessage]]:
+    """Read a thread from one of its messages to the root, one message at a time.
+
+    This is what a store does that has no faster way.
+
+    Args:
+        message_id: where to begin.
+        limit: how many messages at most, `None` for all.
+
+    Returns:
+        The messages, newest first, ending where a parent is missing; empty where `message_id` is
+        unknown.
+    """
+    messages: dict[str, ChatMessage] = {}
+    next_id: str | None = message_id
+    # A message that is there already closes a circle.
+    while next_id is not None and next_id not in messages and len(messages) != limit:
+        message = yield from LoadMessage(next_id)
+        if message is None:
+            break
+        messages[next_id] = message
+        next_id = message.parent_message_id
+    return list(messages.values())
 
 
 def _turn_ends(messages: Sequence[ChatMessage]) -> Iterator[int]:

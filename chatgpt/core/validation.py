@@ -13,9 +13,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from inspect import iscoroutinefunction
 from ipaddress import ip_address
 from math import inf, isnan
-from typing import Final
+from typing import Any, Final, TypeVar
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from chatgpt.core.errors import ConfigurationError
@@ -23,6 +24,8 @@ from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import CountTokens
 from chatgpt.core.secrets import Secret
 from chatgpt.core.surrogates import strict
+
+_Function = TypeVar("_Function")
 
 DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
 
@@ -223,12 +226,13 @@ def proxy_of(value: object) -> str | Secret | None:
         return None
     if not isinstance(value, (str, Secret)):
         raise TypeError(f"proxy must be a URL as a str, not {kind_of(value)}.")
-    if not _is_proxy_url(value):
+    if not is_proxy_url(value):
         raise ConfigurationError("proxy must be a URL such as http://proxy.example:3128.")
     return value
 
 
-def _is_proxy_url(value: str | Secret) -> bool:
+def is_proxy_url(value: str | Secret) -> bool:
+    """Whether a value is the URL of a proxy: `http`, `https`, or one of the kinds of `socks`."""
     if isinstance(value, Secret):
         return not value.is_known or _PROXY_URL.fullmatch(value.reveal()) is not None
     return _PROXY_URL.fullmatch(value) is not None
@@ -256,8 +260,33 @@ def optional_number(name: str, value: object) -> int | None:
     return None if value is None else whole_number(name, value, 1)
 
 
-def tokenizer_of(name: str, value: object) -> CountTokens | None:
+def function_of(name: str, value: _Function) -> _Function:
     """Check that an argument is a function, or `None`."""
     if value is not None and not callable(value):
-        raise TypeError(f"{name} must be a function from a str to an int, not {kind_of(value)}.")
+        raise TypeError(f"{name} must be a function, not {kind_of(value)}.")
+    return value
+
+
+def plain_function(name: str, value: _Function) -> _Function:
+    """Check that an argument is a function that need not be awaited, or `None`."""
+    if is_asynchronous(function_of(name, value)):
+        raise TypeError(
+            f"{name} must be a plain function, not an async one: nothing awaits it here. "
+            "The clients of chatgpt_async take both."
+        )
+    return value
+
+
+def is_asynchronous(function: Any) -> bool:
+    """Whether a function, a method or an object that is called has to be awaited."""
+    return iscoroutinefunction(function) or iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - what its call is, not whether it has one
+    )
+
+
+def tokenizer_of(name: str, value: object) -> CountTokens | None:
+    """Check that an argument is a function, or `None`."""
+    if value is not None and (not callable(value) or is_asynchronous(value)):
+        kind = "an async function" if callable(value) else kind_of(value)
+        raise TypeError(f"{name} must be a function from a str to an int, not {kind}.")
     return value

@@ -1,14 +1,20 @@
 """A store made of two functions, as npm `chatgpt` takes them.
 
+Strategy: what the functions and the store that stands in for a missing one do is laid down once, as
+lists of what is asked and told (`sources_of`); a twin goes through the lists.
+
 Saving cannot be one write here: the question is saved first, then the answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from attrs import frozen
 
 from chatgpt.core.messages import ChatMessage
+from chatgpt.core.validation import plain_function
 from chatgpt.stores.protocol import MessageStore
 
 GetMessageByIdFunction: TypeAlias = Callable[[str], ChatMessage | None]
@@ -17,14 +23,57 @@ GetMessageByIdFunction: TypeAlias = Callable[[str], ChatMessage | None]
 UpsertMessageFunction: TypeAlias = Callable[[ChatMessage], object]
 """Saves a message, in place of one with the same id; what it returns is not looked at."""
 
+FoundT = TypeVar("FoundT")
+DoneT = TypeVar("DoneT")
+
+
+@frozen
+class Sources(Generic[FoundT, DoneT]):
+    """What a store of functions asks and tells.
+
+    Attributes:
+        readers: asked one after the other for a message, until one has it.
+        upserters: each told of every message.
+        savers: each told of all messages at once.
+    """
+
+    readers: Sequence[Callable[[str], FoundT]]
+    upserters: Sequence[Callable[[ChatMessage], DoneT]]
+    savers: Sequence[Callable[[Sequence[ChatMessage]], DoneT]]
+
+
+def sources_of(
+    fallback: Any,
+    get_message_by_id: Callable[[str], FoundT] | None,
+    upsert_message: Callable[[ChatMessage], DoneT] | None,
+) -> Sources[FoundT, DoneT]:
+    """What is asked and told, of a store and the functions that take its place.
+
+    Without `get_message_by_id` everything is saved in the store too, without `upsert_message`
+    everything is saved there alone.
+    """
+    stores = [] if get_message_by_id and upsert_message else [fallback]
+    return Sources(
+        [*([get_message_by_id] if get_message_by_id else []), *(store.get for store in stores)],
+        [upsert_message] if upsert_message else [],
+        [store.save for store in stores],
+    )
+
+
+def found_message(message: object) -> ChatMessage | None:
+    """Check what a function returned where a message is looked up."""
+    if message is not None and not isinstance(message, ChatMessage):
+        raise TypeError(
+            f"get_message_by_id must return a ChatMessage or None, not {type(message).__name__}."
+        )
+    return message
+
 
 class FunctionStore(MessageStore):
     """A store made of two functions; where one is missing, another store does its part.
 
     Args:
-        fallback: holds the messages that only one of the functions knows of: without
-            `get_message_by_id` everything is saved there too, without `upsert_message` everything
-            is saved there alone.
+        fallback: holds the messages that only one of the functions knows of.
         get_message_by_id: looks a message up.
         upsert_message: saves a message.
     """
@@ -35,31 +84,24 @@ class FunctionStore(MessageStore):
         get_message_by_id: GetMessageByIdFunction | None = None,
         upsert_message: UpsertMessageFunction | None = None,
     ) -> None:
-        for name, function in (
-            ("get_message_by_id", get_message_by_id),
-            ("upsert_message", upsert_message),
-        ):
-            if function is not None and not callable(function):
-                raise TypeError(f"{name} must be a function, not {type(function).__name__}.")
-        self._fallback = fallback
-        self._get = get_message_by_id
-        self._upsert = upsert_message
+        self._sources: Sources[ChatMessage | None, object] = sources_of(
+            fallback,
+            plain_function("get_message_by_id", get_message_by_id),
+            plain_function("upsert_message", upsert_message),
+        )
 
     def get(self, message_id: str) -> ChatMessage | None:
         """Return a message, or `None` where the store does not hold it."""
-        message = self._get(message_id) if self._get is not None else None
-        if message is not None and not isinstance(message, ChatMessage):
-            raise TypeError(
-                f"get_message_by_id must return a ChatMessage or None, not {type(message).__name__}."
-            )
-        if message is None and (self._get is None or self._upsert is None):
-            return self._fallback.get(message_id)
-        return message
+        for read in self._sources.readers:
+            message = found_message(read(message_id))
+            if message is not None:
+                return message
+        return None
 
     def save(self, messages: Sequence[ChatMessage]) -> None:
         """Save messages one by one, the question before the answer."""
-        if self._upsert is not None:
+        for upsert in self._sources.upserters:
             for message in messages:
-                self._upsert(message)
-        if self._get is None or self._upsert is None:
-            self._fallback.save(messages)
+                upsert(message)
+        for save in self._sources.savers:
+            save(messages)

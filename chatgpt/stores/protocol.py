@@ -12,9 +12,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 from chatgpt.core.messages import ChatMessage
+from chatgpt.core.needs import LoadMessage, Running
+from chatgpt.core.threads import walk
+from chatgpt.core.validation import is_asynchronous
 
 
 class MessageStore(Protocol):
@@ -40,31 +43,43 @@ class MessageStore(Protocol):
         Returns:
             The messages, ending where a parent is missing; empty where `message_id` is unknown.
         """
-        messages: dict[str, ChatMessage] = {}
-        next_id: str | None = message_id
-        # A message that is there already closes a circle.
-        while next_id is not None and next_id not in messages and len(messages) != limit:
-            message = self.get(next_id)
-            if message is None:
-                break
-            messages[next_id] = message
-            next_id = message.parent_message_id
-        return list(messages.values())
+        walking = Running(walk(message_id, limit))
+        while isinstance(need := walking.need, LoadMessage):
+            walking.resume(self.get(need.message_id))
+        return walking.result()
 
 
-def check_store(store: object) -> None:
+def check_store(store: object) -> MessageStore:
     """Check that a store offers what a client asks of it.
 
     Raises:
         TypeError: it does not.
     """
+    _, awaited = methods_of(store)
+    if awaited:
+        raise TypeError(
+            f"message_store must be a MessageStore of plain methods; those of {type(store).__name__} are async. "
+            "The clients of chatgpt_async take both."
+        )
+    return cast("MessageStore", store)
+
+
+def methods_of(store: object) -> tuple[list[str], list[str]]:
+    """The methods that a client asks of a store: those that are plain, and those that are async.
+
+    Raises:
+        TypeError: one is missing.
+    """
     if isinstance(store, type):
         raise TypeError(
             f"message_store must be a MessageStore: make one of the class {store.__name__}."
         )
-    missing = [name for name in ("get", "path", "save") if not callable(getattr(store, name, None))]
+    methods = {name: getattr(store, name, None) for name in ("get", "path", "save")}
+    missing = [name for name, method in methods.items() if not callable(method)]
     if missing:
         raise TypeError(
             f"message_store must be a MessageStore; {type(store).__name__} has no method "
             f"{', '.join(missing)}. Derive it from chatgpt.MessageStore, which brings `path`."
         )
+    awaited = [name for name, method in methods.items() if is_asynchronous(method)]
+    return [name for name in methods if name not in awaited], awaited

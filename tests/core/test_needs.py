@@ -116,6 +116,6 @@ def test_no_need_shows_a_secret_or_a_text_in_its_repr() -> None:
         b'{"text": "canary"}',
     )
     message = ChatMessage(id="m1", text="canary")
-    for need in (SendRequest(request, 1, 2), SaveMessages((message,)), ReportProgress(message)):
+    for need in (SendRequest(request, 1, 2, 3), SaveMessages((message,)), ReportProgress(message)):
         assert "canary" not in repr(need)
-    assert "https://host/path" in repr(SendRequest(request, 1, 2))
+    assert "https://host/path" in repr(SendRequest(request, 1, 2, 3))

@@ -95,7 +95,8 @@ def test_a_connection_that_is_lost_before_the_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "limit", "tries"), [("connect_timeout", "connect", 3), ("timeout", "total", 1)]
+    ("kind", "limit", "tries"),
+    [("connect_timeout", "connect", 3), ("read_timeout", "total", 1), ("timeout", "total", 1)],
 )
 def test_timeouts_before_the_answer(kind: Any, limit: str, tries: int) -> None:
     stepper = Stepper(*(TransportFailure(kind, "timed out") for _ in range(tries)))
@@ -106,7 +107,7 @@ def test_timeouts_before_the_answer(kind: Any, limit: str, tries: int) -> None:
 
 
 def test_silence_before_the_answer_of_a_stream() -> None:
-    stepper = Stepper(TransportFailure("timeout", "timed out"))
+    stepper = Stepper(TransportFailure("read_timeout", "timed out"))
     with pytest.raises(APITimeoutError) as caught:
         send(stepper, stream=True)
     assert caught.value.limit == "idle"
@@ -211,7 +212,7 @@ def test_whether_an_error_is_final() -> None:
         (json_answer({}, 401), True),
         (json_answer({}, 500), False),
         (LOST, False),
-        (TransportFailure("timeout", "timed out"), True),
+        (TransportFailure("read_timeout", "timed out"), True),
         (TransportFailure("connect_timeout", "timed out"), False),
     ):
         with pytest.raises(ChatGPTError) as caught:

@@ -1,0 +1,207 @@
+"""What the clients of the official flow are in both twins: their settings, store and transport.
+
+A twin adds the methods that wait. The constructor stands here, so that both take the same options.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack
+
+from chatgpt.core import official
+from chatgpt.core.messages import ChatMessage
+from chatgpt.core.needs import CountTokens, Exchange, Surroundings
+from chatgpt.core.options import (
+    DEFAULT_CONNECT_TIMEOUT,
+    DEFAULT_IDLE_TIMEOUT,
+    DEFAULT_MAX_RETRIES,
+    DEFAULT_TIMEOUT,
+    ClientSettings,
+    SendMessageOptions,
+    call_options,
+    client_settings,
+)
+from chatgpt.core.secrets import (
+    API_KEY_VARIABLE,
+    API_ORG_VARIABLE,
+    PROXY_VARIABLE,
+    Secret,
+    wrap,
+    wrap_headers,
+    wrap_url,
+)
+from chatgpt.environment import read_environment, recall_secrets
+from chatgpt.logs import log_to_stderr
+
+StoreT = TypeVar("StoreT")
+GetMessageT = TypeVar("GetMessageT")
+UpsertMessageT = TypeVar("UpsertMessageT")
+SessionT = TypeVar("SessionT")
+
+
+class BaseChatGPTAPI(ABC, Generic[StoreT, GetMessageT, UpsertMessageT, SessionT]):
+    """A client of the official flow, but for what waits."""
+
+    _surroundings: ClassVar[Surroundings]
+
+    def __init__(
+        self,
+        *,
+        api_key: str | Secret | None = None,
+        api_org: str | Secret | None = None,
+        api_project: str | None = None,
+        api_base_url: str | None = None,
+        api_reverse_proxy_url: str | None = None,
+        model: str | None = None,
+        completion_params: Mapping[str, object] | None = None,
+        system_message: str | None = None,
+        max_model_tokens: int | None = None,
+        max_response_tokens: int | None = None,
+        message_store: StoreT | None = None,
+        get_message_by_id: GetMessageT | None = None,
+        upsert_message: UpsertMessageT | None = None,
+        tokenizer: CountTokens | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        idle_timeout: float = DEFAULT_IDLE_TIMEOUT,
+        connect_timeout: float = DEFAULT_CONNECT_TIMEOUT,
+        max_retries: int = DEFAULT_MAX_RETRIES,
+        headers: Mapping[str, str | Secret] | None = None,
+        proxy: str | Secret | None = None,
+        session: SessionT | None = None,
+        debug: bool = False,
+    ) -> None:
+        """Make a client. Nothing is sent.
+
+        Args:
+            api_key: the key; by default `OPENAI_API_KEY` of the environment. A server on this
+                machine needs none.
+            api_org: the organization; by default `OPENAI_ORG_ID`, or `OPENAI_API_ORG`.
+            api_project: the project; by default `OPENAI_PROJECT_ID`.
+            api_base_url: where the API is; by default `OPENAI_BASE_URL`, or `OPENAI_API_BASE_URL`,
+                or OpenAI's. A URL without a path gets `/v1`.
+            api_reverse_proxy_url: the whole URL to which messages are posted, in place of
+                `{api_base_url}/chat/completions`.
+            model: the model; by default `OPENAI_MODEL`, or `"gpt-5.4-mini"`.
+            completion_params: further fields of each request, such as `{"temperature": 0.2}`. None
+                is sent that is not given here or in the call; `messages` and `stream` are the
+                SDK's own.
+            system_message: the instructions. `None` for the default ones, with today's date (UTC);
+                `""` for none.
+            max_model_tokens: the window for prompt and reply, in tokens; by default what is known
+                of the model's family.
+            max_response_tokens: the largest reply in tokens: it is reserved and sent as a limit. By
+                default min(largest reply, 4096, window / 4) is reserved and no limit is sent.
+            message_store: where messages are kept; by default the 10,000 used last, in memory.
+            get_message_by_id: looks a message up, in place of the store's own way.
+            upsert_message: saves a message, in place of the store's own way.
+            tokenizer: counts the tokens of a text, in place of the model's encoding.
+            timeout: seconds for a whole call: connecting, retries, sleeps and the last byte; by
+                default 600, `math.inf` for no limit.
+            idle_timeout: seconds of silence that are borne in a stream, comments being silence; by
+                default 120.
+            connect_timeout: seconds for connecting; by default 10.
+            max_retries: how often at most a request is repeated that was answered with 408, 409,
+                429 or 5xx or found no server; by default 2. A quota that is used up and an answer
+                that has begun are not.
+            headers: further headers of each request; they win over the SDK's own. Those whose names
+                look like credentials are treated as secrets; give `Secret(value, "VARIABLE")` to
+                name the variable from which an unpickled client reads them.
+            proxy: the URL of a proxy, `http`, `https` or `socks5`; by default the proxy variables
+                of the environment.
+            session: a session of your own, which stays yours to close.
+            debug: whether the log of the SDK goes to standard error.
+
+        Raises:
+            ConfigurationError: an option is missing, malformed or contradicts another one.
+            TypeError: an option has the wrong type.
+        """
+        # The bare secrets leave this frame first: a traceback may show its names.
+        given: dict[str, Any] = {
+            "api_key": wrap(api_key, API_KEY_VARIABLE),
+            "api_org": wrap(api_org, API_ORG_VARIABLE),
+            "headers": wrap_headers(headers),
+            "proxy": wrap_url(proxy, PROXY_VARIABLE),
+            "api_base_url": wrap_url(api_base_url),
+            "api_reverse_proxy_url": wrap_url(api_reverse_proxy_url),
+        }
+        del api_key, api_org, headers, proxy, api_base_url, api_reverse_proxy_url
+        given |= {
+            "api_project": api_project,
+            "model": model,
+            "completion_params": completion_params,
+            "system_message": system_message,
+            "max_model_tokens": max_model_tokens,
+            "max_response_tokens": max_response_tokens,
+            "message_store": message_store,
+            "get_message_by_id": get_message_by_id,
+            "upsert_message": upsert_message,
+            "tokenizer": tokenizer,
+            "timeout": timeout,
+            "idle_timeout": idle_timeout,
+            "connect_timeout": connect_timeout,
+            "max_retries": max_retries,
+            "session": session,
+            "debug": debug,
+        }
+        self._given = given
+        self._settings = client_settings(given, read_environment())
+        self._open(message_store, get_message_by_id, upsert_message, session)
+        if debug:
+            log_to_stderr()
+
+    @abstractmethod
+    def _open(
+        self,
+        message_store: StoreT | None,
+        get_message_by_id: GetMessageT | None,
+        upsert_message: UpsertMessageT | None,
+        session: SessionT | None,
+    ) -> None:
+        """Make the store and the transport of the twin."""
+
+    @property
+    def api_key(self) -> Secret | None:
+        """The key. It can be set at any time, and holds for the calls that begin afterwards."""
+        return self._settings.api_key
+
+    @api_key.setter
+    def api_key(self, value: str | Secret | None) -> None:
+        wrapped = wrap(value, API_KEY_VARIABLE)
+        del value
+        self._settings = self._settings.with_api_key(wrapped)
+        self._given["api_key"] = wrapped
+
+    @property
+    def api_org(self) -> Secret | None:
+        """The organization. It can be set at any time."""
+        return self._settings.api_org
+
+    @api_org.setter
+    def api_org(self, value: str | Secret | None) -> None:
+        wrapped = wrap(value, API_ORG_VARIABLE)
+        del value
+        self._settings = self._settings.with_api_org(wrapped)
+        self._given["api_org"] = wrapped
+
+    def _sending(
+        self, text: str, *, is_iterated: bool = False, **options: Unpack[SendMessageOptions]
+    ) -> Exchange[ChatMessage]:
+        """The exchange that sends a message. Its options are checked now; it begins when stepped."""
+        checked = call_options(self._settings, text, is_iterated=is_iterated, **options)
+        return official.send_message(checked, self._settings, self._surroundings)
+
+    def __repr__(self) -> str:
+        settings: ClientSettings | None = getattr(self, "_settings", None)
+        if settings is None:  # a traceback shows a client whose constructor failed
+            return "<ChatGPTAPI that was not made>"
+        return f"<ChatGPTAPI, {settings.model} at {settings.chat_url.partition('?')[0]}>"
+
+    def __reduce__(self) -> tuple[Callable[..., Self], tuple[type[Self], dict[str, Any]]]:
+        return _restored, (type(self), self._given)
+
+
+def _restored(client: type[BaseChatGPTAPI[Any, Any, Any, Any]], given: dict[str, Any]) -> Any:
+    """Make a client from a pickle: its secrets come from the environment again."""
+    options: dict[str, Any] = recall_secrets(given)
+    return client(**options)

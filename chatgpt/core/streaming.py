@@ -1,0 +1,115 @@
+"""The states of a `MessageStream`: what a caller may take of it, and what its end means.
+
+Strategy: the twins' `MessageStream` derive from this class and add the waiting. They say what
+happens (`_begin`, `_came`, `_ended`, `_failed`, `_leave`); what follows from it stands here.
+
+    new ──> open ──> finished          the last part was taken, or waits to be
+      │       ├────> failed            an error ended it
+      └───────┴────> left              the caller went away
+
+Rules:
+
+1. The message is sent once, when the stream is entered.
+2. A stream that was left raises when it is iterated again: it must not look like one that came to
+   its end.
+3. `result` does no I/O: the finished reply, or the error that says why there is none.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from chatgpt.core.errors import StreamInterruptedError
+from chatgpt.core.messages import ChatMessage
+
+
+class StreamState:
+    """What a stream knows of itself."""
+
+    def __init__(self) -> None:
+        self._state: Literal["new", "open", "finished", "failed", "left"] = "new"
+        self._waiting: ChatMessage | None = None
+        self._last: ChatMessage | None = None
+        self._reply: ChatMessage | None = None
+        self._error: BaseException | None = None
+
+    def __repr__(self) -> str:
+        return f"<MessageStream, {self._state}: {self.text!r}>"
+
+    @property
+    def text(self) -> str:
+        """The text of the parts that were taken so far."""
+        return self._last.text if self._last is not None else ""
+
+    def result(self) -> ChatMessage:
+        """Return the finished reply. Does no I/O.
+
+        Raises:
+            StreamInterruptedError: the stream was left before its end, or is not read to its end.
+            ChatGPTError: the error that ended the stream.
+        """
+        if self._reply is not None:
+            return self._reply
+        raise self._error or self._interrupted()
+
+    def _begin(self) -> bool:
+        """Whether the message is to be sent now."""
+        is_new = self._state == "new"
+        if is_new:
+            self._state = "open"
+        return is_new
+
+    @property
+    def _is_waited_for(self) -> bool:
+        """Whether the next part is still to be asked for."""
+        return self._waiting is None and self._state == "open"
+
+    def _came(self, part: ChatMessage) -> None:
+        """A part came."""
+        self._waiting = part
+
+    def _ended(self, reply: ChatMessage) -> None:
+        """There is no further part; this is the whole reply."""
+        self._state, self._reply = "finished", reply
+
+    def _failed(self, error: BaseException) -> BaseException:
+        """An error came; return what is to be raised for it."""
+        if not isinstance(error, Exception):  # an interrupt or a cancellation: the caller leaves
+            self._state = "left"
+            return error
+        self._state, self._error = "failed", error
+        if isinstance(error, (StopIteration, StopAsyncIteration)):
+            # A function of the caller raised it. As it is, it would look like the stream's end.
+            name = type(error).__name__
+            self._error = RuntimeError(f"A function of the caller raised {name}.")
+            self._error.__cause__ = error
+        return self._error
+
+    def _take(self) -> ChatMessage | None:
+        """The part that waits, or `None` at the end.
+
+        Raises:
+            StreamInterruptedError: the stream was left.
+        """
+        part, self._waiting = self._waiting, None
+        if part is not None:
+            self._last = part
+        elif self._state == "left":
+            raise self._interrupted()
+        return part
+
+    def _leave(self) -> None:
+        """The caller goes away."""
+        if self._state in ("new", "open"):
+            self._state = "left"
+            self._waiting = None
+
+    def _interrupted(self) -> StreamInterruptedError:
+        why = (
+            "was left before its end"
+            if self._state == "left"
+            else "is not read to its end: iterate over it"
+        )
+        return StreamInterruptedError(
+            f"There is no finished reply; the stream {why}.", partial=self.text
+        )
