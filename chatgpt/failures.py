@@ -17,10 +17,13 @@ import os
 import socket
 import ssl
 import zlib
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar
 
+from chatgpt.core.errors import ChatGPTError
 from chatgpt.core.needs import FailureKind, TransportFailure
+
+ResponseT = TypeVar("ResponseT")
 
 CLOSED: Final = "the server closed the connection too early"
 MALFORMED: Final = "what the server sent is not HTTP"
@@ -39,7 +42,49 @@ def transport_failure(
     """
     links = [*links_of(without_tracebacks(error))]
     reason = _reason(links) or otherwise
-    return TransportFailure(kind, f"the proxy failed: {reason}" if of_proxy else reason, links[-1])
+    if of_proxy:
+        reason = f"the proxy failed: {reason}"
+    return TransportFailure(kind, reason, links[-1])
+
+
+def answer_of(
+    outcome: object,
+    kind: type[ResponseT],
+    network_errors: tuple[type[BaseException], ...],
+    failure_of: Callable[[BaseException], TransportFailure],
+) -> ResponseT:
+    """Return the answer that an attempt to send brought, or raise why there is none.
+
+    Args:
+        outcome: what the session returned or raised.
+        kind: the library's class of answers.
+        network_errors: what the library raises when the network fails.
+        failure_of: makes a failure of one of them.
+
+    Raises:
+        TransportFailure: the network failed.
+        TypeError: the session returned something else.
+    """
+    if isinstance(outcome, kind):
+        return outcome
+    if isinstance(outcome, network_errors) and not isinstance(outcome, ChatGPTError):
+        raise failure_of(outcome)
+    if isinstance(outcome, BaseException):
+        raise outcome
+    name = f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
+    raise TypeError(f"session must return a {name}, not {type(outcome).__name__}.")
+
+
+def check_session(session: object, kind: str, *methods: str) -> None:
+    """Check that a session of the caller offers what a transport asks of it.
+
+    Raises:
+        TypeError: it does not.
+    """
+    if isinstance(session, type):
+        raise TypeError(f"session must be a {kind}: make one of the class {session.__name__}.")
+    if session is not None and not all(callable(getattr(session, name, None)) for name in methods):
+        raise TypeError(f"session must be a {kind}, not {type(session).__name__}.")
 
 
 def without_tracebacks(error: BaseException) -> BaseException:

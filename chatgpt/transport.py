@@ -32,7 +32,6 @@ from urllib3 import PoolManager, connection, exceptions
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.response import HTTPResponse
 
-from chatgpt.core.errors import ChatGPTError
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import (
     Exchange,
@@ -50,7 +49,15 @@ from chatgpt.core.needs import (
     TransportFailure,
 )
 from chatgpt.core.secrets import Secret, revealed
-from chatgpt.failures import CLOSED, MALFORMED, links_of, transport_failure, without_tracebacks
+from chatgpt.failures import (
+    CLOSED,
+    MALFORMED,
+    answer_of,
+    check_session,
+    links_of,
+    transport_failure,
+    without_tracebacks,
+)
 from chatgpt.routes import Route, route_of
 from chatgpt.stores.protocol import MessageStore
 from chatgpt.tokenizer import load_tokenizer
@@ -165,12 +172,7 @@ class Transport:
     """
 
     def __init__(self, session: FetchFn | None, proxy: str | Secret | None) -> None:
-        if session is not None and not callable(getattr(session, "request", None)):
-            raise TypeError(f"session must be a requests.Session, not {type(session).__name__}.")
-        if isinstance(session, type):
-            raise TypeError(
-                f"session must be a requests.Session: make one of the class {session.__name__}."
-            )
+        check_session(session, "requests.Session", "request")
         self._given = session
         self._proxy = proxy
         self._own: requests.Session | None = None
@@ -182,20 +184,14 @@ class Transport:
         Raises:
             TransportFailure: there is no answer.
         """
-        # A session of the caller has its own proxies and certificates.
-        route = route_of(need.request, self._proxy, SOCKS_PACKAGE) if self._given is None else None
+        if self._given is not None:
+            # A session of the caller has its own proxies and certificates.
+            outcome = _attempt(self._given, need, None)
+            # A ValueError may be his own.
+            return answer_of(outcome, requests.Response, LIBRARY_ERRORS, failure_of)
+        route = route_of(need.request, self._proxy, SOCKS_PACKAGE)
         outcome = _attempt(self._session(), need, route)
-        if isinstance(outcome, requests.Response):
-            return outcome
-        # In a session of the caller a ValueError may be his own.
-        errors = NETWORK_ERRORS if self._given is None else LIBRARY_ERRORS
-        if isinstance(outcome, errors) and not isinstance(outcome, ChatGPTError):
-            raise failure_of(outcome)
-        if isinstance(outcome, BaseException):
-            raise outcome
-        raise TypeError(
-            f"session.request must return a requests.Response, not {type(outcome).__name__}."
-        )
+        return answer_of(outcome, requests.Response, NETWORK_ERRORS, failure_of)
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
@@ -204,8 +200,6 @@ class Transport:
             own.close()
 
     def _session(self) -> FetchFn:
-        if self._given is not None:
-            return self._given
         # A child process must not use the sockets of its parent: both would read from them.
         if self._own is None or self._process != os.getpid():
             session = _Session()
@@ -385,7 +379,8 @@ class Call(Generic[T]):
             case LoadThread(message_id, limit):
                 return self._store.path(message_id, limit)
             case SaveMessages(messages):
-                return self._store.save(messages)
+                self._store.save(messages)
+                return None
             case LoadTokenizer(encoding):
                 return load_tokenizer(encoding)
             case _:

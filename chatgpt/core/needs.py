@@ -62,6 +62,11 @@ class HttpRequest:
     body: bytes = field(repr=lambda body: f"<{len(body)} bytes>")
     is_local: bool = False
 
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """The secrets among the headers."""
+        return tuple(value for value in self.headers.values() if isinstance(value, Secret))
+
 
 def _text_or_nothing(reason: str | None) -> str:
     return reason or ""

@@ -54,10 +54,15 @@ class StreamState:
 
     def _begin(self) -> bool:
         """Whether the message is to be sent now."""
-        is_new = self._state == "new"
+        is_new = self._is_new
         if is_new:
             self._state = "open"
         return is_new
+
+    @property
+    def _is_new(self) -> bool:
+        """Whether nothing was sent yet."""
+        return self._state == "new"
 
     @property
     def _is_waited_for(self) -> bool:

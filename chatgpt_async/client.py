@@ -1,0 +1,204 @@
+"""`ChatGPTAPI`, the client of the official flow: options in, exchanges run, replies out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from attrs import evolve
+
+from chatgpt.base_client import BaseChatGPTAPI
+from chatgpt.core import moderation, official
+from chatgpt.core.messages import ChatMessage
+from chatgpt.core.moderation import DEFAULT_MODERATION_MODEL, Moderation
+from chatgpt.core.needs import Exchange
+from chatgpt.stores.choice import choose_store
+from chatgpt.stores.protocol import MessageStore as PlainStore
+from chatgpt.surroundings import SURROUNDINGS
+from chatgpt_async.stores.functions import (
+    FunctionStore,
+    GetMessageByIdFunction,
+    UpsertMessageFunction,
+)
+from chatgpt_async.stores.memory import MemoryStore
+from chatgpt_async.stores.protocol import MessageStore, awaitable_store
+from chatgpt_async.streams import MessageStream
+from chatgpt_async.transport import Call, FetchFn, T, Transport
+
+
+class ChatGPTAPI(
+    BaseChatGPTAPI[
+        MessageStore | PlainStore, GetMessageByIdFunction, UpsertMessageFunction, FetchFn
+    ]
+):
+    """A client for OpenAI's chat completions, and for every server that speaks the same protocol.
+
+    It keeps the thread: give the id of the message that you reply to, and it finds the history,
+    fits it into the model's window and sends it. One client may be used from many tasks, on asyncio
+    and on trio, and from one event loop after the other: each has its own connections, 256 at most.
+    It pickles as its configuration, without secrets and messages.
+
+    `ChatGPTAPI.__init__` describes the options. Here, `message_store` is a `MessageStore` of
+    `chatgpt_async`, or one of `chatgpt`, which works in a worker thread; `get_message_by_id`,
+    `upsert_message` and `on_progress` are plain functions, which must not block, or async ones; and
+    `session` is an `httpx2.AsyncClient`.
+
+    Cancelling a call stops it at once, closes its connection and stores nothing.
+    """
+
+    _surroundings = evolve(SURROUNDINGS, may_block=False)
+
+    def _open(
+        self,
+        message_store: MessageStore | PlainStore | None,
+        get_message_by_id: GetMessageByIdFunction | None,
+        upsert_message: UpsertMessageFunction | None,
+        session: FetchFn | None,
+    ) -> None:
+        self._store: MessageStore = choose_store(
+            message_store,
+            get_message_by_id,
+            upsert_message,
+            default=MemoryStore,
+            checked=awaitable_store,
+            combined=FunctionStore,
+        )
+        self._transport = Transport(session, self._settings.proxy)
+
+    async def send_message(
+        self,
+        text: str,
+        *,
+        parent_message_id: str | None = None,
+        conversation_id: str | None = None,
+        message_id: str | None = None,
+        name: str | None = None,
+        stream: bool | None = None,
+        system_message: str | None = None,
+        completion_params: Mapping[str, object] | None = None,
+        timeout: float | None = None,
+        on_progress: Callable[[ChatMessage], object] | None = None,
+    ) -> ChatMessage:
+        """Send a message and return the reply, once it is complete.
+
+        Question and reply are stored together; a failed send stores nothing.
+
+        Args:
+            text: the message.
+            parent_message_id: the id of the message that this one replies to; `None` begins a new
+                conversation. Replying twice to the same message makes a branch.
+            conversation_id: a label of the conversation; by default the parent's, or a new one. It
+                brings no history: that follows `parent_message_id`.
+            message_id: the id of the new message; by default a new uuid4.
+            name: the speaker's name, for conversations of several people.
+            stream: whether the answer is asked for as a stream; by default only if `on_progress`
+                is given.
+            system_message: the instructions for this reply; `None` for the client's, `""` for none.
+            completion_params: further fields of this request, over the client's; a field that is
+                `None` is left out.
+            timeout: seconds for this call; by default the client's.
+            on_progress: called with each part of a streamed reply: a `ChatMessage` with the `text`
+                so far and what is new in `delta`. What it raises ends the call.
+
+        Raises:
+            MessageNotFoundError: `parent_message_id` is not in the store.
+            PromptTooLongError: the message cannot fit into the model's window.
+            TypeError, ValueError: an option is wrong. Nothing was sent.
+            ChatGPTError: whatever else went wrong; `partial` holds the text that came.
+        """
+        exchange = self._sending(
+            text,
+            parent_message_id=parent_message_id,
+            conversation_id=conversation_id,
+            message_id=message_id,
+            name=name,
+            stream=stream,
+            system_message=system_message,
+            completion_params=completion_params,
+            timeout=timeout,
+            on_progress=on_progress,
+        )
+        return await self._call(exchange).run(on_progress)
+
+    def stream_message(
+        self,
+        text: str,
+        *,
+        parent_message_id: str | None = None,
+        conversation_id: str | None = None,
+        message_id: str | None = None,
+        name: str | None = None,
+        system_message: str | None = None,
+        completion_params: Mapping[str, object] | None = None,
+        timeout: float | None = None,
+    ) -> MessageStream:
+        """Send a message and return its reply as a stream of parts.
+
+        The message is sent when the stream is entered: `async with
+        client.stream_message(...) as stream`.
+        The options and the errors are those of `send_message`; wrong options raise at once.
+        """
+        exchange = self._sending(
+            text,
+            parent_message_id=parent_message_id,
+            conversation_id=conversation_id,
+            message_id=message_id,
+            name=name,
+            system_message=system_message,
+            completion_params=completion_params,
+            timeout=timeout,
+            is_iterated=True,
+        )
+        return MessageStream(partial(self._call, exchange))
+
+    async def send_moderation(
+        self, text: str, *, model: str = DEFAULT_MODERATION_MODEL
+    ) -> Moderation:
+        """Ask whether a text is against the rules (`POST /moderations`).
+
+        Args:
+            text: the text.
+            model: the model that is asked.
+
+        Raises:
+            TypeError, ValueError: an option is wrong; nothing was sent.
+            ChatGPTError: whatever else went wrong.
+        """
+        return await self._call(
+            moderation.send_moderation(text, model, self._settings, self._surroundings)
+        ).run()
+
+    async def thread(self, message_id: str) -> list[ChatMessage]:
+        """Return the thread that leads to a message, oldest first, the message itself last.
+
+        Args:
+            message_id: the id of a stored message.
+
+        Raises:
+            MessageNotFoundError: it is not in the store.
+        """
+        return list(await self._call(official.read_thread(message_id)).run())
+
+    async def aclose(self) -> None:
+        """Close the connections of this event loop. A client that is used again opens new ones."""
+        await self._transport.aclose()
+
+    async def close(self) -> None:
+        """The same as `aclose`."""
+        await self.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def _call(self, exchange: Exchange[T]) -> Call[T]:
+        return Call(exchange, self._transport, self._store)

@@ -1,0 +1,43 @@
+"""Conversations in memory, as `chatgpt.MemoryStore` keeps them: nothing there waits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chatgpt.core.messages import ChatMessage
+from chatgpt.stores.memory import DEFAULT_CAPACITY
+from chatgpt.stores.memory import MemoryStore as PlainMemoryStore
+from chatgpt_async.stores.protocol import MessageStore
+
+
+class MemoryStore(MessageStore):
+    """A store in memory.
+
+    Args:
+        capacity: how many messages are kept; beyond it the least recently used ones go.
+
+    It may be shared by clients, tasks, event loops and threads. A pickle holds the capacity and no
+    messages. To share one with the sync twin, give both a `chatgpt.MemoryStore`.
+    """
+
+    def __init__(self, capacity: int = DEFAULT_CAPACITY) -> None:
+        self._plain = PlainMemoryStore(capacity)
+
+    async def get(self, message_id: str) -> ChatMessage | None:
+        """Return a message, or `None` where the store does not hold it."""
+        return self._plain.get(message_id)
+
+    async def save(self, messages: Sequence[ChatMessage]) -> None:
+        """Save messages in one write."""
+        self._plain.save(messages)
+
+    async def path(self, message_id: str, limit: int | None = None) -> list[ChatMessage]:
+        """Return a thread from one of its messages to the root, newest first, in one go."""
+        return self._plain.path(message_id, limit)
+
+    def __repr__(self) -> str:
+        return repr(self._plain)
+
+    def __len__(self) -> int:
+        """How many messages are kept."""
+        return len(self._plain)

@@ -1,0 +1,101 @@
+"""What an async client asks of a store; a store of plain methods works in a worker thread.
+
+Rules, beside those of `chatgpt.stores.protocol`:
+
+1. A cancelled call does not wait for a worker thread. What such a thread has begun to save, it may
+   still finish: question and answer together.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar, cast
+
+from anyio import to_thread
+
+from chatgpt.core.messages import ChatMessage
+from chatgpt.core.needs import LoadMessage, Running
+from chatgpt.core.threads import walk
+from chatgpt.stores.protocol import MessageStore as PlainStore
+from chatgpt.stores.protocol import methods_of
+
+T = TypeVar("T")
+
+
+class MessageStore(Protocol):
+    """A store of messages. Derive from it and write `get` and `save`; `path` has a default."""
+
+    @abstractmethod
+    async def get(self, message_id: str) -> ChatMessage | None:
+        """Return a message, or `None` where the store does not hold it."""
+        ...
+
+    @abstractmethod
+    async def save(self, messages: Sequence[ChatMessage]) -> None:
+        """Save messages in one write, in place of those that have the same ids."""
+        ...
+
+    async def path(self, message_id: str, limit: int | None = None) -> list[ChatMessage]:
+        """Return a thread from one of its messages to the root, newest first.
+
+        Args:
+            message_id: where to begin.
+            limit: how many messages at most, `None` for all.
+
+        Returns:
+            The messages, ending where a parent is missing; empty where `message_id` is unknown.
+        """
+        walking = Running(walk(message_id, limit))
+        while isinstance(need := walking.need, LoadMessage):
+            walking.resume(await self.get(need.message_id))
+        return walking.result()
+
+
+class WorkerThreadStore(MessageStore):
+    """A store of plain methods, which run in a worker thread: they may block.
+
+    Args:
+        store: the store of plain methods; it is used from several threads at the same time.
+    """
+
+    def __init__(self, store: PlainStore) -> None:
+        self._store = store
+
+    async def get(self, message_id: str) -> ChatMessage | None:
+        """Return a message, or `None` where the store does not hold it."""
+        return await _in_worker_thread(lambda: self._store.get(message_id))
+
+    async def save(self, messages: Sequence[ChatMessage]) -> None:
+        """Save messages in one write."""
+        await _in_worker_thread(lambda: self._store.save(messages))
+
+    async def path(self, message_id: str, limit: int | None = None) -> list[ChatMessage]:
+        """Return a thread from one of its messages to the root, newest first."""
+        return await _in_worker_thread(lambda: self._store.path(message_id, limit))
+
+
+async def _in_worker_thread(work: Callable[[], T]) -> T:
+    return await to_thread.run_sync(work, abandon_on_cancel=True)
+
+
+def awaitable_store(store: object) -> MessageStore:
+    """Check that a store offers what a client asks of it, and make it one that is awaited.
+
+    Raises:
+        TypeError: it does not, or only some of its methods are async.
+    """
+    plain, awaited = methods_of(store)
+    if plain and awaited:
+        raise TypeError(
+            f"message_store must be a MessageStore of async or of plain methods; {type(store).__name__} has both: "
+            f"{', '.join(awaited)} {_verb(awaited)} async, {', '.join(plain)} {_verb(plain)} not. Derive it from "
+            "chatgpt_async.MessageStore, which brings an async `path`."
+        )
+    if plain:
+        return WorkerThreadStore(cast("PlainStore", store))
+    return cast("MessageStore", store)
+
+
+def _verb(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"

@@ -1,0 +1,429 @@
+"""The async shell: meets the needs of an exchange with httpx2, a store and the clock of the loop.
+
+Rules:
+
+1. No decision is made here: no condition on a status, a header's meaning, an option or a message.
+2. Secrets are revealed in `_attempt` alone, a frame that raises nothing; what it returns of an
+   exception has no traceback, because the frames below it hold the headers.
+3. No task is started, and nothing is swallowed: a cancellation passes through, after the connection
+   was closed. Closing is shielded from it.
+4. Connections belong to the event loop in which they were opened.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import ssl
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+import anyio
+import httpx2
+from anyio import to_thread
+from anyio.lowlevel import EventLoopToken, current_token
+
+from chatgpt.core.messages import ChatMessage
+from chatgpt.core.needs import (
+    Exchange,
+    LoadMessage,
+    LoadThread,
+    LoadTokenizer,
+    Need,
+    ReadChunk,
+    ReportProgress,
+    ResponseHead,
+    Running,
+    SaveMessages,
+    SendRequest,
+    Sleep,
+    TransportFailure,
+)
+from chatgpt.core.secrets import Secret, redactor, revealed
+from chatgpt.core.validation import is_asynchronous
+from chatgpt.failures import (
+    CLOSED,
+    MALFORMED,
+    answer_of,
+    check_session,
+    links_of,
+    transport_failure,
+    without_tracebacks,
+)
+from chatgpt.routes import Route, route_of
+from chatgpt.tokenizer import load_tokenizer
+from chatgpt_async.callbacks import completed
+from chatgpt_async.stores.protocol import MessageStore
+
+T = TypeVar("T")
+
+MAX_CONNECTIONS: Final = 256
+"""How many connections to a server there are at most in an event loop; a call waits for a free one."""
+
+IDLE_CONNECTIONS: Final = 32
+"""How many idle connections to a server are kept for the next call."""
+
+LIBRARY_ERRORS: Final = (httpx2.HTTPError, httpx2.InvalidURL, OSError)
+# Nonsense from a server is a ValueError in places of httpx2 and h11.
+NETWORK_ERRORS: Final = (*LIBRARY_ERRORS, ValueError)
+
+SOCKS_PACKAGE: Final = "socksio"
+"""What httpx2 speaks SOCKS with."""
+
+log = logging.getLogger("chatgpt")
+
+
+class FetchFn(Protocol):
+    """What a `session=` must offer; `httpx2.AsyncClient` and its descendants do."""
+
+    def build_request(
+        self,
+        method: str,
+        url: str,
+        *,
+        content: bytes,
+        headers: dict[str, str],
+        timeout: httpx2.Timeout,
+        extensions: dict[str, Any],
+    ) -> httpx2.Request:
+        """Make a request as `httpx2.AsyncClient.build_request` does."""
+        ...
+
+    async def send(
+        self, request: httpx2.Request, *, stream: bool, auth: None, follow_redirects: bool
+    ) -> httpx2.Response:
+        """Send a request as `httpx2.AsyncClient.send` does, and leave the body unread."""
+        ...
+
+
+# --- what the libraries log -------------------------------------------------------------------
+
+
+_sent_secrets: ContextVar[Sequence[Secret]] = ContextVar("_sent_secrets", default=())
+
+
+class _Masking(logging.Filter):
+    """Masks the secrets of the call in what httpx2 logs: servers repeat them in their headers."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        secrets = _sent_secrets.get()
+        if secrets:
+            record.msg, record.args = redactor(secrets)(record.getMessage()), ()
+        return True
+
+
+for _name in ("httpx2", *(f"httpcore2.{part}" for part in ("connection", "http11", "proxy"))):
+    logging.getLogger(_name).addFilter(_Masking())
+
+
+# --- connections ------------------------------------------------------------------------------
+
+
+class Transport:
+    """The connections of a client. May be shared by tasks, and by event loops.
+
+    Args:
+        session: the caller's own session, which is his to close; `None` for one of our own.
+        proxy: the URL of a proxy, which wins over the environment.
+    """
+
+    def __init__(self, session: FetchFn | None, proxy: str | Secret | None) -> None:
+        check_session(session, "httpx2.AsyncClient", "build_request", "send")
+        if session is not None and not is_asynchronous(session.send):
+            raise TypeError(f"session must be an httpx2.AsyncClient, not {type(session).__name__}.")
+        self._given = session
+        self._proxy = proxy
+        self._own: dict[EventLoopToken, dict[Route, httpx2.AsyncClient]] = {}
+
+    async def send(self, need: SendRequest) -> httpx2.Response:
+        """Send a request and return the answer, its body unread.
+
+        Raises:
+            TransportFailure: there is no answer.
+        """
+        if self._given is not None:
+            # A session of the caller has its own proxies and certificates.
+            outcome = await _attempt(self._given, need)
+            # A ValueError may be his own.
+            return answer_of(outcome, httpx2.Response, LIBRARY_ERRORS, failure_of)
+        route = route_of(need.request, self._proxy, SOCKS_PACKAGE)
+        outcome = await _attempt(await self._client(route), need)
+        failing = failure_of if route.proxy is None else failure_on_the_way
+        return answer_of(outcome, httpx2.Response, NETWORK_ERRORS, failing)
+
+    async def aclose(self) -> None:
+        """Close the connections of this event loop; the next call opens new ones."""
+        clients = self._own.pop(current_token(), {})
+        with anyio.CancelScope(shield=True):
+            for client in clients.values():
+                await client.aclose()
+
+    async def _client(self, route: Route) -> httpx2.AsyncClient:
+        loop = current_token()
+        if loop not in self._own:
+            # What a loop that is gone left behind can be closed no more; its sockets close with it.
+            for other in [other for other in self._own if _has_ended(other)]:
+                del self._own[other]
+            self._own[loop] = {}
+        clients = self._own[loop]
+        if route not in clients:
+            try:  # in a thread, because reading certificates takes a moment
+                made = await to_thread.run_sync(_make_client, route, abandon_on_cancel=True)
+            except OSError as error:
+                raise transport_failure("connection", error) from None
+            except (ValueError, httpx2.InvalidURL) as error:
+                raise transport_failure("unusable", error, str(error)) from None
+            clients.setdefault(route, made)  # another task may have been faster
+        return clients[route]
+
+
+def _has_ended(loop: EventLoopToken) -> bool:
+    native: Any = loop.native_token
+    if hasattr(native, "is_closed"):  # asyncio's
+        return bool(native.is_closed())
+    try:
+        native.run_sync_soon(int)  # trio's: it takes no work any more
+    except RuntimeError:
+        return True
+    return False
+
+
+def _make_client(route: Route) -> httpx2.AsyncClient:
+    if route.certificates is None:
+        trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nobody: no TLS is spoken on this route
+    elif os.path.isdir(route.certificates):  # noqa: PTH112 - it stays what the variable says
+        trusted = ssl.create_default_context(capath=route.certificates)
+    else:
+        trusted = ssl.create_default_context(cafile=route.certificates)
+    return httpx2.AsyncClient(
+        verify=trusted,
+        proxy=_proxy_of(route, trusted),
+        trust_env=False,  # routes.py reads the environment, for both twins
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        limits=httpx2.Limits(
+            max_connections=MAX_CONNECTIONS,
+            max_keepalive_connections=IDLE_CONNECTIONS,
+            keepalive_expiry=None,
+        ),
+    )
+
+
+def _proxy_of(route: Route, trusted: ssl.SSLContext) -> httpx2.Proxy | None:
+    if route.proxy is None:
+        return None
+    url = httpx2.URL(revealed(route.proxy))
+    return httpx2.Proxy(url, ssl_context=trusted if url.scheme == "https" else None)
+
+
+class _Opened:
+    """The connections that a request opened.
+
+    httpcore2 loses a connection when its TLS handshake is cancelled; here it is found again.
+    """
+
+    def __init__(self) -> None:
+        self._streams: list[Any] = []
+
+    async def trace(self, event: str, details: dict[str, Any]) -> None:
+        """Take note of a connection; httpx2 calls this for every step of a request."""
+        if event.endswith("connect_tcp.complete"):
+            self._streams.append(details["return_value"])
+
+    async def aclose(self) -> None:
+        with anyio.CancelScope(shield=True):
+            for stream in self._streams:
+                await stream.aclose()
+
+
+async def _attempt(session: FetchFn, need: SendRequest) -> object:
+    """Send a request; return the answer or, without its tracebacks, the exception."""
+    request = need.request
+    opened = _Opened()
+    outside = _sent_secrets.set(request.secrets)
+    try:
+        with anyio.move_on_after(need.timeout):
+            return await session.send(
+                session.build_request(
+                    request.method,
+                    request.url,
+                    content=request.body,
+                    headers={name: revealed(value) for name, value in request.headers.items()},
+                    timeout=httpx2.Timeout(
+                        need.read_timeout, connect=need.connect_timeout, pool=None
+                    ),
+                    extensions={"trace": opened.trace},
+                ),
+                stream=True,
+                auth=None,
+                follow_redirects=False,
+            )
+        outcome: BaseException = TransportFailure("timeout", "it took too long")
+    except BaseException as error:  # noqa: BLE001 - it is returned, and raised by the caller
+        outcome = without_tracebacks(error)
+    finally:
+        _sent_secrets.reset(outside)
+    await opened.aclose()
+    return outcome
+
+
+def failure_of(error: BaseException) -> TransportFailure:
+    """Tell the core of an exception of httpx2 or the socket."""
+    if isinstance(error, httpx2.ConnectTimeout):
+        return transport_failure("connect_timeout", error)
+    if isinstance(error, (httpx2.TimeoutException, TimeoutError)):
+        return transport_failure("read_timeout", error)
+    if isinstance(error, (httpx2.UnsupportedProtocol, httpx2.InvalidURL)):
+        return transport_failure("unusable", error, str(error))
+    is_malformed = isinstance(error, (httpx2.RemoteProtocolError, ValueError)) and not re.match(
+        "Server disconnected|peer closed connection", str(error)
+    )
+    return transport_failure("connection", error, MALFORMED if is_malformed else CLOSED)
+
+
+def failure_on_the_way(error: BaseException) -> TransportFailure:
+    """The same where there is a proxy: connections are made to it alone, TLS speaks to the server."""
+    is_tls = any(isinstance(link, ssl.SSLError) for link in links_of(error))
+    if isinstance(error, httpx2.ProxyError) or (
+        isinstance(error, httpx2.ConnectError) and not is_tls
+    ):
+        return transport_failure("connection", error, str(error), of_proxy=True)
+    return failure_of(error)
+
+
+class _Body:
+    """The body of an answer, read as it arrives."""
+
+    def __init__(self, response: httpx2.Response, secrets: Sequence[Secret]) -> None:
+        self._response = response
+        self._secrets = secrets
+        self._chunks = response.aiter_bytes()
+
+    async def read(self, seconds: float) -> bytes:
+        """Return what there is, waiting at most `seconds` for it; `b""` at the end.
+
+        Raises:
+            TransportFailure: nothing came, or the connection broke.
+        """
+        outside = _sent_secrets.set(self._secrets)
+        try:
+            with anyio.move_on_after(seconds):
+                return await anext(self._chunks, b"")
+        except NETWORK_ERRORS as error:
+            raise failure_of(error) from None
+        finally:
+            _sent_secrets.reset(outside)
+        raise TransportFailure("read_timeout", "nothing came")
+
+    async def aclose(self) -> None:
+        """Close the connection, if the body is not read to its end."""
+        with anyio.CancelScope(shield=True):
+            await self._chunks.aclose()
+            await self._response.aclose()
+
+
+# --- stepping an exchange --------------------------------------------------------------------
+
+
+class Call(Generic[T]):
+    """One exchange on its way, from the first need to the last.
+
+    Args:
+        exchange: what is to be done.
+        transport: sends its requests.
+        store: holds its messages.
+
+    Attributes:
+        result: what the exchange returned, once `advance` has returned `None`.
+    """
+
+    result: T
+
+    def __init__(self, exchange: Exchange[T], transport: Transport, store: MessageStore) -> None:
+        self._transport = transport
+        self._store = store
+        self._body: _Body | None = None
+        self._has_handed_out = False
+        self._is_logged = log.isEnabledFor(logging.DEBUG)
+        self._running = Running(exchange)
+
+    async def run(self, on_progress: Callable[[ChatMessage], object] | None = None) -> T:
+        """Go on to the end, and hand the parts of the reply to a function."""
+        try:
+            while (part := await self.advance()) is not None:
+                if on_progress is not None:
+                    await completed(on_progress(part))
+        finally:
+            await self.aclose()
+        return self.result
+
+    async def advance(self) -> ChatMessage | None:
+        """Go on to the next part of the reply, or to the end: `None`."""
+        try:
+            part = await self._next_part()
+        except BaseException:
+            await self.aclose()
+            raise
+        if part is None:
+            await self.aclose()
+            self.result = self._running.result()
+        return part
+
+    async def _next_part(self) -> ChatMessage | None:
+        running = self._running
+        if self._has_handed_out:
+            self._has_handed_out = False
+            running.resume(None)
+        while (need := running.need) is not None:
+            if self._is_logged:
+                log.debug("%r", need)
+            if isinstance(need, ReportProgress):
+                self._has_handed_out = True
+                return need.message
+            try:
+                answer = await self._meet(need)
+            except TransportFailure as failure:
+                running.fail(failure)
+            else:
+                running.resume(answer)
+        return None
+
+    async def aclose(self) -> None:
+        """End the exchange where it stands, and its connection with it if it is not read empty."""
+        self._running.close()
+        await self._close_body()
+
+    async def _close_body(self) -> None:
+        body, self._body = self._body, None
+        if body is not None:
+            await body.aclose()
+
+    async def _meet(self, need: Need[Any]) -> object:
+        match need:
+            case ReadChunk(read_timeout):
+                assert self._body is not None
+                return await self._body.read(read_timeout)
+            case SendRequest():
+                await self._close_body()
+                response = await self._transport.send(need)
+                self._body = _Body(response, need.request.secrets)
+                head = ResponseHead(response.status_code, response.reason_phrase, response.headers)
+                if self._is_logged:
+                    log.debug("%r", head)
+                return head
+            case Sleep(seconds):
+                await anyio.sleep(seconds)
+                return None
+            case LoadMessage(message_id):
+                return await self._store.get(message_id)
+            case LoadThread(message_id, limit):
+                return await self._store.path(message_id, limit)
+            case SaveMessages(messages):
+                await self._store.save(messages)
+                return None
+            case LoadTokenizer(encoding):
+                return await to_thread.run_sync(load_tokenizer, encoding, abandon_on_cancel=True)
+            case _:
+                raise TypeError(f"This shell cannot meet {need!r}.")
