@@ -12,11 +12,12 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextvars import ContextVar
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -293,10 +294,36 @@ def failure_on_the_way(error: BaseException) -> TransportFailure:
     return failure_of(error)
 
 
+class _EndedStream(httpx2.AsyncByteStream):
+    """The bytes of an answer as they came, whose iterator is at its end once it is closed.
+
+    httpx2 stacks generators, and one of them (`AsyncResponseStream`) does not close the next: left
+    suspended, that would be ended by the garbage collector, in a task of its own. So they are run
+    to their end: over what was received already, to the error of a closed connection.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._parts: AsyncIterator[bytes] = aiter(stream)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._parts)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+        with contextlib.suppress(*NETWORK_ERRORS):
+            async for _ in self._parts:
+                continue
+
+
 class _Body:
     """The body of an answer, read as it arrives."""
 
     def __init__(self, response: httpx2.Response, secrets: Sequence[Secret]) -> None:
+        response.stream = _EndedStream(response.stream)
         self._response = response
         self._secrets = secrets
         self._chunks = response.aiter_bytes()

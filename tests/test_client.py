@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import httpx2
 import pytest
 import requests
 
@@ -23,6 +24,7 @@ from chatgpt import (
     Secret,
 )
 from chatgpt.testing import ChatGPTServer, Fault, RecordedRequest
+from tests.engines import Engine, stored_messages
 
 
 def test_a_conversation(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
@@ -51,16 +53,15 @@ def test_progress(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
     assert reply.request_id == "req_1"
 
 
-def test_retries(chatgpt_server: ChatGPTServer) -> None:
-    client = ChatGPTAPI(api_key=chatgpt_server.api_key, api_base_url=chatgpt_server.base_url)
+def test_retries(engine: Engine, chatgpt_server: ChatGPTServer) -> None:
+    client = engine.client(api_key=chatgpt_server.api_key, api_base_url=chatgpt_server.base_url)
     chatgpt_server.inject(Fault(status=429, headers={"retry-after-ms": "20"}), Fault(reset=True))
     assert client.send_message("hi").finish_reason == "stop"
     assert len(chatgpt_server.requests) == 3
-    client.close()
 
 
-def test_a_wrong_key(chatgpt_server: ChatGPTServer) -> None:
-    with ChatGPTAPI(api_key="sk-wrong", api_base_url=chatgpt_server.base_url) as client:
+def test_a_wrong_key(engine: Engine, chatgpt_server: ChatGPTServer) -> None:
+    with engine.client(api_key="sk-wrong", api_base_url=chatgpt_server.base_url) as client:
         with pytest.raises(
             AuthenticationError, match="401 Unauthorized: Incorrect API key provided"
         ) as caught:
@@ -85,41 +86,47 @@ def test_key_and_organization_can_be_set(client: ChatGPTAPI, chatgpt_server: Cha
     assert client.api_key == Secret("sk-test")
 
 
-def test_what_a_callback_raises_ends_the_call(
-    client: ChatGPTAPI, chatgpt_server: ChatGPTServer
+OWN_ERRORS = [RuntimeError("mine"), requests.ConnectionError("mine"), httpx2.ConnectError("mine")]
+"""Of the caller's own functions; those of the network must not look like a failure of the call's."""
+
+
+@pytest.mark.parametrize("error", OWN_ERRORS)
+def test_what_a_callback_raises_ends_the_call(client: ChatGPTAPI, error: Exception) -> None:
+    check_that_it_comes_out(client, error)
+
+
+@pytest.mark.parametrize("error", [StopIteration("mine"), KeyboardInterrupt()])
+def test_what_a_callback_raises_to_stop(sync_client: ChatGPTAPI, error: BaseException) -> None:
+    check_that_it_comes_out(sync_client, error)
+
+
+def check_that_it_comes_out(client: ChatGPTAPI, error: BaseException) -> None:
+    def on_progress(_: ChatMessage) -> None:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        client.send_message("hi", on_progress=on_progress)
+    assert caught.value is error
+    assert stored_messages(client) == []
+
+
+@pytest.mark.parametrize("error", OWN_ERRORS)
+def test_what_a_store_raises_comes_out(
+    engine: Engine, chatgpt_server: ChatGPTServer, error: Exception
 ) -> None:
-    for error in (
-        RuntimeError("mine"),
-        requests.ConnectionError("mine"),
-        StopIteration("mine"),
-        KeyboardInterrupt(),
-    ):
-
-        def on_progress(_: ChatMessage) -> None:
-            raise error  # noqa: B023
-
-        with pytest.raises(type(error)) as caught:
-            client.send_message("hi", on_progress=on_progress)
-        assert caught.value is error
-    store = client._store
-    assert isinstance(store, MemoryStore)
-    assert len(store) == 0
-
-
-@pytest.mark.parametrize(
-    "error", [RuntimeError("mine"), requests.ConnectionError("mine"), StopIteration("mine")]
-)
-def test_what_a_store_raises_comes_out(chatgpt_server: ChatGPTServer, error: Exception) -> None:
     def failing(_: object) -> None:
         raise error
 
-    client = ChatGPTAPI(
+    client = engine.client(
         api_key="sk-test", api_base_url=chatgpt_server.base_url, upsert_message=failing
     )
     with pytest.raises(type(error)) as caught:
         client.send_message("hi")
     assert caught.value is error
-    client.close()
+
+
+def test_a_stop_iteration_of_a_store_comes_out(chatgpt_server: ChatGPTServer) -> None:
+    test_what_a_store_raises_comes_out(Engine(), chatgpt_server, StopIteration("mine"))
 
 
 def test_bad_input_sends_nothing(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
@@ -171,10 +178,12 @@ def test_moderation(chatgpt_server: ChatGPTServer, client: ChatGPTAPI) -> None:
     assert client.send_moderation("kiss").categories == {"violence": False}
 
 
-def test_two_clients_may_share_a_store(chatgpt_server: ChatGPTServer, client: ChatGPTAPI) -> None:
-    store = MemoryStore()
+def test_two_clients_may_share_a_store(
+    engine: Engine, chatgpt_server: ChatGPTServer, client: ChatGPTAPI
+) -> None:
+    store = engine.package.MemoryStore()
     first, second = (
-        ChatGPTAPI(api_key="sk-test", api_base_url=chatgpt_server.base_url, message_store=store)
+        engine.client(api_key="sk-test", api_base_url=chatgpt_server.base_url, message_store=store)
         for _ in range(2)
     )
     reply = first.send_message("hi")
@@ -184,8 +193,6 @@ def test_two_clients_may_share_a_store(chatgpt_server: ChatGPTServer, client: Ch
     )
     with pytest.raises(MessageNotFoundError):
         client.send_message("again", parent_message_id=reply.id)
-    first.close()
-    second.close()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -205,9 +212,9 @@ def test_a_lock_that_is_held_at_a_fork_blocks_no_child() -> None:
 
 
 def test_a_client_pickles_as_its_configuration(
-    chatgpt_server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, chatgpt_server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = ChatGPTAPI(
+    client = engine.package.ChatGPTAPI(
         api_key="sk-test",
         api_base_url=chatgpt_server.base_url,
         system_message="Be brief.",
@@ -219,59 +226,57 @@ def test_a_client_pickles_as_its_configuration(
     assert b"sk-test" not in pickled
     assert b"org-1" not in pickled
     assert b"auth-1" not in pickled
-    without_key = pickle.loads(pickled)
+    without_key = engine.adopt(pickle.loads(pickled))
     with pytest.raises(ConfigurationError, match="set OPENAI_API_KEY in the environment"):
         without_key.send_message("hi")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     monkeypatch.setenv("OPENAI_ORG_ID", "org-env")
     monkeypatch.setenv("MY_AUTH", "auth-env")
-    restored = pickle.loads(pickled)
-    restored.send_message("hi")
+    engine.adopt(pickle.loads(pickled)).send_message("hi")
     (request,) = chatgpt_server.requests
     assert request.messages[0] == {"role": "system", "content": "Be brief."}
     assert request.headers["x-title"] == "t"
     assert request.headers["openai-organization"] == "org-env"
     assert request.headers["x-auth"] == "auth-env"
-    for each in (client, without_key, restored):
-        each.close()
 
 
-def test_a_copy_keeps_its_secrets(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
+def test_a_copy_keeps_its_secrets(engine: Engine, chatgpt_server: ChatGPTServer) -> None:
+    client = engine.package.ChatGPTAPI(api_key="sk-test", api_base_url=chatgpt_server.base_url)
     client.api_key, client.api_org = "sk-other", "org-other"
-    with copy.deepcopy(client) as other, pytest.raises(AuthenticationError):
-        other.send_message("hi")
+    with pytest.raises(AuthenticationError):
+        engine.adopt(copy.deepcopy(client)).send_message("hi")
     assert chatgpt_server.requests[0].api_key == "sk-other"
     assert chatgpt_server.requests[0].headers["openai-organization"] == "org-other"
 
 
 def test_the_environment_configures_a_client(
-    chatgpt_server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, chatgpt_server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     monkeypatch.setenv("OPENAI_BASE_URL", chatgpt_server.base_url)
     monkeypatch.setenv("OPENAI_MODEL", "gpt-4o")
     monkeypatch.setenv("OPENAI_ORG_ID", " ")
-    with ChatGPTAPI() as client:
+    with engine.client() as client:
         assert client.send_message("hi").model == "gpt-4o"
         assert client.api_org is None
         assert repr(client) == f"<ChatGPTAPI, gpt-4o at {chatgpt_server.base_url}/chat/completions>"
 
 
 def test_a_reverse_proxy_gets_no_moderation(
-    chatgpt_server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, chatgpt_server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ChatGPTServer() as elsewhere:
         monkeypatch.setenv("OPENAI_BASE_URL", elsewhere.base_url)
         url = f"{chatgpt_server.base_url}/chat/completions"
-        with ChatGPTAPI(api_key="sk-test", api_reverse_proxy_url=url) as client:
+        with engine.client(api_key="sk-test", api_reverse_proxy_url=url) as client:
             assert client.send_message("hi").text
             with pytest.raises(ConfigurationError, match="Give api_base_url"):
                 client.send_moderation("hi")
         assert elsewhere.requests == []
 
 
-def test_headers_of_the_caller(chatgpt_server: ChatGPTServer) -> None:
-    with ChatGPTAPI(
+def test_headers_of_the_caller(engine: Engine, chatgpt_server: ChatGPTServer) -> None:
+    with engine.client(
         api_key="sk-test", api_base_url=chatgpt_server.base_url, headers={"X-Title": "t"}
     ) as client:
         client.send_message("hi", stream=True)
@@ -284,6 +289,7 @@ def test_headers_of_the_caller(chatgpt_server: ChatGPTServer) -> None:
 
 
 def test_the_debug_log_goes_to_standard_error(
+    engine: Engine,
     chatgpt_server: ChatGPTServer,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -294,7 +300,7 @@ def test_the_debug_log_goes_to_standard_error(
     monkeypatch.setattr(log, "handlers", [])
     monkeypatch.setattr(log, "level", log.level)
     for _ in range(2):
-        with ChatGPTAPI(
+        with engine.client(
             api_key="sk-test", api_base_url=chatgpt_server.base_url, debug=True
         ) as client:
             client.send_message("the words of a conversation")
@@ -304,18 +310,18 @@ def test_the_debug_log_goes_to_standard_error(
     assert "sk-test" not in logged
 
 
-def test_what_a_store_returns_is_checked(chatgpt_server: ChatGPTServer) -> None:
+def test_what_a_store_returns_is_checked(engine: Engine, chatgpt_server: ChatGPTServer) -> None:
     class Odd(MemoryStore):
         def path(self, message_id: str, limit: int | None = None) -> list[ChatMessage]:
             return [{"id": message_id}]  # type: ignore[list-item]
 
-    with ChatGPTAPI(
+    with engine.client(
         api_key="sk-test", api_base_url=chatgpt_server.base_url, message_store=Odd()
     ) as client:
         with pytest.raises(TypeError, match="returned a dict where a ChatMessage is needed"):
             client.send_message("hi", parent_message_id="x")
     tokenizer: Any = str.split
-    with ChatGPTAPI(
+    with engine.client(
         api_key="sk-test", api_base_url=chatgpt_server.base_url, tokenizer=tokenizer
     ) as client:
         with pytest.raises(
@@ -325,12 +331,14 @@ def test_what_a_store_returns_is_checked(chatgpt_server: ChatGPTServer) -> None:
     assert chatgpt_server.requests == []
 
 
-def test_the_failure_of_a_responder_is_not_tried_again(chatgpt_server: ChatGPTServer) -> None:
+def test_the_failure_of_a_responder_is_not_tried_again(
+    engine: Engine, chatgpt_server: ChatGPTServer
+) -> None:
     def failing(_: RecordedRequest) -> str:
         raise RuntimeError("of the test")
 
     chatgpt_server.replies = failing
-    with ChatGPTAPI(api_key="sk-test", api_base_url=chatgpt_server.base_url) as client:
+    with engine.client(api_key="sk-test", api_base_url=chatgpt_server.base_url) as client:
         with pytest.raises(
             InternalServerError,
             match="500 Internal Server Error: The responder failed: RuntimeError",

@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from chatgpt import ChatGPTAPI, MemoryStore, StreamError, StreamInterruptedError
+from chatgpt import ChatGPTAPI, StreamError, StreamInterruptedError
 from chatgpt.testing import Answer, ChatGPTServer, Fault, RecordedRequest
+from tests.engines import Engine, stored_messages
 
 ENDLESS = Answer(parts=["word "] * 2000)
 
@@ -42,8 +43,8 @@ def test_nothing_is_sent_before_the_stream_is_entered(
         assert len(chatgpt_server.requests) == 1
 
 
-def test_a_stream_without_with(client: ChatGPTAPI) -> None:
-    stream = client.stream_message("hi")
+def test_a_stream_without_with(sync_client: ChatGPTAPI) -> None:
+    stream = sync_client.stream_message("hi")
     assert "".join(part.delta or "" for part in stream) == stream.result().text
 
 
@@ -100,29 +101,27 @@ def test_leaving_early_closes_the_connection_and_stores_nothing(
             raise KeyboardInterrupt
 
     def leave_by_close() -> None:
-        stream = client.stream_message("hi")
-        next(stream)
-        stream.close()
-        stream.close()
+        with client.stream_message("hi") as stream:
+            next(stream)
+            stream.close()
+            stream.close()
 
     for leave in (leave_by_break, leave_by_exception, leave_by_close):
         leave()
         request = chatgpt_server.requests[-1]
         wait_until_left(request)
         assert request.parts_sent < 200
-    store = client._store
-    assert isinstance(store, MemoryStore)
-    assert len(store) == 0
+    assert stored_messages(client) == []
     chatgpt_server.replies = ["fine"]
     assert client.send_message("hi").text == "fine"
 
 
 def test_an_abandoned_stream_warns_and_closes(
-    client: ChatGPTAPI, chatgpt_server: ChatGPTServer
+    sync_client: ChatGPTAPI, chatgpt_server: ChatGPTServer
 ) -> None:
     chatgpt_server.replies = [ENDLESS]
     chatgpt_server.inject(Fault(part_delay=0.002))
-    stream = client.stream_message("hi")
+    stream = sync_client.stream_message("hi")
     next(stream)
     with pytest.warns(ResourceWarning, match="not read to its end"):
         del stream
@@ -152,16 +151,18 @@ def test_the_parts_share_their_text(client: ChatGPTAPI, chatgpt_server: ChatGPTS
     assert parts[0].text == "x" * 100
 
 
-def test_a_stop_iteration_of_a_callback_is_no_end(chatgpt_server: ChatGPTServer) -> None:
+@pytest.mark.parametrize("error", [StopIteration(), StopAsyncIteration()])
+def test_a_stop_iteration_of_a_callback_is_no_end(
+    engine: Engine, chatgpt_server: ChatGPTServer, error: Exception
+) -> None:
     def failing(_: object) -> None:
-        raise StopIteration
+        raise error
 
-    client = ChatGPTAPI(
+    client = engine.client(
         api_key="sk-test", api_base_url=chatgpt_server.base_url, upsert_message=failing
     )
     with (
-        pytest.raises(RuntimeError, match="raised StopIteration"),
+        pytest.raises(RuntimeError, match=r"raised Stop(Async)?Iteration"),
         client.stream_message("hi") as stream,
     ):
         list(stream)
-    client.close()

@@ -21,6 +21,7 @@ from chatgpt import (
     StreamInterruptedError,
 )
 from chatgpt.testing import Answer, ChatGPTServer, Fault, RawAnswer
+from tests.engines import Engine
 
 
 def test_parts_arrive_as_they_are_sent(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
@@ -89,12 +90,12 @@ def test_any_framing_gives_the_reply(
         Fault(cut_after=285, gzip=True),
     ],
 )
-def test_an_answer_that_is_cut(chatgpt_server: ChatGPTServer, fault: Fault) -> None:
+def test_an_answer_that_is_cut(engine: Engine, chatgpt_server: ChatGPTServer, fault: Fault) -> None:
     chatgpt_server.replies = ["one two three four"]
     chatgpt_server.inject(fault)
     store = MemoryStore()
     parts: list[str] = []
-    with ChatGPTAPI(
+    with engine.client(
         api_key="sk-test", api_base_url=chatgpt_server.base_url, message_store=store
     ) as client:
         with pytest.raises(StreamInterruptedError) as caught:
@@ -132,8 +133,8 @@ def test_a_connection_is_used_again(chatgpt_server: ChatGPTServer) -> None:
     assert len({request.client_port for request in chatgpt_server.requests}) == 1
 
 
-def test_no_server() -> None:
-    with ChatGPTAPI(api_base_url="http://127.0.0.1:9", max_retries=0) as client:
+def test_no_server(engine: Engine) -> None:
+    with engine.client(api_base_url="http://127.0.0.1:9", max_retries=0) as client:
         with pytest.raises(
             APIConnectionError,
             match=r"No answer from http://127.0.0.1:9/v1/chat/completions: .*refused",
@@ -152,10 +153,10 @@ def test_no_server() -> None:
     ],
 )
 def test_deadlines(
-    chatgpt_server: ChatGPTServer, fault: Fault, options: dict[str, Any], limit: str
+    engine: Engine, chatgpt_server: ChatGPTServer, fault: Fault, options: dict[str, Any], limit: str
 ) -> None:
     chatgpt_server.inject(fault)
-    with ChatGPTAPI(
+    with engine.client(
         api_key="sk-test", api_base_url=chatgpt_server.base_url, max_retries=0, **options
     ) as client:
         with pytest.raises(APITimeoutError) as caught:
@@ -164,8 +165,8 @@ def test_deadlines(
 
 
 @pytest.mark.parametrize("seconds", [float("inf"), 1e300])
-def test_no_deadlines(chatgpt_server: ChatGPTServer, seconds: float) -> None:
-    with ChatGPTAPI(
+def test_no_deadlines(engine: Engine, chatgpt_server: ChatGPTServer, seconds: float) -> None:
+    with engine.client(
         api_key="sk-test",
         api_base_url=chatgpt_server.base_url,
         timeout=seconds,
@@ -176,7 +177,7 @@ def test_no_deadlines(chatgpt_server: ChatGPTServer, seconds: float) -> None:
         assert client.send_message("hi", stream=True).text
 
 
-def test_one_client_serves_many_threads(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
+def test_one_client_serves_many_threads(client: ChatGPTAPI) -> None:
     def converse(number: int) -> list[str]:
         parent = None
         for turn in range(5):
@@ -193,16 +194,16 @@ def test_one_client_serves_many_threads(client: ChatGPTAPI, chatgpt_server: Chat
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_a_client_survives_a_fork(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
-    before = client.send_message("before")
+def test_a_client_survives_a_fork(sync_client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
+    before = sync_client.send_message("before")
     child = os.fork()
     if child == 0:
         try:
-            reply = client.send_message("child", parent_message_id=before.id)
+            reply = sync_client.send_message("child", parent_message_id=before.id)
             os._exit(0 if reply.finish_reason == "stop" else 1)
         finally:
             os._exit(2)
-    parent = client.send_message("parent", parent_message_id=before.id)
+    parent = sync_client.send_message("parent", parent_message_id=before.id)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert parent.text.startswith("You said: parent")
     ports = {
@@ -237,12 +238,14 @@ def test_no_redirect_is_followed(chatgpt_server: ChatGPTServer, client: ChatGPTA
 @pytest.mark.parametrize(
     "location", ["http://[::1", "http://a:b/", "\xff\xfe", "/v1/chat/completions"]
 )
-def test_a_redirect_is_not_even_looked_at(location: str) -> None:
+def test_a_redirect_is_not_even_looked_at(engine: Engine, location: str) -> None:
     head = f"HTTP/1.1 302 Found\r\nlocation: {location}\r\ncontent-length: 3\r\n\r\nabc".encode(
         "latin-1"
     )
     with ChatGPTServer([RawAnswer([head])]) as server:
-        with ChatGPTAPI(api_key="sk-test", api_base_url=server.base_url, max_retries=0) as client:
+        with engine.client(
+            api_key="sk-test", api_base_url=server.base_url, max_retries=0
+        ) as client:
             with pytest.raises(ChatGPTError, match="302 Found: the server redirects"):
                 client.send_message("hi")
 
@@ -259,9 +262,11 @@ def test_a_redirect_is_not_even_looked_at(location: str) -> None:
         b"",
     ],
 )
-def test_what_is_no_http_is_a_typed_error(raw: bytes) -> None:
+def test_what_is_no_http_is_a_typed_error(engine: Engine, raw: bytes) -> None:
     with ChatGPTServer([RawAnswer([raw])]) as server:
-        with ChatGPTAPI(api_key="sk-test", api_base_url=server.base_url, max_retries=0) as client:
+        with engine.client(
+            api_key="sk-test", api_base_url=server.base_url, max_retries=0
+        ) as client:
             with pytest.raises((APIConnectionError, StreamInterruptedError)):
                 client.send_message("hi")
 
@@ -288,11 +293,11 @@ def test_the_proxies_of_the_callers_session_are_his_own(chatgpt_server: ChatGPTS
         assert elsewhere.requests == []
 
 
-def test_a_cause_that_repeats_the_key_is_dropped() -> None:
+def test_a_cause_that_repeats_the_key_is_dropped(engine: Engine) -> None:
     with ChatGPTServer(
         [RawAnswer([b"Bearer sk-verysecret refused\r\n\r\n"])], api_key=None
     ) as server:
-        with ChatGPTAPI(
+        with engine.client(
             api_key="sk-verysecret", api_base_url=server.base_url, max_retries=0
         ) as client:
             with pytest.raises(APIConnectionError) as caught:
@@ -327,11 +332,13 @@ def test_a_large_chunk_is_read_in_pieces(client: ChatGPTAPI, chatgpt_server: Cha
     assert len(parts) >= 1
 
 
-def test_a_proxy(chatgpt_server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy(
+    engine: Engine, chatgpt_server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A proxy for plain HTTP is asked for the whole URL; ours wins over the environment's."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     proxy = chatgpt_server.base_url.removesuffix("/v1")
-    client = ChatGPTAPI(
+    client = engine.client(
         api_key="sk-test", api_base_url="http://chat.example/v1", proxy=proxy, max_retries=0
     )
     with pytest.raises(ChatGPTError, match="Invalid URL"):
@@ -341,7 +348,10 @@ def test_a_proxy(chatgpt_server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_this_machine_is_asked_past_the_proxies_of_the_environment(
-    chatgpt_server: ChatGPTServer, client: ChatGPTAPI, monkeypatch: pytest.MonkeyPatch
+    engine: Engine,
+    chatgpt_server: ChatGPTServer,
+    client: ChatGPTAPI,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
@@ -352,15 +362,19 @@ def test_this_machine_is_asked_past_the_proxies_of_the_environment(
     monkeypatch.undo()
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    with ChatGPTAPI(api_key="sk-test", api_base_url="http://chat.example/v1", max_retries=0) as far:
+    with engine.client(
+        api_key="sk-test", api_base_url="http://chat.example/v1", max_retries=0
+    ) as far:
         with pytest.raises(APIConnectionError, match="the proxy failed: .*refused") as caught:
             far.send_message("hi")
         assert isinstance(caught.value.__cause__, ConnectionRefusedError)
 
 
-def test_what_makes_a_request_useless_is_told_at_once(chatgpt_server: ChatGPTServer) -> None:
+def test_what_makes_a_request_useless_is_told_at_once(
+    engine: Engine, chatgpt_server: ChatGPTServer
+) -> None:
     """SOCKS needs a package that is not installed here."""
-    with ChatGPTAPI(
+    with engine.client(
         api_key="sk-test", api_base_url="http://chat.example/v1", proxy="socks5://127.0.0.1:9"
     ) as client:
         with pytest.raises(ConfigurationError, match="SOCKS"):
