@@ -32,6 +32,7 @@ from chatgpt import (
 from chatgpt.core.budget import Counter, prompt_cost
 from chatgpt.testing import ChatGPTServer, RawAnswer
 from chatgpt.tokenizer import load_tokenizer
+from tests.engines import Engine
 from tests.recordings import GOLDEN, golden
 
 DIFFERENT = {
@@ -108,7 +109,8 @@ def defined(values: dict[str, Any]) -> dict[str, Any]:
 class Replay:
     """A case against a loopback server: its clients, its calls and what they gave."""
 
-    def __init__(self, name: str, server: ChatGPTServer) -> None:
+    def __init__(self, engine: Engine, name: str, server: ChatGPTServer) -> None:
+        self.engine = engine
         self.case = golden(name)
         self.server = server
         server.replies = [raw_answer(request["answered_with"]) for request in self.case["requests"]]
@@ -117,7 +119,7 @@ class Replay:
 
     def _client(self, options: dict[str, Any]) -> ChatGPTAPI:
         system_message = options.get("systemMessage", ORIGINAL_SYSTEM_MESSAGE)
-        return ChatGPTAPI(
+        return self.engine.client(
             api_key=options["apiKey"],
             api_org=options.get("apiOrg"),
             api_base_url=self.server.base_url,
@@ -143,12 +145,9 @@ class Replay:
 
 
 @contextmanager
-def replaying(name: str) -> Iterator[Replay]:
+def replaying(engine: Engine, name: str) -> Iterator[Replay]:
     with ChatGPTServer(api_key=None) as server:
-        replay = Replay(name, server)
-        yield replay
-        for client in replay.clients.values():
-            client.close()
+        yield Replay(engine, name, server)
 
 
 def check_requests(replay: Replay) -> None:
@@ -197,8 +196,8 @@ def check_progress(replay: Replay, call: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in GOLDEN if name not in DIFFERENT])
-def test_a_case_that_agrees(name: str) -> None:
-    with replaying(name) as replay:
+def test_a_case_that_agrees(engine: Engine, name: str) -> None:
+    with replaying(engine, name) as replay:
         stored_ids: dict[str, set[str]] = {item: set() for item in replay.clients}
         for call in replay.case["calls"]:
             client = replay.clients[call["on"]]
@@ -245,9 +244,11 @@ def test_the_list_of_differences_names_cases() -> None:
 # --- each difference -------------------------------------------------------------------------
 
 
-def failing(name: str, kind: type[Exception], number: int = 0, **changed: Any) -> Any:
+def failing(
+    engine: Engine, name: str, kind: type[Exception], number: int = 0, **changed: Any
+) -> Any:
     """Replay a call of a case that fails here, and return its error."""
-    with replaying(name) as replay:
+    with replaying(engine, name) as replay:
         for call in replay.calls[:number]:
             with pytest.raises(ChatGPTError):
                 replay.send(call)
@@ -256,37 +257,37 @@ def failing(name: str, kind: type[Exception], number: int = 0, **changed: Any) -
         return caught.value
 
 
-def nothing_was_sent(name: str, kind: type[Exception]) -> Any:
-    with replaying(name) as replay:
+def nothing_was_sent(engine: Engine, name: str, kind: type[Exception]) -> Any:
+    with replaying(engine, name) as replay:
         with pytest.raises(kind) as caught:
             replay.send(replay.calls[0])
         assert replay.server.requests == []
         return caught.value
 
 
-def test_cut_nonstream() -> None:
-    assert type(failing("v5-cut-nonstream", APIConnectionError)) is APIConnectionError
-    assert failing("v5-cut-nonstream", StreamInterruptedError, 1).partial == ""
+def test_cut_nonstream(engine: Engine) -> None:
+    assert type(failing(engine, "v5-cut-nonstream", APIConnectionError)) is APIConnectionError
+    assert failing(engine, "v5-cut-nonstream", StreamInterruptedError, 1).partial == ""
 
 
-def test_empty_text() -> None:
-    nothing_was_sent("v5-empty-text", ValueError)
+def test_empty_text(engine: Engine) -> None:
+    nothing_was_sent(engine, "v5-empty-text", ValueError)
 
 
-def test_followup_unknown_parent() -> None:
-    nothing_was_sent("v5-followup-unknown-parent", MessageNotFoundError)
+def test_followup_unknown_parent(engine: Engine) -> None:
+    nothing_was_sent(engine, "v5-followup-unknown-parent", MessageNotFoundError)
 
 
 @pytest.mark.parametrize("name", ["v5-too-long-first", "v5-too-long-first-nosystem"])
-def test_too_long_first(name: str) -> None:
-    error = nothing_was_sent(name, PromptTooLongError)
+def test_too_long_first(engine: Engine, name: str) -> None:
+    error = nothing_was_sent(engine, name, PromptTooLongError)
     assert error.limit == 40
     assert error.tokens > 40
 
 
-def test_history_cut() -> None:
+def test_history_cut(engine: Engine) -> None:
     count = load_tokenizer("cl100k_base")
-    with replaying("v5-history-cut") as replay:
+    with replaying(engine, "v5-history-cut") as replay:
         thread: list[dict[str, str]] = []
         for call, original in zip(replay.calls, replay.case["requests"], strict=True):
             reply = replay.send(call)
@@ -309,8 +310,8 @@ def test_history_cut() -> None:
             thread.append({"role": "assistant", "content": reply.text})
 
 
-def test_name() -> None:
-    with replaying("v5-name") as replay:
+def test_name(engine: Engine) -> None:
+    with replaying(engine, "v5-name") as replay:
         for call in replay.calls:
             replay.send(call)
         ours = [request.messages for request in replay.server.requests]
@@ -327,9 +328,9 @@ def test_name() -> None:
 
 
 @pytest.mark.parametrize("given", [{}, {"api_key": ""}])
-def test_no_key(given: dict[str, str]) -> None:
+def test_no_key(engine: Engine, given: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError):
-        ChatGPTAPI(api_base_url="https://api.openai.com/v1", **given)  # type: ignore[arg-type]
+        engine.client(api_base_url="https://api.openai.com/v1", **given)
 
 
 @pytest.mark.parametrize(
@@ -341,20 +342,20 @@ def test_no_key(given: dict[str, str]) -> None:
         (3, StreamError, "boom"),
     ],
 )
-def test_nochoices(number: int, kind: type[ChatGPTError], message: str) -> None:
-    assert message in str(failing("v5-nochoices", kind, number))
+def test_nochoices(engine: Engine, number: int, kind: type[ChatGPTError], message: str) -> None:
+    assert message in str(failing(engine, "v5-nochoices", kind, number))
 
 
-def test_redirect() -> None:
-    with replaying("v5-redirect") as replay:
+def test_redirect(engine: Engine) -> None:
+    with replaying(engine, "v5-redirect") as replay:
         with pytest.raises(APIStatusError, match="redirects are not followed") as caught:
             replay.send(replay.calls[0])
         assert caught.value.status_code == 307
         assert len(replay.server.requests) == 1
 
 
-def test_special_tokens() -> None:
-    with replaying("v5-special-tokens") as replay:
+def test_special_tokens(engine: Engine) -> None:
+    with replaying(engine, "v5-special-tokens") as replay:
         replay.server.replies = None
         for call in replay.calls:
             replay.send(call)
@@ -364,11 +365,11 @@ def test_special_tokens() -> None:
         ]
 
 
-def test_store_contents() -> None:
+def test_store_contents(engine: Engine) -> None:
     saved: list[ChatMessage] = []
-    with replaying("v5-store-contents") as replay:
+    with replaying(engine, "v5-store-contents") as replay:
         options = replay.case["construct"][0]["opts"]
-        replay.clients["api"] = ChatGPTAPI(
+        replay.clients["api"] = engine.client(
             api_key=options["apiKey"],
             api_base_url=replay.server.base_url,
             upsert_message=saved.append,
@@ -392,7 +393,7 @@ def test_store_contents() -> None:
     ]
 
 
-def test_store_custom() -> None:
+def test_store_custom(engine: Engine) -> None:
     stored = {
         "p1": ChatMessage(
             id="p1", text="Stored answer", role="assistant", name="helper", parent_message_id="p0"
@@ -409,8 +410,8 @@ def test_store_custom() -> None:
         log.append(("upsert", message.id))
         stored[message.id] = message
 
-    with replaying("v5-store-custom") as replay:
-        replay.clients["api"] = ChatGPTAPI(
+    with replaying(engine, "v5-store-custom") as replay:
+        replay.clients["api"] = engine.client(
             api_key="sk-test",
             api_base_url=replay.server.base_url,
             system_message=ORIGINAL_SYSTEM_MESSAGE,
@@ -432,8 +433,8 @@ def test_store_custom() -> None:
     ]
 
 
-def test_stream_cut() -> None:
-    assert failing("v5-stream-cut", StreamInterruptedError).partial == "Hello there"
+def test_stream_cut(engine: Engine) -> None:
+    assert failing(engine, "v5-stream-cut", StreamInterruptedError).partial == "Hello there"
 
 
 @pytest.mark.parametrize(
@@ -444,21 +445,21 @@ def test_stream_cut() -> None:
         ("v5-stream-error-event-nodone", "Hello", "500"),
     ],
 )
-def test_stream_errors(name: str, partial: str, code: str | None) -> None:
-    error = failing(name, StreamError)
+def test_stream_errors(engine: Engine, name: str, partial: str, code: str | None) -> None:
+    error = failing(engine, name, StreamError)
     assert (error.partial, error.code) == (partial, code)
 
 
-def test_stream_no_done() -> None:
-    with replaying("v5-stream-no-done") as replay:
+def test_stream_no_done(engine: Engine) -> None:
+    with replaying(engine, "v5-stream-no-done") as replay:
         reply = replay.send(replay.calls[0])
         assert (reply.text, reply.finish_reason) == ("Hello there", "stop")
         check_progress(replay, replay.calls[0])
         check_requests(replay)
 
 
-def test_timeout() -> None:
-    with replaying("v5-timeout") as replay:
+def test_timeout(engine: Engine) -> None:
+    with replaying(engine, "v5-timeout") as replay:
         silent = RawAnswer([b"", b"HTTP/1.1 200 OK\r\n\r\n"], pause=1.5)
         replay.server.replies = [silent]
         with pytest.raises(APITimeoutError) as caught:
@@ -466,8 +467,8 @@ def test_timeout() -> None:
         assert caught.value.limit == "total"
 
 
-def test_unicode() -> None:
-    with replaying("v5-unicode") as replay:
+def test_unicode(engine: Engine) -> None:
+    with replaying(engine, "v5-unicode") as replay:
         call = replay.calls[0]
         with pytest.raises(ValueError, match="lone surrogate, U\\+D800"):
             replay.send(call)
@@ -477,8 +478,8 @@ def test_unicode() -> None:
         assert replay.server.requests[0].messages[-1]["content"] == call["args"][0]
 
 
-def test_usage_estimated() -> None:
-    with replaying("v5-usage-estimated") as replay:
+def test_usage_estimated(engine: Engine) -> None:
+    with replaying(engine, "v5-usage-estimated") as replay:
         call = replay.calls[0]
         reply = replay.send(call)
         check_reply(reply, call["returned"], set())
@@ -489,8 +490,8 @@ def test_usage_estimated() -> None:
         assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (56, 7)
 
 
-def test_whitespace_stream() -> None:
-    with replaying("v5-whitespace-stream") as replay:
+def test_whitespace_stream(engine: Engine) -> None:
+    with replaying(engine, "v5-whitespace-stream") as replay:
         call = replay.calls[0]
         reply = replay.send(call)
         assert reply.text.strip() == call["returned"]["text"]

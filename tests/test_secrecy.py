@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from chatgpt import ChatGPTAPI, ConfigurationError, MemoryStore
+from chatgpt import ChatGPTAPI, ConfigurationError
 from chatgpt.testing import ChatGPTServer, Fault, RawAnswer
+from tests.engines import Engine, stored_messages
 
 KEY = "sk-canary-0123456789abcdef"
 ORG = "org-canary-1"
@@ -43,15 +44,18 @@ def server() -> Iterator[ChatGPTServer]:
 
 
 @pytest.fixture
-def client(server: ChatGPTServer) -> Iterator[ChatGPTAPI]:
-    with ChatGPTAPI(
-        api_key=KEY,
-        api_org=ORG,
-        headers={"X-Auth": HEADER},
-        api_base_url=server.base_url,
-        max_retries=0,
-    ) as client:
-        yield client
+def client(engine: Engine, server: ChatGPTServer) -> ChatGPTAPI:
+    return engine.client(**options_of(server))
+
+
+def options_of(server: ChatGPTServer) -> dict[str, Any]:
+    return {
+        "api_key": KEY,
+        "api_org": ORG,
+        "headers": {"X-Auth": HEADER},
+        "api_base_url": server.base_url,
+        "max_retries": 0,
+    }
 
 
 def shown(error: BaseException) -> str:
@@ -147,7 +151,7 @@ def vars_of(reply: object) -> dict[str, object]:
 
 
 def test_an_interrupt_while_the_request_is_sent(
-    client: ChatGPTAPI, server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch
+    server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C hits the frames of requests and http.client, which hold the headers."""
     import http.client
@@ -156,81 +160,87 @@ def test_an_interrupt_while_the_request_is_sent(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(http.client.HTTPConnection, "getresponse", interrupted)
-    with pytest.raises(KeyboardInterrupt) as caught:
-        client.send_message("hi")
+    with ChatGPTAPI(**options_of(server)) as client:
+        with pytest.raises(KeyboardInterrupt) as caught:
+            client.send_message("hi")
     check(shown(caught.value))
 
 
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: ChatGPTAPI(api_key=f"{KEY}\r\nx: y"),
-        lambda: ChatGPTAPI(api_key=f"{KEY} {KEY}"),
-        lambda: ChatGPTAPI(api_key=f"{KEY}\u200b"),
-        lambda: ChatGPTAPI(api_key=KEY, timeout=-1),
-        lambda: ChatGPTAPI(api_key=KEY, api_org=f"{ORG}\n\nx"),
-        lambda: ChatGPTAPI(api_key=KEY, headers={"X-Auth": f"{HEADER}\nx"}),
-        lambda: ChatGPTAPI(api_key=KEY, headers={"X-Auth": HEADER, "x y": "z"}),
-        lambda: ChatGPTAPI(api_key=KEY, proxy=f"http://user:{PASSWORD}@ho st"),
-        lambda: ChatGPTAPI(api_key=KEY, proxy=f"ftp://user:{PASSWORD}@host"),
-        lambda: ChatGPTAPI(api_key=KEY, model="a", completion_params={"model": "b"}),
-        lambda: ChatGPTAPI(api_key=KEY, api_base_url="nowhere"),
-        lambda: ChatGPTAPI(api_key=KEY, api_base_url=f"https://user:{PASSWORD}@host/v1"),
-        lambda: ChatGPTAPI(api_key=[KEY]),  # type: ignore[arg-type]
-        lambda: ChatGPTAPI(api_key=KEY, message_store={}),  # type: ignore[arg-type]
+        lambda make: make(api_key=f"{KEY}\r\nx: y"),
+        lambda make: make(api_key=f"{KEY} {KEY}"),
+        lambda make: make(api_key=f"{KEY}\u200b"),
+        lambda make: make(api_key=KEY, timeout=-1),
+        lambda make: make(api_key=KEY, api_org=f"{ORG}\n\nx"),
+        lambda make: make(api_key=KEY, headers={"X-Auth": f"{HEADER}\nx"}),
+        lambda make: make(api_key=KEY, headers={"X-Auth": HEADER, "x y": "z"}),
+        lambda make: make(api_key=KEY, proxy=f"http://user:{PASSWORD}@ho st"),
+        lambda make: make(api_key=KEY, proxy=f"ftp://user:{PASSWORD}@host"),
+        lambda make: make(api_key=KEY, model="a", completion_params={"model": "b"}),
+        lambda make: make(api_key=KEY, api_base_url="nowhere"),
+        lambda make: make(api_key=KEY, api_base_url=f"https://user:{PASSWORD}@host/v1"),
+        lambda make: make(api_key=[KEY]),
+        lambda make: make(api_key=KEY, message_store={}),
     ],
 )
-def test_constructors_that_fail(make: Callable[[], ChatGPTAPI]) -> None:
+def test_constructors_that_fail(engine: Engine, make: Callable[..., object]) -> None:
     with pytest.raises((ConfigurationError, TypeError)) as caught:
-        make()
+        make(engine.package.ChatGPTAPI)
     check(shown(caught.value))
 
 
 def test_constructors_that_fail_with_a_key_in_the_environment(
+    engine: Engine,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in (("OPENAI_API_KEY", f"{KEY}\x01"), ("OPENAI_ORG_ID", ORG)):
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError) as caught:
-        ChatGPTAPI()
+        engine.package.ChatGPTAPI()
     check(shown(caught.value))
 
 
-def test_a_proxy_with_a_password(server: ChatGPTServer, logged: io.StringIO) -> None:
+def test_a_proxy_with_a_password(
+    engine: Engine, server: ChatGPTServer, logged: io.StringIO
+) -> None:
     port = server.port
     for proxy in (
         f"http://user:{PASSWORD}@127.0.0.1:9",
         f"http://user:{PASSWORD}@127.0.0.1:{port}",
     ):
-        with ChatGPTAPI(
+        client = engine.package.ChatGPTAPI(
             api_key=KEY, api_base_url="http://chat.example/v1", proxy=proxy, max_retries=0
-        ) as client:
-            with pytest.raises(Exception) as caught:
-                client.send_message("hi")
-            check(shown(caught.value) + repr(pickle.dumps(client)))
+        )
+        with pytest.raises(Exception) as caught:
+            engine.adopt(client).send_message("hi")
+        check(shown(caught.value) + repr(pickle.dumps(client)))
     check(logged.getvalue())
 
 
-def test_the_setters_that_fail(client: ChatGPTAPI) -> None:
+def test_the_setters_that_fail(engine: Engine, server: ChatGPTServer) -> None:
+    client = engine.package.ChatGPTAPI(**options_of(server))
     for attribute in ("api_key", "api_org"):
         with pytest.raises(ConfigurationError) as caught:
             setattr(client, attribute, f"{KEY} x")
         check(shown(caught.value))
 
 
-def test_what_a_client_shows_of_itself(client: ChatGPTAPI) -> None:
+def test_what_a_client_shows_of_itself(engine: Engine, server: ChatGPTServer) -> None:
+    client = engine.package.ChatGPTAPI(**options_of(server))
     settings = client._settings
     for value in (client, settings, client.api_key, client.api_org, client._given, vars(client)):
         check(repr(value) + str(value) + f"{value}")
     check(repr(pickle.dumps(client)))
 
 
-def test_what_is_stored(client: ChatGPTAPI, server: ChatGPTServer) -> None:
+def test_what_is_stored(client: ChatGPTAPI) -> None:
     client.send_message("hi", stream=True)
     client.send_message("hi")
-    store = client._store
-    assert isinstance(store, MemoryStore)
-    for message in store._messages.values():
+    messages = stored_messages(client)
+    assert len(messages) == 4
+    for message in messages:
         check(repr(message) + repr(pickle.dumps(message)))
 
 
