@@ -241,16 +241,14 @@ def failure_of(error: BaseException) -> TransportFailure:
         return transport_failure("read_timeout", error)
     if isinstance(error, (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL)):
         return transport_failure("unusable", error, str(error))
+    links = [*links_of(error)]
+    if isinstance(error, requests.exceptions.ProxyError):
+        reason = str(links[-1]).removeprefix("Tunnel connection failed: ")
+        return transport_failure("connection", error, reason, of_proxy=True)
     is_malformed = any(
-        isinstance(link, NO_HTTP) and not isinstance(link, RemoteDisconnected)
-        for link in links_of(error)
+        isinstance(link, NO_HTTP) and not isinstance(link, RemoteDisconnected) for link in links
     )
-    return transport_failure(
-        "connection",
-        error,
-        MALFORMED if is_malformed else CLOSED,
-        of_proxy=isinstance(error, requests.exceptions.ProxyError),
-    )
+    return transport_failure("connection", error, MALFORMED if is_malformed else CLOSED)
 
 
 class _Body:

@@ -139,7 +139,7 @@ class _Stream(_Face, Iterator[ChatMessage]):
 
 
 def stored_messages(client: chatgpt.ChatGPTAPI) -> Sequence[ChatMessage]:
-    """What the default store of a client holds."""
+    """What the default store of a client holds; nothing for another store."""
     store: Any = client._store
-    plain = getattr(store, "_plain", store)
-    return list(plain._messages.values())
+    plain = getattr(store, "_plain", getattr(store, "_store", store))
+    return list(getattr(plain, "_messages", {}).values())

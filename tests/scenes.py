@@ -1,0 +1,155 @@
+"""A scene: one conversation on one engine, with all that can be seen of it written down.
+
+What the twins may differ in is left out or named alike: ids that are made up, ports, dates, and the
+headers that a transport adds on its own account.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from chatgpt import ChatGPTAPI, ChatGPTError, ChatMessage
+from chatgpt.testing import ChatGPTServer, RecordedRequest
+from tests.engines import Engine, stored_messages
+
+TRANSPORT_HEADERS = {"host", "connection"}
+"""What requests and httpx2 write themselves. `accept-encoding` is one of them unless it is set."""
+
+_MADE_UP = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}|(?:chatcmpl|cmpl|modr)-[0-9a-f]{12,}"
+)
+_SHOWN_OF_ERRORS = (
+    "status_code status_text code param type body request_id retry_after partial is_final limit tokens"
+).split()
+
+
+class Scene:
+    """Plays one conversation and writes down what happens.
+
+    Args:
+        engine: where it is played.
+        server: whom it is held with.
+
+    Attributes:
+        log: what happened, in order; equal on all engines.
+    """
+
+    def __init__(self, engine: Engine, server: ChatGPTServer) -> None:
+        self.engine = engine
+        self.server = server
+        self.log: list[object] = []
+        self._names: dict[str, str] = {}
+        self._client: ChatGPTAPI | None = None
+
+    @property
+    def client(self) -> ChatGPTAPI:
+        """The client, without retries unless `use` made it."""
+        return self._client or self.use(max_retries=0)
+
+    def use(self, **options: Any) -> ChatGPTAPI:
+        """Make a client with these options."""
+        given = {"api_key": self.server.api_key, "api_base_url": self.server.base_url, **options}
+        self._client = self.engine.client(**given)
+        return self._client
+
+    def in_both_ways(self) -> None:
+        """Send a message and stream one, each over a connection of its own."""
+        for way in (self.send, self.progress):
+            self.use(max_retries=0)
+            self.attempt(lambda: way("hi"))  # noqa: B023 - it is called at once
+
+    def send(self, text: str, **options: Any) -> ChatMessage:
+        """Send a message; an error is written down, and ends the scene."""
+        reply: ChatMessage = self.take_down(lambda: self.client.send_message(text, **options))
+        return reply
+
+    def progress(self, text: str, **options: Any) -> ChatMessage:
+        """Send a message, and write down the parts of the reply."""
+        return self.send(text, on_progress=lambda part: self.note("part", part), **options)
+
+    def stream(self, text: str, *, most: int | None = None, **options: Any) -> ChatMessage:
+        """Stream a reply, at most so many parts of it."""
+
+        def play() -> ChatMessage:
+            with self.client.stream_message(text, **options) as stream:
+                for number, part in enumerate(stream, start=1):
+                    self.note("part", part)
+                    if number == most:
+                        break
+            self.note("text", stream.text)
+            return stream.result()
+
+        reply: ChatMessage = self.take_down(play)
+        return reply
+
+    def take_down(self, play: Callable[[], Any]) -> Any:
+        try:
+            result = play()
+        except Exception as error:
+            shown = {name: getattr(error, name, None) for name in _SHOWN_OF_ERRORS}
+            self.note("error", type(error).__name__, str(error), shown)
+            raise
+        self.note("result", result)
+        return result
+
+    def attempt(self, play: Callable[[], Any]) -> Any:
+        """Go on after an error."""
+        try:
+            return play()
+        except (ChatGPTError, ValueError, TypeError, LookupError, RuntimeError, OSError):
+            return None
+
+    def note(self, *things: object) -> None:
+        self.log.append([self.named_alike(thing) for thing in things])
+
+    def end(self) -> list[object]:
+        """What happened, the wire and the store included."""
+        self.note("requests", [self._shown(request) for request in self.server.requests])
+        if self._client is not None:
+            self.note("stored", stored_messages(self._client))
+        return self.log
+
+    def named_alike(self, thing: object) -> object:
+        match thing:
+            case str():
+                return self._named(thing)
+            case ChatMessage():
+                return {
+                    attribute.name.lstrip("_"): self.named_alike(
+                        getattr(thing, attribute.name.lstrip("_"))
+                    )
+                    for attribute in attrs.fields(ChatMessage)
+                    if attribute.name != "created_at"
+                }
+            case Mapping():
+                return {
+                    self._named(str(key)): "some time"
+                    if key == "created"
+                    else self.named_alike(value)
+                    for key, value in thing.items()
+                }
+            case list() | tuple():
+                return [self.named_alike(item) for item in thing]
+            case _ if attrs.has(type(thing)):
+                return self.named_alike(attrs.asdict(thing, recurse=False))  # type: ignore[arg-type] # it is one
+            case _:
+                return thing
+
+    def _named(self, text: str) -> str:
+        text = text.replace(str(self.server.port), "PORT")
+        return _MADE_UP.sub(
+            lambda found: self._names.setdefault(found[0], f"id-{len(self._names) + 1}"), text
+        )
+
+    def _shown(self, request: RecordedRequest) -> list[object]:
+        headers = {
+            name: value
+            for name, value in request.headers.items()
+            if name not in TRANSPORT_HEADERS
+            and (name, value != "identity") != ("accept-encoding", True)
+        }
+        return [request.method, request.path, headers, request.body.decode("utf-8", "replace")]
