@@ -487,4 +487,4 @@ def test_the_cases_give_replies_errors_and_parts(
     kinds = [line[0] for seen in played.values() for line in seen["sync"] if isinstance(line, list)]
     assert kinds.count("result") > 100
     assert kinds.count("error") > 100
-    assert kinds.count("part") > 300
+    assert kinds.count("part") > 200
