@@ -45,11 +45,13 @@ class Route:
 
     Attributes:
         proxy: the URL of the proxy; `None` for none.
+        is_proxy_tls: whether TLS is spoken with the proxy itself.
         certificates: the path of a file or a directory of the certificates that are trusted; `None`
             where no TLS is spoken.
     """
 
     proxy: str | Secret | None = field(repr=False)
+    is_proxy_tls: bool
     certificates: str | None
 
 
@@ -72,7 +74,11 @@ def route_of(request: HttpRequest, proxy: str | Secret | None, socks_package: st
         raise TransportFailure(
             "unusable", "a SOCKS proxy needs the extra 'socks': pip install 'chatgpt-sdk[socks]'"
         )
-    return Route(proxy, _certificates() if "https" in (url.scheme, scheme) else None)
+    return Route(
+        proxy=proxy,
+        is_proxy_tls=scheme == "https",
+        certificates=_certificates() if "https" in (url.scheme, scheme) else None,
+    )
 
 
 def _scheme_of(proxy: str | Secret | None) -> str:

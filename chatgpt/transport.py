@@ -255,6 +255,7 @@ class _Body:
     """The body of an answer, read as it arrives."""
 
     def __init__(self, response: requests.Response) -> None:
+        self._response = response
         self._raw: HTTPResponse = response.raw
         self._chunks: Iterator[bytes] | None = (
             self._raw.read_chunked(READ_SIZE, decode_content=True) if self._raw.chunked else None
@@ -278,6 +279,10 @@ class _Body:
         except NETWORK_ERRORS as error:
             raise failure_of(error) from None
 
+    def close(self) -> None:
+        """Close the connection, if the body is not read to its end."""
+        self._response.close()
+
 
 # --- stepping an exchange --------------------------------------------------------------------
 
@@ -299,8 +304,7 @@ class Call(Generic[T]):
     def __init__(self, exchange: Exchange[T], transport: Transport, store: MessageStore) -> None:
         self._transport = transport
         self._store = store
-        self._response: requests.Response | None = None
-        self._body: _Body | None = None
+        self._answer: _Body | None = None
         self._has_handed_out = False
         self._is_logged = log.isEnabledFor(logging.DEBUG)
         self._running = Running(exchange)
@@ -349,22 +353,22 @@ class Call(Generic[T]):
     def close(self) -> None:
         """End the exchange where it stands, and its connection with it if it is not read empty."""
         self._running.close()
-        self._close_response()
+        self._close_answer()
 
-    def _close_response(self) -> None:
-        response, self._response, self._body = self._response, None, None
-        if response is not None:
-            response.close()
+    def _close_answer(self) -> None:
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            answer.close()
 
     def _meet(self, need: Need[Any]) -> object:
         match need:
             case ReadChunk(read_timeout):
-                assert self._body is not None
-                return self._body.read(read_timeout)
+                assert self._answer is not None
+                return self._answer.read(read_timeout)
             case SendRequest():
-                self._close_response()
-                self._response = response = self._transport.send(need)
-                self._body = _Body(response)
+                self._close_answer()
+                response = self._transport.send(need)
+                self._answer = _Body(response)
                 head = ResponseHead(response.status_code, response.reason, response.headers)
                 if self._is_logged:
                     log.debug("%r", head)

@@ -215,8 +215,7 @@ def _make_client(route: Route) -> httpx2.AsyncClient:
 def _proxy_of(route: Route, trusted: ssl.SSLContext) -> httpx2.Proxy | None:
     if route.proxy is None:
         return None
-    url = httpx2.URL(revealed(route.proxy))
-    return httpx2.Proxy(url, ssl_context=trusted if url.scheme == "https" else None)
+    return httpx2.Proxy(revealed(route.proxy), ssl_context=trusted if route.is_proxy_tls else None)
 
 
 class _Opened:
@@ -371,7 +370,7 @@ class Call(Generic[T]):
     def __init__(self, exchange: Exchange[T], transport: Transport, store: MessageStore) -> None:
         self._transport = transport
         self._store = store
-        self._body: _Body | None = None
+        self._answer: _Body | None = None
         self._has_handed_out = False
         self._is_logged = log.isEnabledFor(logging.DEBUG)
         self._running = Running(exchange)
@@ -420,22 +419,22 @@ class Call(Generic[T]):
     async def aclose(self) -> None:
         """End the exchange where it stands, and its connection with it if it is not read empty."""
         self._running.close()
-        await self._close_body()
+        await self._close_answer()
 
-    async def _close_body(self) -> None:
-        body, self._body = self._body, None
-        if body is not None:
-            await body.aclose()
+    async def _close_answer(self) -> None:
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            await answer.aclose()
 
     async def _meet(self, need: Need[Any]) -> object:
         match need:
             case ReadChunk(read_timeout):
-                assert self._body is not None
-                return await self._body.read(read_timeout)
+                assert self._answer is not None
+                return await self._answer.read(read_timeout)
             case SendRequest():
-                await self._close_body()
+                await self._close_answer()
                 response = await self._transport.send(need)
-                self._body = _Body(response, need.request.secrets)
+                self._answer = _Body(response, need.request.secrets)
                 head = ResponseHead(response.status_code, response.reason_phrase, response.headers)
                 if self._is_logged:
                     log.debug("%r", head)

@@ -1,0 +1,230 @@
+"""The twins have the same names, take the same options, and differ in what is listed here alone."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import attrs
+import pytest
+
+import chatgpt
+import chatgpt.base_client
+import chatgpt.client
+import chatgpt.stores.functions
+import chatgpt.streams
+import chatgpt.transport
+import chatgpt_async
+import chatgpt_async.client
+import chatgpt_async.stores.functions
+import chatgpt_async.streams
+import chatgpt_async.transport
+from chatgpt.core.needs import HttpRequest, ResponseHead
+from chatgpt.core.options import CallOptions, ClientSettings
+
+OWN = {
+    "ChatGPTAPI",
+    "FetchFn",
+    "GetMessageByIdFunction",
+    "MemoryStore",
+    "MessageStore",
+    "MessageStream",
+    "UpsertMessageFunction",
+}
+"""What waits, or is waited for; every other name is the same object in both twins."""
+
+CLASSES = sorted(
+    name for name in OWN if inspect.isclass(getattr(chatgpt, name)) and name != "FetchFn"
+)
+"""`FetchFn` is the type of `session`, which differs by design: what requests and httpx2 offer."""
+
+ADDED = {"ChatGPTAPI": {"aclose"}, "MessageStream": {"aclose"}}
+"""The async twin has both `close` and `aclose`."""
+
+PLAIN = {("ChatGPTAPI", "stream_message"), ("MessageStream", "result")}
+"""Methods that wait for nothing, in both twins."""
+
+
+def public_members(kind: type) -> dict[str, Any]:
+    members = {name: value for base in reversed(kind.__mro__) for name, value in vars(base).items()}
+    return {name: value for name, value in members.items() if not name.startswith("_")}
+
+
+def test_the_same_names() -> None:
+    assert sorted(chatgpt.__all__) == sorted(chatgpt_async.__all__)
+    assert set(chatgpt_async.__all__) <= set(dir(chatgpt_async))
+
+
+@pytest.mark.parametrize("name", chatgpt.__all__)
+def test_what_does_not_wait_is_the_same_object(name: str) -> None:
+    is_same = getattr(chatgpt, name) is getattr(chatgpt_async, name)
+    assert is_same == (name not in OWN)
+
+
+def test_an_unknown_name() -> None:
+    with pytest.raises(AttributeError, match="module 'chatgpt_async' has no attribute 'ChatGTP'"):
+        _ = chatgpt_async.ChatGTP  # type: ignore[attr-defined] # that is the point
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_the_same_members_with_the_same_parameters(name: str) -> None:
+    ours, theirs = getattr(chatgpt, name), getattr(chatgpt_async, name)
+    members, twins = public_members(ours), public_members(theirs)
+    assert set(twins) - set(members) == ADDED.get(name, set())
+    assert set(members) <= set(twins)
+    assert parameters_of(ours.__init__) == parameters_of(theirs.__init__)
+    for member, value in members.items():
+        twin = twins[member]
+        assert type(value) is type(twin), member
+        if inspect.isfunction(value):
+            assert parameters_of(value) == parameters_of(twin), member
+            assert inspect.iscoroutinefunction(twin) == ((name, member) not in PLAIN), member
+            assert inspect.getdoc(twin), member
+
+
+def parameters_of(function: Any) -> list[tuple[str, Any, Any]]:
+    """Names, kinds and defaults, in order."""
+    return [
+        (parameter.name, parameter.kind, parameter.default)
+        for parameter in inspect.signature(function).parameters.values()
+    ]
+
+
+def test_the_constructor_is_written_once() -> None:
+    for twin in (chatgpt, chatgpt_async):
+        assert twin.ChatGPTAPI.__init__ is chatgpt.base_client.BaseChatGPTAPI.__init__
+    documented = inspect.getdoc(chatgpt.base_client.BaseChatGPTAPI.__init__) or ""
+    for name, _, _ in parameters_of(chatgpt.ChatGPTAPI)[1:]:
+        assert f"\n    {name}: " in documented, name
+
+
+@pytest.mark.parametrize("twin", [chatgpt, chatgpt_async])
+def test_every_option_of_a_call_is_documented(twin: Any) -> None:
+    documented = inspect.getdoc(twin.ChatGPTAPI.send_message) or ""
+    for name, _, _ in parameters_of(twin.ChatGPTAPI.send_message)[1:]:
+        assert f"\n    {name}: " in documented, name
+
+
+# --- how the shells are written ----------------------------------------------------------------
+
+
+def source_of(thing: Any) -> ast.AST:
+    """What a class or a function says, without docstrings, and without what makes it async."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))
+    return cast("ast.AST", ast.fix_missing_locations(_WithoutAsync().visit(tree)))
+
+
+class _WithoutAsync(ast.NodeTransformer):
+    names: ClassVar = {
+        "aclose": "close",
+        "__aenter__": "__enter__",
+        "__aexit__": "__exit__",
+        "__aiter__": "__iter__",
+        "__anext__": "__next__",
+        "AsyncIterator": "Iterator",
+        "StopAsyncIteration": "StopIteration",
+    }
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        return self.visit_FunctionDef(ast.FunctionDef(**vars(node)))
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.name = self.names.get(node.name, node.name)
+        if ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+        return self.generic_visit(node)
+
+    def visit_Await(self, node: ast.Await) -> ast.AST:
+        # What a caller's function returned is awaited where it has to be.
+        value = node.value
+        if (
+            isinstance(value, ast.Call)
+            and isinstance(value.func, ast.Name)
+            and value.func.id == "completed"
+        ):
+            value = value.args[0]
+        return self.visit(value)  # type: ignore[no-any-return] # ast says Any
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        node.attr = self.names.get(node.attr, node.attr)
+        return self.generic_visit(node)
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        node.id = self.names.get(node.id, node.id)
+        return self.generic_visit(node)
+
+
+ALIKE = [
+    *((chatgpt.transport.Call, chatgpt_async.transport.Call, name) for name in ("run", "advance", "_next_part", "close", "_close_answer")),
+    *((chatgpt.streams.MessageStream, chatgpt_async.streams.MessageStream, name) for name in ("__enter__", "__exit__", "close", "_advance")),
+    *((chatgpt.client.ChatGPTAPI, chatgpt_async.client.ChatGPTAPI, name) for name in ("stream_message", "send_moderation", "thread", "close", "__exit__", "_call")),
+    *((chatgpt.stores.functions.FunctionStore, chatgpt_async.stores.functions.FunctionStore, name) for name in ("get", "save")),
+]  # fmt: skip
+ASYNC_NAMES = {name: twin for twin, name in _WithoutAsync.names.items()}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "name"),
+    ALIKE,
+    ids=lambda value: value if isinstance(value, str) else value.__module__,
+)
+def test_a_loop_is_alike_in_both_twins(ours: type, theirs: type, name: str) -> None:
+    """Without `await`, the async twin's says the very same."""
+    twin = vars(theirs)[ASYNC_NAMES.get(name, name)]
+    assert ast.unparse(source_of(twin)) == ast.unparse(source_of(vars(ours)[name]))
+
+
+def test_the_needs_are_met_alike() -> None:
+    """The same needs are known to both, in the same order."""
+    kinds = [
+        [ast.unparse(case.pattern) for case in ast.walk(source_of(shell._meet)) if isinstance(case, ast.match_case)]
+        for shell in (chatgpt.transport.Call, chatgpt_async.transport.Call)
+    ]  # fmt: skip
+    assert kinds[0] == kinds[1]
+    assert len(kinds[0]) > 6
+
+
+SHELLS = [
+    Path(package.__file__ or "").parent / f"{name}.py"
+    for package in (chatgpt, chatgpt_async)
+    for name in ("client", "streams", "transport")
+]
+DECIDED_IN_THE_CORE = {
+    field.name.lstrip("_")
+    for kind in (HttpRequest, ResponseHead, CallOptions, ClientSettings, chatgpt.ChatMessage)
+    for field in attrs.fields(kind)
+} - {"proxy"}  # of a route, on which routes.py has decided
+
+
+@pytest.mark.parametrize("path", SHELLS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_no_rule_stands_in_a_shell(path: Path) -> None:
+    """No condition asks for a status, a header, an option, or what a message says."""
+    for condition in conditions_of(ast.parse(path.read_text())):
+        asked = {node.attr for node in ast.walk(condition) if isinstance(node, ast.Attribute)}
+        asked |= {node.id for node in ast.walk(condition) if isinstance(node, ast.Name)}
+        asked = {name.lstrip("_") for name in asked}
+        assert not asked & DECIDED_IN_THE_CORE, f"{path}: {ast.unparse(condition)}"
+
+
+def conditions_of(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.If, ast.IfExp, ast.While)):
+            yield node.test
+        elif isinstance(node, (ast.BoolOp, ast.Compare)):
+            yield node
+        elif isinstance(node, ast.comprehension):
+            yield from node.ifs
+        elif isinstance(node, ast.match_case) and node.guard is not None:
+            yield node.guard
+
+
+def test_a_rule_in_a_shell_would_be_found() -> None:
+    (condition,) = [*conditions_of(ast.parse("if head.status == 429: pass"))][:1]
+    assert "status" in {
+        node.attr for node in ast.walk(condition) if isinstance(node, ast.Attribute)
+    }
+    assert {"status", "headers", "timeout", "model", "text", "stream_message"} & DECIDED_IN_THE_CORE == {"status", "headers", "timeout", "model", "text"}  # fmt: skip
