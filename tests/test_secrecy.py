@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
+import anyio
 import pytest
 
+import chatgpt_async
 from chatgpt import ChatGPTAPI, ConfigurationError
 from chatgpt.testing import ChatGPTServer, Fault, RawAnswer
+from tests.chatgpt_async.peers import FIRST_EVENT, Peer
 from tests.engines import Engine, stored_messages
 
 KEY = "sk-canary-0123456789abcdef"
@@ -164,6 +167,28 @@ def test_an_interrupt_while_the_request_is_sent(
         with pytest.raises(KeyboardInterrupt) as caught:
             client.send_message("hi")
     check(shown(caught.value))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("says", [b"", FIRST_EVENT], ids=["before the answer", "within a stream"])
+async def test_a_cancellation(logged: io.StringIO, says: bytes) -> None:
+    """It comes through frames of httpx2, which hold the headers."""
+    caught: list[BaseException] = []
+    with Peer() as peer:
+        peer.says = says
+        url = f"http://127.0.0.1:{peer.port}/v1"
+        async with chatgpt_async.ChatGPTAPI(
+            api_key=KEY, api_org=ORG, headers={"X-Auth": HEADER}, api_base_url=url
+        ) as client:
+            with anyio.move_on_after(0.1):
+                try:
+                    await client.send_message("hi", stream=True)
+                except BaseException as error:
+                    caught.append(error)
+                    raise
+    check(shown(caught[0]))
+    check(logged.getvalue())
 
 
 @pytest.mark.parametrize(
