@@ -82,9 +82,9 @@ def check_session(session: object, kind: str, *methods: str) -> None:
         TypeError: it does not.
     """
     if isinstance(session, type):
-        raise TypeError(f"session must be a {kind}: make one of the class {session.__name__}.")
+        raise TypeError(f"session must be {kind}: make one of the class {session.__name__}.")
     if session is not None and not all(callable(getattr(session, name, None)) for name in methods):
-        raise TypeError(f"session must be a {kind}, not {type(session).__name__}.")
+        raise TypeError(f"session must be {kind}, not {type(session).__name__}.")
 
 
 def without_tracebacks(error: BaseException) -> BaseException:

@@ -172,7 +172,7 @@ class Transport:
     """
 
     def __init__(self, session: FetchFn | None, proxy: str | Secret | None) -> None:
-        check_session(session, "requests.Session", "request")
+        check_session(session, "a requests.Session", "request")
         self._given = session
         self._proxy = proxy
         self._own: requests.Session | None = None

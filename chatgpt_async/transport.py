@@ -132,7 +132,7 @@ class Transport:
     """
 
     def __init__(self, session: FetchFn | None, proxy: str | Secret | None) -> None:
-        check_session(session, "httpx2.AsyncClient", "build_request", "send")
+        check_session(session, "an httpx2.AsyncClient", "build_request", "send")
         if session is not None and not is_asynchronous(session.send):
             raise TypeError(f"session must be an httpx2.AsyncClient, not {type(session).__name__}.")
         self._given = session
