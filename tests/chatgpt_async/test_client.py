@@ -1,0 +1,96 @@
+"""What is the async twin's own about the client; what is common to both is tested in tests/test_client.py."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+
+import anyio
+import pytest
+
+from chatgpt.testing import Answer, ChatGPTServer
+from chatgpt_async import ChatGPTAPI
+from tests.test_exports import modules_after
+
+
+async def longest_silence(work: Callable[[], Awaitable[object]]) -> float:
+    """How long the event loop did not turn while something was done, in seconds."""
+    longest = 0.0
+
+    async def turn() -> None:
+        nonlocal longest
+        while True:
+            before = time.monotonic()
+            await anyio.sleep(0.002)
+            longest = max(longest, time.monotonic() - before)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(turn)
+        await work()
+        group.cancel_scope.cancel()
+    return longest
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("when", ["for the prompt", "for the usage"])
+async def test_loading_a_vocabulary_does_not_block_the_loop(
+    chatgpt_server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    loaded: list[str] = []
+
+    def load(encoding: str) -> Callable[[str], int]:
+        loaded.append(encoding)
+        time.sleep(0.4)
+        return lambda text: len(text.split())
+
+    monkeypatch.setattr("chatgpt_async.transport.load_tokenizer", load)
+    monkeypatch.setattr("chatgpt.surroundings.load_tokenizer", None)
+    chatgpt_server.replies = [Answer(text="Hello there!", has_usage=when == "for the prompt")]
+    async with ChatGPTAPI(
+        api_key="sk-test",
+        api_base_url=chatgpt_server.base_url,
+        max_model_tokens=500 if when == "for the prompt" else None,
+        max_response_tokens=400 if when == "for the prompt" else None,
+        system_message="",
+    ) as client:
+        replies = []
+
+        async def call() -> None:
+            reply = await client.send_message("x" * 300)
+            assert reply.usage is not None
+            replies.append(reply.usage)
+
+        assert await longest_silence(call) < 0.2
+    assert loaded == ["o200k_base"]
+    assert replies[0].estimated == (when == "for the usage")
+
+
+def test_importing_and_using_it_loads_no_requests() -> None:
+    loaded = modules_after(
+        "import asyncio\n"
+        "import chatgpt_async\n"
+        "from chatgpt_async import ChatGPTAPI, ChatMessage, Usage, openai\n"
+        "from chatgpt.testing import ChatGPTServer\n"
+        "async def main(server):\n"
+        "    async with ChatGPTAPI(api_key=server.api_key, api_base_url=server.base_url) as client:\n"
+        "        reply = await client.send_message('Hi', on_progress=lambda part: None)\n"
+        "        assert reply.usage.total_tokens\n"
+        "with ChatGPTServer() as server:\n"
+        "    asyncio.run(main(server))\n"
+    )
+    assert "httpx2" in loaded
+    assert "requests" not in loaded
+    assert "urllib3" not in loaded
+    assert "tiktoken" not in loaded
+
+
+def test_importing_the_package_loads_no_network_stack() -> None:
+    loaded = modules_after("import chatgpt_async; chatgpt_async.ChatMessage; chatgpt_async.Usage")
+    assert not loaded & {"httpx2", "anyio", "requests", "ssl", "asyncio", "socket"}
+
+
+@pytest.mark.anyio
+async def test_a_client_shows_what_it_is(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
+    assert (
+        repr(client) == f"<ChatGPTAPI, gpt-5.4-mini at {chatgpt_server.base_url}/chat/completions>"
+    )

@@ -1,0 +1,65 @@
+"""What is the async twin's own about streams; what is common to both is tested in tests/test_streams.py."""
+
+from __future__ import annotations
+
+import gc
+
+import anyio
+import pytest
+
+from chatgpt.testing import ChatGPTServer
+from chatgpt_async import ChatGPTAPI, MessageStream, StreamInterruptedError
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_it_is_iterated_inside_async_with_only(
+    client: ChatGPTAPI, chatgpt_server: ChatGPTServer
+) -> None:
+    stream = client.stream_message("hi")
+    with pytest.raises(RuntimeError, match="inside `async with`"):
+        async for _ in stream:
+            pass
+    with pytest.raises(RuntimeError, match="inside `async with`"):
+        await anext(stream)
+    assert chatgpt_server.requests == []
+    async with stream:
+        assert [part.text async for part in stream][-1] == stream.result().text
+
+
+async def test_a_stream_that_is_never_entered_sends_nothing_and_says_nothing(
+    client: ChatGPTAPI, chatgpt_server: ChatGPTServer
+) -> None:
+    stream = client.stream_message("hi")
+    with pytest.raises(StreamInterruptedError, match="not read to its end"):
+        stream.result()
+    del stream
+    gc.collect()
+    closed = client.stream_message("hi")
+    await closed.aclose()
+    await closed.close()
+    with pytest.raises(StreamInterruptedError, match="left before its end"):
+        async for _ in closed:
+            pass
+    assert chatgpt_server.requests == []
+
+
+async def test_several_streams_at_once(client: ChatGPTAPI) -> None:
+    async with client.stream_message("one") as one, client.stream_message("two") as two:
+        first = [await anext(one), await anext(two)]
+        rest = [[part async for part in stream] for stream in (two, one)]
+    assert [part.delta for part in first] == ["You", "You"]
+    assert all(rest)
+    assert one.result().text.startswith("You said: one")
+    assert two.result().text.startswith("You said: two")
+
+
+async def test_a_stream_may_be_read_by_another_task(client: ChatGPTAPI) -> None:
+    texts: list[str] = []
+
+    async def read(stream: MessageStream) -> None:
+        texts.extend([part.text async for part in stream])
+
+    async with client.stream_message("hi") as stream, anyio.create_task_group() as group:
+        group.start_soon(read, stream)
+    assert texts[-1] == stream.result().text
