@@ -191,7 +191,8 @@ class Transport:
             return answer_of(outcome, requests.Response, LIBRARY_ERRORS, failure_of)
         route = route_of(need.request, self._proxy, SOCKS_PACKAGE)
         outcome = _attempt(self._session(), need, route)
-        return answer_of(outcome, requests.Response, NETWORK_ERRORS, failure_of)
+        failing = failure_of if route.proxy is None else failure_on_the_way
+        return answer_of(outcome, requests.Response, NETWORK_ERRORS, failing)
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
@@ -241,14 +242,22 @@ def failure_of(error: BaseException) -> TransportFailure:
         return transport_failure("read_timeout", error)
     if isinstance(error, (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL)):
         return transport_failure("unusable", error, str(error))
-    links = [*links_of(error)]
-    if isinstance(error, requests.exceptions.ProxyError):
-        reason = str(links[-1]).removeprefix("Tunnel connection failed: ")
-        return transport_failure("connection", error, reason, of_proxy=True)
     is_malformed = any(
-        isinstance(link, NO_HTTP) and not isinstance(link, RemoteDisconnected) for link in links
+        isinstance(link, NO_HTTP) and not isinstance(link, RemoteDisconnected)
+        for link in links_of(error)
     )
     return transport_failure("connection", error, MALFORMED if is_malformed else CLOSED)
+
+
+def failure_on_the_way(error: BaseException) -> TransportFailure:
+    """The same where there is a proxy: connections are made to it alone."""
+    links = [*links_of(error)]
+    if any(
+        isinstance(link, (exceptions.ProxyError, exceptions.NewConnectionError)) for link in links
+    ):
+        reason = str(links[-1]).removeprefix("Tunnel connection failed: ")
+        return transport_failure("connection", error, reason, of_proxy=True)
+    return failure_of(error)
 
 
 class _Body:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from chatgpt.core.secrets import Secret
 from chatgpt.routes import CERTIFICATE_VARIABLES, Route, route_of
 from chatgpt.testing import ChatGPTServer
 from tests.engines import Engine
+from tests.tunnels import SocksTunnel, Tunnel
 
 SOCKS_HERE = "json"
 """A package that is installed."""
@@ -198,6 +200,33 @@ def test_the_variables_of_certificates(
     client = tls_client(engine, tls_server)
     assert client.send_message("hi").text
     assert client.send_message("hi", stream=True).text
+
+
+@pytest.mark.parametrize(("kind", "scheme"), [(Tunnel, "http"), (SocksTunnel, "socks5h")])
+def test_tls_through_a_proxy(
+    engine: Engine,
+    tls_server: ChatGPTServer,
+    certificates: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[Tunnel],
+    scheme: str,
+) -> None:
+    """The proxy is told its own password and nothing else."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates))
+    url = tls_server.base_url.replace("http://", "https://")
+    with kind() as tunnel:
+        client = engine.client(
+            api_key="sk-test",
+            api_base_url=url,
+            max_retries=0,
+            proxy=f"{scheme}://user:pass%20word@127.0.0.1:{tunnel.port}",
+        )
+        assert client.send_message("hi").text
+        assert client.send_message("hi", stream=True).text
+    basic = "Basic " + base64.b64encode(b"user:pass word").decode()
+    credentials = basic if kind is Tunnel else "user:pass word"
+    assert tunnel.asked == [(f"127.0.0.1:{tls_server.port}", credentials)]
+    assert "proxy-authorization" not in tls_server.requests[0].headers
 
 
 def test_nobody_else_is_trusted(engine: Engine, tls_server: ChatGPTServer) -> None:

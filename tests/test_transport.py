@@ -371,13 +371,15 @@ def test_this_machine_is_asked_past_the_proxies_of_the_environment(
 
 
 def test_what_makes_a_request_useless_is_told_at_once(
-    engine: Engine, chatgpt_server: ChatGPTServer
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SOCKS needs a package that is not installed here."""
+    """SOCKS needs a package for each twin."""
+    for twin in ("chatgpt", "chatgpt_async"):
+        monkeypatch.setattr(f"{twin}.transport.SOCKS_PACKAGE", "no_such_package")
     with engine.client(
         api_key="sk-test", api_base_url="http://chat.example/v1", proxy="socks5://127.0.0.1:9"
     ) as client:
-        with pytest.raises(ConfigurationError, match="SOCKS"):
+        with pytest.raises(ConfigurationError, match="a SOCKS proxy needs the extra 'socks'"):
             client.send_message("hi")
 
 

@@ -60,35 +60,41 @@ def test_what_the_wheel_holds(wheel: Path) -> None:
     assert wheel.stat().st_size < 4 * 1024 * 1024
 
 
-def test_the_first_example_runs_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
+def test_the_examples_run_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    """The first example of the README, and with the extra the async one."""
     environment = tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
     python = environment / "bin" / "python"
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, str(wheel)], check=True)
+    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
 
-    example = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert example is not None
-    program = [
-        str(python),
-        "-P",
-        "-m",
-        "chatgpt.testing",
-        "--reply",
-        "A monoid.",
-        "--reply",
-        "Mon.",
-    ]
-    with subprocess.Popen(program, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        url = server.stdout.readline().strip()
-        result = subprocess.run(
-            [python, "-P", "-c", example[1]],
-            cwd=tmp_path,
-            env={**os.environ, "OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": url},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        server.terminate()
-    assert result.stdout.splitlines() == ["A monoid.", "Mon."], result.stderr
+    def run(program: str, *replies: str) -> list[str]:
+        answers = [word for reply in replies for word in ("--reply", reply)]
+        serve = [str(python), "-P", "-m", "chatgpt.testing", *answers]
+        with subprocess.Popen(serve, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as server:
+            assert server.stdout is not None
+            url = server.stdout.readline().strip()
+            result = subprocess.run(
+                [python, "-P", "-c", program],
+                cwd=tmp_path,
+                env={**os.environ, "OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": url},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            server.terminate()
+        return (result.stdout + result.stderr).splitlines()
+
+    first, *others = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (async_one,) = (example for example in others if "asyncio.run" in example)
+
+    subprocess.run([*install, str(wheel)], check=True)
+    assert run(first, "A monoid.", "Mon.") == ["A monoid.", "Mon."]
+    assert run("import chatgpt_async")[-1] == (
+        "ImportError: chatgpt_async needs anyio and httpx2, which the extra 'async' brings: "
+        "pip install 'chatgpt-sdk[async]'"
+    )
+    subprocess.run([*install, f"{wheel}[async]"], check=True)
+    shown = run(async_one, "A monoid.", "Mon.", "Blue.", "Blue.", "Blue.")
+    assert shown[:1] == ["A monoid."]
+    assert shown[1].startswith("Mon.Usage(")
+    assert shown[2:] == ["Blue.", "Blue.", "Blue."]

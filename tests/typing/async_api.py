@@ -1,0 +1,90 @@
+"""What a type checker sees of the async twin: checked by mypy --strict, never run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_type
+
+import httpx2
+
+import chatgpt
+from chatgpt_async import (
+    APITimeoutError,
+    ChatGPTAPI,
+    ChatGPTError,
+    ChatMessage,
+    MemoryStore,
+    MessageStore,
+    MessageStream,
+    Moderation,
+    Secret,
+    SendMessageOptions,
+    Usage,
+)
+
+
+class Store(MessageStore):
+    async def get(self, message_id: str) -> ChatMessage | None:
+        return None
+
+    async def save(self, messages: Sequence[ChatMessage]) -> None:
+        assert_type(messages[0].id, str)
+
+
+async def on_progress(part: ChatMessage) -> None:
+    assert_type(part.delta, str | None)
+
+
+async def look_up(message_id: str) -> ChatMessage | None:
+    return None
+
+
+async def main() -> None:
+    async with ChatGPTAPI(
+        api_key="sk-...",
+        completion_params={"temperature": 0.5, "stop": ["END"]},
+        message_store=Store(),
+        session=httpx2.AsyncClient(),
+        timeout=30,
+    ) as client:
+        assert_type(client, ChatGPTAPI)
+        assert_type(client.api_key, Secret | None)
+        client.api_key = "sk-other"
+
+        reply = await client.send_message("Hi", on_progress=on_progress)
+        assert_type(reply, ChatMessage)
+        assert_type(reply, chatgpt.ChatMessage)
+        assert_type(reply.usage, Usage | None)
+        await client.send_message("Hi", on_progress=lambda part: print(part.delta))
+
+        async with client.stream_message("Hi", parent_message_id=reply.id) as stream:
+            assert_type(stream, MessageStream)
+            async for part in stream:
+                assert_type(part, ChatMessage)
+        assert_type(stream.result(), ChatMessage)
+
+        assert_type(await client.thread(reply.id), list[ChatMessage])
+        assert_type(await client.send_moderation("Hi"), Moderation)
+
+        options: SendMessageOptions = {"parent_message_id": reply.id, "timeout": 3.0}
+        await client.send_message("Hi", **options)
+
+        try:
+            await client.send_message("Hi")
+        except APITimeoutError as error:
+            assert_type(error.partial, str | None)
+        except ChatGPTError as error:
+            assert_type(error.status_code, int | None)
+        await client.aclose()
+        await client.close()
+
+    messages: dict[str, ChatMessage] = {}
+    ChatGPTAPI(get_message_by_id=messages.get, upsert_message=on_progress)
+    ChatGPTAPI(get_message_by_id=look_up, upsert_message=print)
+    ChatGPTAPI(message_store=MemoryStore(capacity=10))
+    ChatGPTAPI(message_store=chatgpt.MemoryStore(capacity=10))
+
+    list(stream)  # type: ignore[call-overload] # it is iterated with `async for`
+    print(client.send_message("Hi").text)  # type: ignore[attr-defined] # it is awaited
+    chatgpt.ChatGPTAPI(message_store=MemoryStore())  # type: ignore[arg-type] # its methods are async
+    chatgpt.ChatGPTAPI(get_message_by_id=look_up)  # type: ignore[arg-type] # it is async
