@@ -19,7 +19,6 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextvars import ContextVar
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import anyio
@@ -137,7 +136,7 @@ class Transport:
             raise TypeError(f"session must be an httpx2.AsyncClient, not {type(session).__name__}.")
         self._given = session
         self._proxy = proxy
-        self._own: dict[EventLoopToken, dict[Route, httpx2.AsyncClient]] = {}
+        self._own: dict[EventLoopToken, _LoopConnections] = {}
 
     async def send(self, need: SendRequest) -> httpx2.Response:
         """Send a request and return the answer, its body unread.
@@ -151,34 +150,51 @@ class Transport:
             # A ValueError may be his own.
             return answer_of(outcome, httpx2.Response, LIBRARY_ERRORS, failure_of)
         route = route_of(need.request, self._proxy, SOCKS_PACKAGE)
-        outcome = await _attempt(await self._client(route), need)
+        outcome = await _attempt(await self._connections(route), need)
         failing = failure_of if route.proxy is None else failure_on_the_way
         return answer_of(outcome, httpx2.Response, NETWORK_ERRORS, failing)
 
     async def aclose(self) -> None:
         """Close the connections of this event loop; the next call opens new ones."""
-        clients = self._own.pop(current_token(), {})
-        with anyio.CancelScope(shield=True):
-            for client in clients.values():
-                await client.aclose()
+        opened = self._own.get(current_token())
+        if opened is not None:
+            with anyio.CancelScope(shield=True):
+                for connections in opened.routes.values():
+                    await connections.aclose()
 
-    async def _client(self, route: Route) -> httpx2.AsyncClient:
+    async def _connections(self, route: Route) -> _Connections:
         loop = current_token()
         if loop not in self._own:
             # What a loop that is gone left behind can be closed no more; its sockets close with it.
             for other in [other for other in self._own if _has_ended(other)]:
                 del self._own[other]
-            self._own[loop] = {}
-        clients = self._own[loop]
-        if route not in clients:
-            try:  # in a thread, because reading certificates takes a moment
-                made = await to_thread.run_sync(_make_client, route, abandon_on_cancel=True)
-            except OSError as error:
-                raise transport_failure("connection", error) from None
-            except (ValueError, httpx2.InvalidURL) as error:
-                raise transport_failure("unusable", error, str(error)) from None
-            clients.setdefault(route, made)  # another task may have been faster
-        return clients[route]
+            self._own[loop] = _LoopConnections()
+        return await self._own[loop].on(route)
+
+
+class _LoopConnections:
+    """The connections of one event loop, by the routes that they take."""
+
+    def __init__(self) -> None:
+        self.routes: dict[Route, _Connections] = {}
+        self._lock = anyio.Lock()
+
+    async def on(self, route: Route) -> _Connections:
+        """Return the connections on a route, which are opened as they are needed."""
+        if route not in self.routes:
+            async with self._lock:
+                if route not in self.routes:
+                    self.routes[route] = await _make_connections(route)
+        return self.routes[route]
+
+
+async def _make_connections(route: Route) -> _Connections:
+    try:  # in a thread, because reading certificates takes a moment
+        return await to_thread.run_sync(_Connections, route, abandon_on_cancel=True)
+    except OSError as error:
+        raise transport_failure("connection", error) from None
+    except (ValueError, httpx2.InvalidURL) as error:
+        raise transport_failure("unusable", error, str(error)) from None
 
 
 def _has_ended(loop: EventLoopToken) -> bool:
@@ -192,24 +208,48 @@ def _has_ended(loop: EventLoopToken) -> bool:
     return False
 
 
-def _make_client(route: Route) -> httpx2.AsyncClient:
-    if route.certificates is None:
-        trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nobody: no TLS is spoken on this route
-    elif os.path.isdir(route.certificates):  # noqa: PTH112 - it stays what the variable says
-        trusted = ssl.create_default_context(capath=route.certificates)
-    else:
-        trusted = ssl.create_default_context(cafile=route.certificates)
-    return httpx2.AsyncClient(
-        verify=trusted,
-        proxy=_proxy_of(route, trusted),
-        trust_env=False,  # routes.py reads the environment, for both twins
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        limits=httpx2.Limits(
-            max_connections=MAX_CONNECTIONS,
-            max_keepalive_connections=IDLE_CONNECTIONS,
-            keepalive_expiry=None,
-        ),
-    )
+class _Connections:
+    """The connections on one route: what a session does, without redirects, cookies and credentials."""
+
+    def __init__(self, route: Route) -> None:
+        trusted = _trusted(route.certificates)
+        self._transport = httpx2.AsyncHTTPTransport(
+            verify=trusted,
+            trust_env=False,  # routes.py reads the environment, for both twins
+            proxy=_proxy_of(route, trusted),
+            limits=httpx2.Limits(
+                max_connections=MAX_CONNECTIONS,
+                max_keepalive_connections=IDLE_CONNECTIONS,
+                keepalive_expiry=None,
+            ),
+        )
+
+    def build_request(
+        self,
+        method: str,
+        url: str,
+        *,
+        content: bytes,
+        headers: dict[str, str],
+        timeout: httpx2.Timeout,
+        extensions: dict[str, Any],
+    ) -> httpx2.Request:
+        extensions = {**extensions, "timeout": timeout.as_dict()}
+        return httpx2.Request(method, url, content=content, headers=headers, extensions=extensions)
+
+    async def send(self, request: httpx2.Request, **_: object) -> httpx2.Response:
+        return await self._transport.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
+def _trusted(certificates: str | None) -> ssl.SSLContext:
+    if certificates is None:
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nobody: no TLS is spoken on this route
+    if os.path.isdir(certificates):  # noqa: PTH112 - it stays what the variable says
+        return ssl.create_default_context(capath=certificates)
+    return ssl.create_default_context(cafile=certificates)
 
 
 def _proxy_of(route: Route, trusted: ssl.SSLContext) -> httpx2.Proxy | None:

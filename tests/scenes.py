@@ -17,7 +17,7 @@ from chatgpt.testing import ChatGPTServer, RecordedRequest
 from tests.engines import Engine, stored_messages
 
 TRANSPORT_HEADERS = {"host", "connection"}
-"""What requests and httpx2 write themselves. `accept-encoding` is one of them unless it is set."""
+"""What requests and httpx2 write themselves."""
 
 _MADE_UP = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}|(?:chatcmpl|cmpl|modr)-[0-9a-f]{12,}"
@@ -147,9 +147,6 @@ class Scene:
 
     def _shown(self, request: RecordedRequest) -> list[object]:
         headers = {
-            name: value
-            for name, value in request.headers.items()
-            if name not in TRANSPORT_HEADERS
-            and (name, value != "identity") != ("accept-encoding", True)
+            name: value for name, value in request.headers.items() if name not in TRANSPORT_HEADERS
         }
         return [request.method, request.path, headers, request.body.decode("utf-8", "replace")]

@@ -47,8 +47,13 @@ MASK_MARGIN: Final = 4096
 """Bytes that are read beyond what is shown: a secret at the cut must be whole to be masked."""
 
 
+COMPRESSIONS: Final = "gzip, deflate"
+"""What both transports can decompress, whatever else is installed."""
+
+
 def post(url: str, headers: Mapping[str, str | Secret], body: Mapping[str, object]) -> HttpRequest:
     """Make a request that posts JSON."""
+    headers = {"accept-encoding": COMPRESSIONS, **headers}
     return HttpRequest("POST", url, headers, encode_json(body), is_local=is_loopback(url))
 
 
