@@ -34,13 +34,15 @@ from chatgpt.core.secrets import (
 from chatgpt.environment import read_environment, recall_secrets
 from chatgpt.logs import log_to_stderr
 
-StoreT = TypeVar("StoreT")
-GetMessageT = TypeVar("GetMessageT")
-UpsertMessageT = TypeVar("UpsertMessageT")
-SessionT = TypeVar("SessionT")
+MessageStoreT = TypeVar("MessageStoreT")
+GetMessageByIdFunctionT = TypeVar("GetMessageByIdFunctionT")
+UpsertMessageFunctionT = TypeVar("UpsertMessageFunctionT")
+FetchFnT = TypeVar("FetchFnT")
 
 
-class BaseChatGPTAPI(ABC, Generic[StoreT, GetMessageT, UpsertMessageT, SessionT]):
+class BaseChatGPTAPI(
+    ABC, Generic[MessageStoreT, GetMessageByIdFunctionT, UpsertMessageFunctionT, FetchFnT]
+):
     """A client of the official flow, but for what waits."""
 
     _surroundings: ClassVar[Surroundings]
@@ -58,9 +60,9 @@ class BaseChatGPTAPI(ABC, Generic[StoreT, GetMessageT, UpsertMessageT, SessionT]
         system_message: str | None = None,
         max_model_tokens: int | None = None,
         max_response_tokens: int | None = None,
-        message_store: StoreT | None = None,
-        get_message_by_id: GetMessageT | None = None,
-        upsert_message: UpsertMessageT | None = None,
+        message_store: MessageStoreT | None = None,
+        get_message_by_id: GetMessageByIdFunctionT | None = None,
+        upsert_message: UpsertMessageFunctionT | None = None,
         tokenizer: CountTokens | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         idle_timeout: float = DEFAULT_IDLE_TIMEOUT,
@@ -68,7 +70,7 @@ class BaseChatGPTAPI(ABC, Generic[StoreT, GetMessageT, UpsertMessageT, SessionT]
         max_retries: int = DEFAULT_MAX_RETRIES,
         headers: Mapping[str, str | Secret] | None = None,
         proxy: str | Secret | None = None,
-        session: SessionT | None = None,
+        session: FetchFnT | None = None,
         debug: bool = False,
     ) -> None:
         """Make a client. Nothing is sent.
@@ -93,11 +95,14 @@ class BaseChatGPTAPI(ABC, Generic[StoreT, GetMessageT, UpsertMessageT, SessionT]
             max_response_tokens: the largest reply in tokens: it is reserved and sent as a limit. By
                 default min(largest reply, 4096, window / 4) is reserved and no limit is sent.
             message_store: where messages are kept; by default the 10,000 used last, in memory.
-            get_message_by_id: looks a message up, in place of the store's own way.
-            upsert_message: saves a message, in place of the store's own way.
+            get_message_by_id: looks a message up, in place of the store's own way. Where it finds
+                none and is given alone, the store is asked.
+            upsert_message: saves a message, in place of the store's own way: the question, then the
+                answer. If it is given alone, the store holds the messages, too, and looks them up.
             tokenizer: counts the tokens of a text, in place of the model's encoding.
             timeout: seconds for a whole call: connecting, retries, sleeps and the last byte; by
-                default 600, `math.inf` for no limit.
+                default 600, `math.inf` for no limit. The time of your own functions and store
+                counts, but they are not interrupted.
             idle_timeout: seconds of silence that are borne in a stream, comments being silence; by
                 default 120.
             connect_timeout: seconds for connecting; by default 10.
@@ -153,10 +158,10 @@ class BaseChatGPTAPI(ABC, Generic[StoreT, GetMessageT, UpsertMessageT, SessionT]
     @abstractmethod
     def _open(
         self,
-        message_store: StoreT | None,
-        get_message_by_id: GetMessageT | None,
-        upsert_message: UpsertMessageT | None,
-        session: SessionT | None,
+        message_store: MessageStoreT | None,
+        get_message_by_id: GetMessageByIdFunctionT | None,
+        upsert_message: UpsertMessageFunctionT | None,
+        session: FetchFnT | None,
     ) -> None:
         """Make the store and the transport of the twin."""
 

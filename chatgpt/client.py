@@ -167,7 +167,10 @@ class ChatGPTAPI(
         return list(self._call(official.read_thread(message_id)).run())
 
     def close(self) -> None:
-        """Close the connections. A client that is used again opens new ones."""
+        """Close the connections; those of running calls when these have ended.
+
+        A client that is used again opens new ones.
+        """
         self._transport.close()
 
     def __enter__(self) -> Self:

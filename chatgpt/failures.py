@@ -26,6 +26,9 @@ from chatgpt.core.needs import FailureKind, TransportFailure
 ResponseT = TypeVar("ResponseT")
 
 CLOSED: Final = "the server closed the connection too early"
+HTTP_LIBRARIES: Final = frozenset({"aiohttp", "httpx", "httpx2", "niquests", "requests"})
+"""Those whose sessions look alike and are easily mixed up."""
+
 MALFORMED: Final = "what the server sent is not HTTP"
 
 
@@ -75,16 +78,29 @@ def answer_of(
     raise TypeError(f"session must return a {name}, not {type(outcome).__name__}.")
 
 
-def check_session(session: object, kind: str, *methods: str) -> None:
+def check_session(session: object, library: str, kind: str, *methods: str) -> None:
     """Check that a session of the caller offers what a transport asks of it.
+
+    Args:
+        session: the session, or `None`.
+        library: whose it should be, if it is that of a library.
+        kind: the name of the library's class.
+        methods: what is called.
 
     Raises:
         TypeError: it does not.
     """
+    article = "an" if library.startswith("h") else "a"
+    wanted = f"session must be {article} {library}.{kind}"
     if isinstance(session, type):
-        raise TypeError(f"session must be {kind}: make one of the class {session.__name__}.")
-    if session is not None and not all(callable(getattr(session, name, None)) for name in methods):
-        raise TypeError(f"session must be {kind}, not {type(session).__name__}.")
+        raise TypeError(f"{wanted}: make one of the class {session.__name__}.")
+    if session is None:
+        return
+    origins = {base.__module__.partition(".")[0] for base in type(session).__mro__}
+    other = (origins & HTTP_LIBRARIES) - {library}
+    if other or not all(callable(getattr(session, name, None)) for name in methods):
+        name = ".".join([*sorted(other)[:1], type(session).__name__])
+        raise TypeError(f"{wanted}, not {name}.")
 
 
 def without_tracebacks(error: BaseException) -> BaseException:

@@ -63,6 +63,7 @@ class MessageStream(StreamState, Iterator[ChatMessage]):
             self._call.close()
 
     def _advance(self) -> None:
+        self._claim()
         try:
             if self._call is None:
                 self._call = self._start()

@@ -172,7 +172,7 @@ class Transport:
     """
 
     def __init__(self, session: FetchFn | None, proxy: str | Secret | None) -> None:
-        check_session(session, "a requests.Session", "request")
+        check_session(session, "requests", "Session", "request")
         self._given = session
         self._proxy = proxy
         self._own: requests.Session | None = None
@@ -285,7 +285,7 @@ class _Body:
             if self._chunks is not None:
                 return next(self._chunks, b"")
             return self._raw.read1(READ_SIZE, decode_content=True)
-        except NETWORK_ERRORS as error:
+        except (*NETWORK_ERRORS, AttributeError) as error:  # the latter if another thread closes it
             raise failure_of(error) from None
 
     def close(self) -> None:
@@ -372,7 +372,8 @@ class Call(Generic[T]):
     def _meet(self, need: Need[Any]) -> object:
         match need:
             case ReadChunk(read_timeout):
-                assert self._answer is not None
+                if self._answer is None:  # another thread has closed it
+                    raise TransportFailure("connection", CLOSED)
                 return self._answer.read(read_timeout)
             case SendRequest():
                 self._close_answer()

@@ -83,7 +83,7 @@ class ChatGPTAPI(
     ) -> ChatMessage:
         """Send a message and return the reply, once it is complete.
 
-        Question and reply are stored together; a failed send stores nothing.
+        Question and reply are stored together; a failed or cancelled send stores nothing.
 
         Args:
             text: the message.
@@ -99,8 +99,9 @@ class ChatGPTAPI(
             completion_params: further fields of this request, over the client's; a field that is
                 `None` is left out.
             timeout: seconds for this call; by default the client's.
-            on_progress: called with each part of a streamed reply: a `ChatMessage` with the `text`
-                so far and what is new in `delta`. What it raises ends the call.
+            on_progress: called, and awaited if it is async, with each part of a streamed reply: a
+                `ChatMessage` with the `text` so far and what is new in `delta`. A plain function
+                must not block. What it raises ends the call.
 
         Raises:
             MessageNotFoundError: `parent_message_id` is not in the store.
@@ -182,7 +183,10 @@ class ChatGPTAPI(
         return list(await self._call(official.read_thread(message_id)).run())
 
     async def aclose(self) -> None:
-        """Close the connections of this event loop. A client that is used again opens new ones."""
+        """Close the connections of this event loop; those of running calls when these have ended.
+
+        A client that is used again opens new ones.
+        """
         await self._transport.aclose()
 
     async def close(self) -> None:

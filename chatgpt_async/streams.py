@@ -68,6 +68,7 @@ class MessageStream(StreamState, AsyncIterator[ChatMessage]):
         await self.aclose()
 
     async def _advance(self) -> None:
+        self._claim()
         try:
             if self._call is None:
                 self._call = self._start()

@@ -17,7 +17,7 @@ import logging
 import os
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -62,6 +62,8 @@ T = TypeVar("T")
 
 MAX_CONNECTIONS: Final = 256
 """How many connections to a server there are at most in an event loop; a call waits for a free one."""
+
+NONE_FREE: Final = "all connections of the client were in use"
 
 IDLE_CONNECTIONS: Final = 32
 """How many idle connections to a server are kept for the next call."""
@@ -131,9 +133,9 @@ class Transport:
     """
 
     def __init__(self, session: FetchFn | None, proxy: str | Secret | None) -> None:
-        check_session(session, "an httpx2.AsyncClient", "build_request", "send")
+        check_session(session, "httpx2", "AsyncClient", "build_request", "send")
         if session is not None and not is_asynchronous(session.send):
-            raise TypeError(f"session must be an httpx2.AsyncClient, not {type(session).__name__}.")
+            raise TypeError("session must be an httpx2.AsyncClient: its send must be async.")
         self._given = session
         self._proxy = proxy
         self._own: dict[EventLoopToken, _LoopConnections] = {}
@@ -148,7 +150,9 @@ class Transport:
             # A session of the caller has its own proxies and certificates.
             outcome = await _attempt(self._given, need)
             # A ValueError may be his own.
-            return answer_of(outcome, httpx2.Response, LIBRARY_ERRORS, failure_of)
+            response = answer_of(outcome, httpx2.Response, LIBRARY_ERRORS, failure_of)
+            response.stream = _EndedStream(response.stream)
+            return response
         route = route_of(need.request, self._proxy, SOCKS_PACKAGE)
         outcome = await _attempt(await self._connections(route), need)
         failing = failure_of if route.proxy is None else failure_on_the_way
@@ -158,9 +162,7 @@ class Transport:
         """Close the connections of this event loop; the next call opens new ones."""
         opened = self._own.get(current_token())
         if opened is not None:
-            with anyio.CancelScope(shield=True):
-                for connections in opened.routes.values():
-                    await connections.aclose()
+            await opened.aclose()
 
     async def _connections(self, route: Route) -> _Connections:
         loop = current_token()
@@ -187,6 +189,12 @@ class _LoopConnections:
                     self.routes[route] = await _make_connections(route)
         return self.routes[route]
 
+    async def aclose(self) -> None:
+        """Close them; the next call opens new ones."""
+        closing, self.routes = self.routes, {}
+        for connections in closing.values():
+            await connections.aclose()
+
 
 async def _make_connections(route: Route) -> _Connections:
     try:  # in a thread, because reading certificates takes a moment
@@ -209,9 +217,14 @@ def _has_ended(loop: EventLoopToken) -> bool:
 
 
 class _Connections:
-    """The connections on one route: what a session does, without redirects, cookies and credentials."""
+    """The connections on one route: what a session does, without redirects, cookies and credentials.
+
+    Closing them ends what is idle at once, and what is in use when it is used no more.
+    """
 
     def __init__(self, route: Route) -> None:
+        self._in_use = 0
+        self._is_closing = False
         trusted = _trusted(route.certificates)
         self._transport = httpx2.AsyncHTTPTransport(
             verify=trusted,
@@ -238,10 +251,27 @@ class _Connections:
         return httpx2.Request(method, url, content=content, headers=headers, extensions=extensions)
 
     async def send(self, request: httpx2.Request, **_: object) -> httpx2.Response:
-        return await self._transport.handle_async_request(request)
+        self._in_use += 1
+        try:
+            response = await self._transport.handle_async_request(request)
+        except BaseException:
+            await self._release()
+            raise
+        response.stream = _EndedStream(response.stream, on_close=self._release)
+        return response
 
     async def aclose(self) -> None:
-        await self._transport.aclose()
+        self._is_closing = True
+        await self._close_if_idle()
+
+    async def _release(self) -> None:
+        self._in_use -= 1
+        await self._close_if_idle()
+
+    async def _close_if_idle(self) -> None:
+        if self._is_closing and not self._in_use:
+            with anyio.CancelScope(shield=True):
+                await self._transport.aclose()
 
 
 def _trusted(certificates: str | None) -> ssl.SSLContext:
@@ -266,9 +296,12 @@ class _Opened:
 
     def __init__(self) -> None:
         self._streams: list[Any] = []
+        self.has_begun = False
+        """Whether the request got a connection of the pool."""
 
     async def trace(self, event: str, details: dict[str, Any]) -> None:
         """Take note of a connection; httpx2 calls this for every step of a request."""
+        self.has_begun = True
         if event.endswith("connect_tcp.complete"):
             self._streams.append(details["return_value"])
 
@@ -300,7 +333,7 @@ async def _attempt(session: FetchFn, need: SendRequest) -> object:
                 auth=None,
                 follow_redirects=False,
             )
-        outcome: BaseException = TransportFailure("timeout", "it took too long")
+        outcome: BaseException = TransportFailure("timeout", "" if opened.has_begun else NONE_FREE)
     except BaseException as error:  # noqa: BLE001 - it is returned, and raised by the caller
         outcome = without_tracebacks(error)
     finally:
@@ -341,9 +374,10 @@ class _EndedStream(httpx2.AsyncByteStream):
     to their end: over what was received already, to the error of a closed connection.
     """
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, on_close: Callable[[], Awaitable[None]] | None = None) -> None:
         self._stream = stream
         self._parts: AsyncIterator[bytes] = aiter(stream)
+        self._on_close = on_close
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -353,16 +387,17 @@ class _EndedStream(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
-        with contextlib.suppress(*NETWORK_ERRORS):
+        with contextlib.suppress(*NETWORK_ERRORS, RuntimeError):  # another task may wait for a part
             async for _ in self._parts:
                 continue
+        if self._on_close is not None:
+            await self._on_close()
 
 
 class _Body:
     """The body of an answer, read as it arrives."""
 
     def __init__(self, response: httpx2.Response, secrets: Sequence[Secret]) -> None:
-        response.stream = _EndedStream(response.stream)
         self._response = response
         self._secrets = secrets
         self._chunks = response.aiter_bytes()
@@ -386,8 +421,10 @@ class _Body:
     async def aclose(self) -> None:
         """Close the connection, if the body is not read to its end."""
         with anyio.CancelScope(shield=True):
-            await self._chunks.aclose()
             await self._response.aclose()
+            # Another task may wait for a part; for it, the closed connection ends the generator.
+            with contextlib.suppress(RuntimeError):
+                await self._chunks.aclose()
 
 
 # --- stepping an exchange --------------------------------------------------------------------
@@ -469,7 +506,8 @@ class Call(Generic[T]):
     async def _meet(self, need: Need[Any]) -> object:
         match need:
             case ReadChunk(read_timeout):
-                assert self._answer is not None
+                if self._answer is None:  # another task has closed it
+                    raise TransportFailure("connection", CLOSED)
                 return await self._answer.read(read_timeout)
             case SendRequest():
                 await self._close_answer()

@@ -6,6 +6,7 @@ import copy
 import os
 import pickle
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -170,6 +171,30 @@ def test_a_store_must_be_one() -> None:
         ChatGPTAPI(api_key="sk-test", get_message_by_id="x")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="session must be"):
         ChatGPTAPI(api_key="sk-test", session="x")  # type: ignore[arg-type]
+
+
+def test_a_client_that_is_closed_lets_running_calls_end(
+    client: ChatGPTAPI, chatgpt_server: ChatGPTServer
+) -> None:
+    """They are not sent again, and their connections are not kept."""
+    chatgpt_server.inject(Fault(delay=0.2), Fault(part_delay=0.05))
+    texts: list[str] = []
+    calls = [
+        threading.Thread(
+            target=lambda: texts.append(client.send_message("hi", stream=is_streamed).text)  # noqa: B023
+        )
+        for is_streamed in (False, True)
+    ]
+    for call in calls:
+        call.start()
+        time.sleep(0.02)
+    client.close()
+    for call in calls:
+        call.join()
+    assert len(texts) == 2
+    assert len(chatgpt_server.requests) == 2
+    assert client.send_message("again").text
+    assert len({request.client_port for request in chatgpt_server.requests}) == 3
 
 
 def test_moderation(chatgpt_server: ChatGPTServer, client: ChatGPTAPI) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import time
 
 import pytest
@@ -113,6 +114,28 @@ def test_leaving_early_closes_the_connection_and_stores_nothing(
         assert request.parts_sent < 200
     assert stored_messages(client) == []
     chatgpt_server.replies = ["fine"]
+    assert client.send_message("hi").text == "fine"
+
+
+def test_a_stream_that_is_left_while_a_part_is_waited_for(
+    client: ChatGPTAPI, chatgpt_server: ChatGPTServer
+) -> None:
+    """By another task or thread, such as a stop button: it must not look like one that ended."""
+    chatgpt_server.replies = [ENDLESS, "fine"]
+    chatgpt_server.inject(Fault(part_delay=0.1))
+    text = ""
+    with client.stream_message("hi") as stream:
+        stop = threading.Timer(0.25, stream.close)
+        stop.start()
+        with pytest.raises(StreamInterruptedError, match="left before its end") as caught:
+            for part in stream:
+                text += part.delta or ""
+        stop.join()
+    assert caught.value.partial == text != ""
+    with pytest.raises(StreamInterruptedError, match="left before its end"):
+        stream.result()
+    wait_until_left(chatgpt_server.requests[0])
+    assert stored_messages(client) == []
     assert client.send_message("hi").text == "fine"
 
 

@@ -98,9 +98,10 @@ class Limits:
             )
         return self.total_passed()
 
-    def total_passed(self) -> APITimeoutError:
-        """The error for a call that is over."""
-        return self._error("total", f"The call was not done after {self._total:g} s (timeout).")
+    def total_passed(self, reason: str = "") -> APITimeoutError:
+        """The error for a call that is over, and why it took so long, where that is known."""
+        message = f"The call was not done after {self._total:g} s (timeout)"
+        return self._error("total", f"{message}: {reason}." if reason else f"{message}.")
 
     def connect_passed(self) -> APITimeoutError:
         """The error for a connection that was not made in time."""

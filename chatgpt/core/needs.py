@@ -16,6 +16,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
@@ -229,45 +230,36 @@ class Surroundings:
 class Running(Generic[T]):
     """An exchange on its way: `need` is what it waits for, `None` once it has ended.
 
-    An error of the core that ends it is kept for `result`, without the frames of the core: they
-    hold what the server wrote.
+    It may be closed while another thread or task meets its need: then it has ended, whatever comes of
+    that need. An error of the core that ends it is kept for `result`, without the frames of the core:
+    they hold what the server wrote.
     """
 
-    __slots__ = ("_error", "_exchange", "_result", "need")
+    __slots__ = ("_error", "_exchange", "_is_closed", "_result", "need")
 
     def __init__(self, exchange: Exchange[T]) -> None:
         self._exchange = exchange
         self._error: ChatGPTError | None = None
-        self.need: Need[Any] | None
-        self.resume(None)
+        self._is_closed = False
+        self.need: Need[Any] | None = None
+        self._step(exchange.send, None)
 
     def resume(self, answer: object) -> None:
         """Go on with the answer to `need`."""
-        # The try holds only the step: a StopIteration that a caller's callback raises while a
-        # need is met must not look like the end of the exchange.
-        try:
-            self.need = self._exchange.send(answer)
-        except StopIteration as end:
-            self._end(end)
-        except ChatGPTError as error:
-            self._fail(error)
+        if self.need is not None:
+            self._step(self._exchange.send, answer)
 
     def fail(self, failure: TransportFailure) -> None:
         """Go on with the failure of `need`, a network need."""
-        try:
-            self.need = self._exchange.throw(failure)
-        except StopIteration as end:
-            self._end(end)
-        except ChatGPTError as error:
-            self._fail(error)
-        except TransportFailure:  # thrown back by an exchange that another thread has closed
-            self._fail(AbortedError("The call was closed while it waited for the server."))
+        if self.need is not None:
+            self._step(self._exchange.throw, failure)
 
     def result(self) -> T:
         """Return what the exchange returned.
 
         Raises:
             ChatGPTError: what it raised.
+            AbortedError: it was closed before its end.
         """
         if self._error is not None:
             raise self._error
@@ -275,11 +267,26 @@ class Running(Generic[T]):
 
     def close(self) -> None:
         """End the exchange where it stands."""
-        self._exchange.close()
+        self._is_closed = True
+        if self.need is not None:
+            self._fail(AbortedError("The call was closed before its end."))
+        with suppress(ValueError):  # another thread is in the middle of a step, and closes it then
+            self._exchange.close()
 
-    def _end(self, end: StopIteration) -> None:
-        self.need = None
-        self._result: T = end.value
+    def _step(self, step: Callable[[Any], Need[Any]], given: object) -> None:
+        # The try holds only the step: a StopIteration that a caller's callback raises while a
+        # need is met must not look like the end of the exchange.
+        try:
+            need = step(given)
+        except StopIteration as end:
+            self.need = None
+            self._result: T = end.value
+        except ChatGPTError as error:
+            self._fail(error)
+        else:
+            self.need = need
+            if self._is_closed:
+                self.close()
 
     def _fail(self, error: ChatGPTError) -> None:
         self.need = None

@@ -102,7 +102,7 @@ def _connection_error(
         case "read_timeout":
             error = limits.passed()
         case "timeout":
-            error = limits.total_passed()
+            error = limits.total_passed(failure.reason)
         case "unusable":
             raise ConfigurationError(f"The request cannot be sent: {redact(failure.reason)}")
         case "connection":

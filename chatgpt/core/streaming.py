@@ -11,8 +11,9 @@ Rules:
 
 1. The message is sent once, when the stream is entered.
 2. A stream that was left raises when it is iterated again: it must not look like one that came to
-   its end.
-3. `result` does no I/O: the finished reply, or the error that says why there is none.
+   its end. It may be left while another task or thread waits for its next part.
+3. One task or thread at a time waits for the next part.
+4. `result` does no I/O: the finished reply, or the error that says why there is none.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class StreamState:
         self._last: ChatMessage | None = None
         self._reply: ChatMessage | None = None
         self._error: BaseException | None = None
+        self._is_read = False
 
     def __repr__(self) -> str:
         return f"<MessageStream, {self._state}: {self.text!r}>"
@@ -69,19 +71,34 @@ class StreamState:
         """Whether the next part is still to be asked for."""
         return self._waiting is None and self._state == "open"
 
+    def _claim(self) -> None:
+        """Somebody begins to wait for the next part.
+
+        Raises:
+            RuntimeError: somebody else does already.
+        """
+        if self._is_read:
+            raise RuntimeError("A stream is read by one task or thread at a time.")
+        self._is_read = True
+
     def _came(self, part: ChatMessage) -> None:
         """A part came."""
+        self._is_read = False
         self._waiting = part
 
     def _ended(self, reply: ChatMessage) -> None:
         """There is no further part; this is the whole reply."""
+        self._is_read = False
         self._state, self._reply = "finished", reply
 
     def _failed(self, error: BaseException) -> BaseException:
         """An error came; return what is to be raised for it."""
+        self._is_read = False
         if not isinstance(error, Exception):  # an interrupt or a cancellation: the caller leaves
             self._state = "left"
             return error
+        if self._state == "left":  # by another task or thread
+            return self._interrupted()
         self._state, self._error = "failed", error
         if isinstance(error, (StopIteration, StopAsyncIteration)):
             # A function of the caller raised it. As it is, it would look like the stream's end.
@@ -110,10 +127,8 @@ class StreamState:
             self._waiting = None
 
     def _interrupted(self) -> StreamInterruptedError:
-        why = (
-            "was left before its end"
-            if self._state == "left"
-            else "is not read to its end: iterate over it"
+        why = {"left": "was left before its end", "new": "was not entered"}.get(
+            self._state, "is not read to its end: iterate over it"
         )
         return StreamInterruptedError(
             f"There is no finished reply; the stream {why}.", partial=self.text

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from inspect import iscoroutinefunction
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from ipaddress import ip_address
 from math import inf, isnan
 from typing import Any, Final, TypeVar
@@ -264,6 +264,8 @@ def function_of(name: str, value: _Function) -> _Function:
     """Check that an argument is a function, or `None`."""
     if value is not None and not callable(value):
         raise TypeError(f"{name} must be a function, not {kind_of(value)}.")
+    if isgeneratorfunction(value) or isasyncgenfunction(value):
+        raise TypeError(f"{name} must be a function without `yield`: calling it would do nothing.")
     return value
 
 

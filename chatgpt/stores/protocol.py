@@ -55,7 +55,7 @@ def check_store(store: object) -> MessageStore:
     Raises:
         TypeError: it does not.
     """
-    _, awaited = methods_of(store)
+    _, awaited = methods_of(store, "chatgpt.MessageStore")
     if awaited:
         raise TypeError(
             f"message_store must be a MessageStore of plain methods; those of {type(store).__name__} are async. "
@@ -64,8 +64,12 @@ def check_store(store: object) -> MessageStore:
     return cast("MessageStore", store)
 
 
-def methods_of(store: object) -> tuple[list[str], list[str]]:
+def methods_of(store: object, base: str) -> tuple[list[str], list[str]]:
     """The methods that a client asks of a store: those that are plain, and those that are async.
+
+    Args:
+        store: the store.
+        base: what a store of the twin is derived from.
 
     Raises:
         TypeError: one is missing.
@@ -79,7 +83,7 @@ def methods_of(store: object) -> tuple[list[str], list[str]]:
     if missing:
         raise TypeError(
             f"message_store must be a MessageStore; {type(store).__name__} has no method "
-            f"{', '.join(missing)}. Derive it from chatgpt.MessageStore, which brings `path`."
+            f"{', '.join(missing)}. Derive it from {base}, which brings `path`."
         )
     awaited = [name for name, method in methods.items() if is_asynchronous(method)]
     return [name for name in methods if name not in awaited], awaited

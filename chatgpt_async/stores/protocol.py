@@ -85,7 +85,7 @@ def awaitable_store(store: object) -> MessageStore:
     Raises:
         TypeError: it does not, or only some of its methods are async.
     """
-    plain, awaited = methods_of(store)
+    plain, awaited = methods_of(store, "chatgpt_async.MessageStore")
     if plain and awaited:
         raise TypeError(
             f"message_store must be a MessageStore of async or of plain methods; {type(store).__name__} has both: "

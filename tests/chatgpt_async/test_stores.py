@@ -205,7 +205,7 @@ def test_a_store_must_be_one() -> None:
         async def save(self, messages: Sequence[ChatMessage]) -> None: ...  # type: ignore[override] # the mistake
 
     for store, message in (
-        ({}, "has no method path, save. Derive it from chatgpt.MessageStore"),
+        ({}, "has no method path, save. Derive it from chatgpt_async.MessageStore"),
         (MemoryStore, "make one of the class MemoryStore"),
         (
             Half(),

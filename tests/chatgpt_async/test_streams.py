@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from chatgpt.testing import ChatGPTServer
@@ -31,7 +32,7 @@ async def test_a_stream_that_is_never_entered_sends_nothing_and_says_nothing(
     client: ChatGPTAPI, chatgpt_server: ChatGPTServer
 ) -> None:
     stream = client.stream_message("hi")
-    with pytest.raises(StreamInterruptedError, match="not read to its end"):
+    with pytest.raises(StreamInterruptedError, match="was not entered"):
         stream.result()
     del stream
     gc.collect()
@@ -52,6 +53,22 @@ async def test_several_streams_at_once(client: ChatGPTAPI) -> None:
     assert all(rest)
     assert one.result().text.startswith("You said: one")
     assert two.result().text.startswith("You said: two")
+
+
+async def test_one_task_at_a_time(client: ChatGPTAPI) -> None:
+    async def read(stream: MessageStream) -> None:
+        texts.extend([part.text async for part in stream])
+
+    texts: list[str] = []
+    async with client.stream_message("hi") as stream:
+        await anext(stream)
+        async with anyio.create_task_group() as group:
+            group.start_soon(read, stream)
+            await anyio.lowlevel.checkpoint()
+            await anyio.lowlevel.checkpoint()
+            with pytest.raises(RuntimeError, match="read by one task or thread at a time"):
+                await anext(stream)
+        assert texts[-1] == stream.result().text
 
 
 async def test_a_stream_may_be_read_by_another_task(client: ChatGPTAPI) -> None:

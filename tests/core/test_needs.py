@@ -48,14 +48,44 @@ def test_the_failure_of_a_need_is_thrown_in() -> None:
     assert running.result() == "reset"
 
 
-def test_a_failure_of_an_exchange_that_was_closed_meanwhile() -> None:
-    def exchange() -> Exchange[None]:
-        yield from ReadChunk(1.0)
+def test_an_exchange_that_is_closed_while_its_need_is_met() -> None:
+    """By another thread or task: whatever comes of the need then changes nothing."""
+
+    def exchange() -> Exchange[bytes]:
+        return (yield from ReadChunk(1.0))
+
+    for what_comes in (TransportFailure("connection", "closed"), b"late", None):
+        running = Running(exchange())
+        running.close()
+        assert running.need is None
+        match what_comes:
+            case TransportFailure():
+                running.fail(what_comes)
+            case bytes():
+                running.resume(what_comes)
+            case _:
+                running.close()
+        with pytest.raises(AbortedError, match="closed before its end"):
+            running.result()
+
+
+def test_an_exchange_that_is_closed_in_the_middle_of_a_step() -> None:
+    """By another thread: it ends when the step does."""
+    is_closed: list[bool] = []
+
+    def exchange() -> Exchange[bytes]:
+        first = yield from ReadChunk(1.0)
+        running.close()  # what another thread would do now
+        try:
+            return first + (yield from ReadChunk(2.0))
+        finally:
+            is_closed.append(True)
 
     running = Running(exchange())
-    running.close()
-    running.fail(TransportFailure("connection", "closed"))
-    with pytest.raises(AbortedError, match="closed while it waited"):
+    running.resume(b"a")
+    assert running.need is None
+    assert is_closed == [True]
+    with pytest.raises(AbortedError):
         running.result()
 
 
