@@ -7,24 +7,20 @@ Rules:
    exception has no traceback, because the frames below it hold the headers.
 3. No task is started, and nothing is swallowed: a cancellation passes through, after the connection
    was closed. Closing is shielded from it.
-4. Connections belong to the event loop in which they were opened.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import re
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import anyio
 import httpx2
 from anyio import to_thread
-from anyio.lowlevel import EventLoopToken, current_token
 
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import (
@@ -42,7 +38,7 @@ from chatgpt.core.needs import (
     Sleep,
     TransportFailure,
 )
-from chatgpt.core.secrets import Secret, redactor, revealed
+from chatgpt.core.secrets import Secret, revealed
 from chatgpt.core.validation import is_asynchronous
 from chatgpt.failures import (
     CLOSED,
@@ -53,24 +49,22 @@ from chatgpt.failures import (
     transport_failure,
     without_tracebacks,
 )
-from chatgpt.routes import Route, route_of
+from chatgpt.routes import route_of
 from chatgpt.tokenizer import load_tokenizer
 from chatgpt_async.callbacks import completed
+from chatgpt_async.connections import (
+    LIBRARY_ERRORS,
+    NETWORK_ERRORS,
+    EndedStream,
+    OpenedConnections,
+    OwnConnections,
+)
+from chatgpt_async.logs import sent_secrets
 from chatgpt_async.stores.protocol import MessageStore
 
 T = TypeVar("T")
 
-MAX_CONNECTIONS: Final = 256
-"""How many connections to a server there are at most in an event loop; a call waits for a free one."""
-
 NONE_FREE: Final = "all connections of the client were in use"
-
-IDLE_CONNECTIONS: Final = 32
-"""How many idle connections to a server are kept for the next call."""
-
-LIBRARY_ERRORS: Final = (httpx2.HTTPError, httpx2.InvalidURL, OSError)
-# Nonsense from a server is a ValueError in places of httpx2 and h11.
-NETWORK_ERRORS: Final = (*LIBRARY_ERRORS, ValueError)
 
 SOCKS_PACKAGE: Final = "socksio"
 """What httpx2 speaks SOCKS with."""
@@ -101,29 +95,6 @@ class FetchFn(Protocol):
         ...
 
 
-# --- what the libraries log -------------------------------------------------------------------
-
-
-_sent_secrets: ContextVar[Sequence[Secret]] = ContextVar("_sent_secrets", default=())
-
-
-class _Masking(logging.Filter):
-    """Masks the secrets of the call in what httpx2 logs: servers repeat them in their headers."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        secrets = _sent_secrets.get()
-        if secrets:
-            record.msg, record.args = redactor(secrets)(record.getMessage()), ()
-        return True
-
-
-for _name in ("httpx2", *(f"httpcore2.{part}" for part in ("connection", "http11", "proxy"))):
-    logging.getLogger(_name).addFilter(_Masking())
-
-
-# --- connections ------------------------------------------------------------------------------
-
-
 class Transport:
     """The connections of a client. May be shared by tasks, and by event loops.
 
@@ -138,7 +109,7 @@ class Transport:
             raise TypeError("session must be an httpx2.AsyncClient: its send must be async.")
         self._given = session
         self._proxy = proxy
-        self._own: dict[EventLoopToken, _LoopConnections] = {}
+        self._own = OwnConnections()
 
     async def send(self, need: SendRequest) -> httpx2.Response:
         """Send a request and return the answer, its body unread.
@@ -151,171 +122,23 @@ class Transport:
             outcome = await _attempt(self._given, need)
             # A ValueError may be his own.
             response = answer_of(outcome, httpx2.Response, LIBRARY_ERRORS, failure_of)
-            response.stream = _EndedStream(response.stream)
+            response.stream = EndedStream(response.stream)
             return response
         route = route_of(need.request, self._proxy, SOCKS_PACKAGE)
-        outcome = await _attempt(await self._connections(route), need)
+        outcome = await _attempt(await self._own.on(route), need)
         failing = failure_of if route.proxy is None else failure_on_the_way
         return answer_of(outcome, httpx2.Response, NETWORK_ERRORS, failing)
 
     async def aclose(self) -> None:
         """Close the connections of this event loop; the next call opens new ones."""
-        opened = self._own.get(current_token())
-        if opened is not None:
-            await opened.aclose()
-
-    async def _connections(self, route: Route) -> _Connections:
-        loop = current_token()
-        if loop not in self._own:
-            # What a loop that is gone left behind can be closed no more; its sockets close with it.
-            for other in [other for other in self._own if _has_ended(other)]:
-                del self._own[other]
-            self._own[loop] = _LoopConnections()
-        return await self._own[loop].on(route)
-
-
-class _LoopConnections:
-    """The connections of one event loop, by the routes that they take."""
-
-    def __init__(self) -> None:
-        self.routes: dict[Route, _Connections] = {}
-        self._lock = anyio.Lock()
-
-    async def on(self, route: Route) -> _Connections:
-        """Return the connections on a route, which are opened as they are needed."""
-        if route not in self.routes:
-            async with self._lock:
-                if route not in self.routes:
-                    self.routes[route] = await _make_connections(route)
-        return self.routes[route]
-
-    async def aclose(self) -> None:
-        """Close them; the next call opens new ones."""
-        closing, self.routes = self.routes, {}
-        for connections in closing.values():
-            await connections.aclose()
-
-
-async def _make_connections(route: Route) -> _Connections:
-    try:  # in a thread, because reading certificates takes a moment
-        return await to_thread.run_sync(_Connections, route, abandon_on_cancel=True)
-    except OSError as error:
-        raise transport_failure("connection", error) from None
-    except (ValueError, httpx2.InvalidURL) as error:
-        raise transport_failure("unusable", error, str(error)) from None
-
-
-def _has_ended(loop: EventLoopToken) -> bool:
-    native: Any = loop.native_token
-    if hasattr(native, "is_closed"):  # asyncio's
-        return bool(native.is_closed())
-    try:
-        native.run_sync_soon(int)  # trio's: it takes no work any more
-    except RuntimeError:
-        return True
-    return False
-
-
-class _Connections:
-    """The connections on one route: what a session does, without redirects, cookies and credentials.
-
-    Closing them ends what is idle at once, and what is in use when it is used no more.
-    """
-
-    def __init__(self, route: Route) -> None:
-        self._in_use = 0
-        self._is_closing = False
-        trusted = _trusted(route.certificates)
-        self._transport = httpx2.AsyncHTTPTransport(
-            verify=trusted,
-            trust_env=False,  # routes.py reads the environment, for both twins
-            proxy=_proxy_of(route, trusted),
-            limits=httpx2.Limits(
-                max_connections=MAX_CONNECTIONS,
-                max_keepalive_connections=IDLE_CONNECTIONS,
-                keepalive_expiry=None,
-            ),
-        )
-
-    def build_request(
-        self,
-        method: str,
-        url: str,
-        *,
-        content: bytes,
-        headers: dict[str, str],
-        timeout: httpx2.Timeout,
-        extensions: dict[str, Any],
-    ) -> httpx2.Request:
-        extensions = {**extensions, "timeout": timeout.as_dict()}
-        return httpx2.Request(method, url, content=content, headers=headers, extensions=extensions)
-
-    async def send(self, request: httpx2.Request, **_: object) -> httpx2.Response:
-        self._in_use += 1
-        try:
-            response = await self._transport.handle_async_request(request)
-        except BaseException:
-            await self._release()
-            raise
-        response.stream = _EndedStream(response.stream, on_close=self._release)
-        return response
-
-    async def aclose(self) -> None:
-        self._is_closing = True
-        await self._close_if_idle()
-
-    async def _release(self) -> None:
-        self._in_use -= 1
-        await self._close_if_idle()
-
-    async def _close_if_idle(self) -> None:
-        if self._is_closing and not self._in_use:
-            with anyio.CancelScope(shield=True):
-                await self._transport.aclose()
-
-
-def _trusted(certificates: str | None) -> ssl.SSLContext:
-    if certificates is None:
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nobody: no TLS is spoken on this route
-    if os.path.isdir(certificates):  # noqa: PTH112 - it stays what the variable says
-        return ssl.create_default_context(capath=certificates)
-    return ssl.create_default_context(cafile=certificates)
-
-
-def _proxy_of(route: Route, trusted: ssl.SSLContext) -> httpx2.Proxy | None:
-    if route.proxy is None:
-        return None
-    return httpx2.Proxy(revealed(route.proxy), ssl_context=trusted if route.is_proxy_tls else None)
-
-
-class _Opened:
-    """The connections that a request opened.
-
-    httpcore2 loses a connection when its TLS handshake is cancelled; here it is found again.
-    """
-
-    def __init__(self) -> None:
-        self._streams: list[Any] = []
-        self.has_begun = False
-        """Whether the request got a connection of the pool."""
-
-    async def trace(self, event: str, details: dict[str, Any]) -> None:
-        """Take note of a connection; httpx2 calls this for every step of a request."""
-        self.has_begun = True
-        if event.endswith("connect_tcp.complete"):
-            self._streams.append(details["return_value"])
-
-    async def aclose(self) -> None:
-        with anyio.CancelScope(shield=True):
-            for stream in self._streams:
-                await stream.aclose()
+        await self._own.aclose()
 
 
 async def _attempt(session: FetchFn, need: SendRequest) -> object:
     """Send a request; return the answer or, without its tracebacks, the exception."""
     request = need.request
-    opened = _Opened()
-    outside = _sent_secrets.set(request.secrets)
+    opened = OpenedConnections()
+    outside = sent_secrets.set(request.secrets)
     try:
         with anyio.move_on_after(need.timeout):
             return await session.send(
@@ -337,7 +160,7 @@ async def _attempt(session: FetchFn, need: SendRequest) -> object:
     except BaseException as error:  # noqa: BLE001 - it is returned, and raised by the caller
         outcome = without_tracebacks(error)
     finally:
-        _sent_secrets.reset(outside)
+        sent_secrets.reset(outside)
     await opened.aclose()
     return outcome
 
@@ -366,34 +189,6 @@ def failure_on_the_way(error: BaseException) -> TransportFailure:
     return failure_of(error)
 
 
-class _EndedStream(httpx2.AsyncByteStream):
-    """The bytes of an answer as they came, whose iterator is at its end once it is closed.
-
-    httpx2 stacks generators, and one of them (`AsyncResponseStream`) does not close the next: left
-    suspended, that would be ended by the garbage collector, in a task of its own. So they are run
-    to their end: over what was received already, to the error of a closed connection.
-    """
-
-    def __init__(self, stream: Any, on_close: Callable[[], Awaitable[None]] | None = None) -> None:
-        self._stream = stream
-        self._parts: AsyncIterator[bytes] = aiter(stream)
-        self._on_close = on_close
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        return await anext(self._parts)
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-        with contextlib.suppress(*NETWORK_ERRORS, RuntimeError):  # another task may wait for a part
-            async for _ in self._parts:
-                continue
-        if self._on_close is not None:
-            await self._on_close()
-
-
 class _Body:
     """The body of an answer, read as it arrives."""
 
@@ -408,14 +203,14 @@ class _Body:
         Raises:
             TransportFailure: nothing came, or the connection broke.
         """
-        outside = _sent_secrets.set(self._secrets)
+        outside = sent_secrets.set(self._secrets)
         try:
             with anyio.move_on_after(seconds):
                 return await anext(self._chunks, b"")
         except NETWORK_ERRORS as error:
             raise failure_of(error) from None
         finally:
-            _sent_secrets.reset(outside)
+            sent_secrets.reset(outside)
         raise TransportFailure("read_timeout", "nothing came")
 
     async def aclose(self) -> None:

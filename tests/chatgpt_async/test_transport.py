@@ -23,7 +23,7 @@ from chatgpt_async import (
     ConfigurationError,
     MemoryStore,
 )
-from chatgpt_async.transport import IDLE_CONNECTIONS, MAX_CONNECTIONS
+from chatgpt_async.connections import IDLE_CONNECTIONS, MAX_CONNECTIONS
 from tests.chatgpt_async.peers import until
 from tests.chatgpt_async.test_cancellation import living_tasks
 
@@ -67,7 +67,7 @@ def test_one_event_loop_after_the_other(chatgpt_server: ChatGPTServer, backends:
             return parent or ""
 
         parent = anyio.run(converse, parent, backend=backend)
-        assert len(client._transport._own) == 1
+        assert len(client._transport._own._by_loop) == 1
     ports = [request.client_port for request in chatgpt_server.requests]
     assert [ports[0], ports[2], ports[4]] == [ports[1], ports[3], ports[5]]
     assert len(set(ports)) == 3
