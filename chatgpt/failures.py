@@ -9,6 +9,8 @@ Rules:
 1. The innermost exception is the cause: those around it say the same in the names of libraries.
 2. What hangs on an exception and holds the headers is dropped: the frames, and the request that some
    libraries attach.
+3. An exception of the caller's, which he was handling when he called, is none of ours: Python hangs it
+   on everything that is raised meanwhile, and there it is taken off.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Final, TypeVar
 
 from chatgpt.core.errors import ChatGPTError
 from chatgpt.core.needs import FailureKind, TransportFailure
+from chatgpt.core.secrets import Secret
 
 ResponseT = TypeVar("ResponseT")
 
@@ -39,11 +42,13 @@ def transport_failure(
 
     Args:
         kind: what it means.
-        error: the outermost exception.
+        error: the outermost exception, without tracebacks.
         otherwise: what happened, where neither the system nor TLS nor zlib says it.
         of_proxy: whether it was a proxy that failed.
     """
-    links = [*links_of(without_tracebacks(error))]
+    links = [*links_of(error)]
+    if any(isinstance(link, ssl.SSLError) and link.library == "X509" for link in links):
+        kind = "unusable"  # the certificates that are to be trusted are none
     reason = _reason(links) or otherwise
     if of_proxy:
         reason = f"the proxy failed: {reason}"
@@ -55,6 +60,9 @@ def answer_of(
     kind: type[ResponseT],
     network_errors: tuple[type[BaseException], ...],
     failure_of: Callable[[BaseException], TransportFailure],
+    *,
+    others: tuple[type[BaseException], ...] = (),
+    secrets: Sequence[Secret] = (),
 ) -> ResponseT:
     """Return the answer that an attempt to send brought, or raise why there is none.
 
@@ -63,6 +71,8 @@ def answer_of(
         kind: the library's class of answers.
         network_errors: what the library raises when the network fails.
         failure_of: makes a failure of one of them.
+        others: those among them that are the caller's own.
+        secrets: those of the route, which a failure may repeat.
 
     Raises:
         TransportFailure: the network failed.
@@ -70,8 +80,11 @@ def answer_of(
     """
     if isinstance(outcome, kind):
         return outcome
-    if isinstance(outcome, network_errors) and not isinstance(outcome, ChatGPTError):
-        raise failure_of(outcome)
+    passed_on = (ChatGPTError, TransportFailure, *others)
+    if isinstance(outcome, network_errors) and not isinstance(outcome, passed_on):
+        failure = failure_of(outcome)
+        failure.secrets = secrets
+        raise failure
     if isinstance(outcome, BaseException):
         raise outcome
     name = f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
@@ -103,9 +116,17 @@ def check_session(session: object, library: str, kind: str, *methods: str) -> No
         raise TypeError(f"{wanted}, not {name}.")
 
 
-def without_tracebacks(error: BaseException) -> BaseException:
-    """Drop the frames and requests of an exception and of all that led to it."""
-    for link in [*links_of(error, hidden=True)]:
+def without_tracebacks(error: BaseException, handled: BaseException | None) -> BaseException:
+    """Drop the frames and requests of an exception and of all that led to it.
+
+    Args:
+        error: the outermost exception.
+        handled: what the caller was handling when the work began (`sys.exception()`); it is taken
+            off, and stays as it is.
+    """
+    for link in links_of(error, hidden=True):
+        if link.__context__ is handled:
+            link.__context__ = None
         link.__traceback__ = None
         for name in ("request", "_request", "response"):
             if name in vars(link):

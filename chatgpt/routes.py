@@ -28,7 +28,7 @@ import certifi
 from attrs import field, frozen
 
 from chatgpt.core.needs import HttpRequest, TransportFailure
-from chatgpt.core.secrets import PROXY_VARIABLE, Secret, wrap_url
+from chatgpt.core.secrets import PROXY_VARIABLE, Secret, revealed, wrap_url
 from chatgpt.core.validation import is_proxy_url
 
 CERTIFICATE_VARIABLES: Final = (
@@ -44,15 +44,23 @@ class Route:
     """How a request gets to its server.
 
     Attributes:
-        proxy: the URL of the proxy; `None` for none.
+        proxy: the URL of the proxy; `None` for none. `socks5h`, because it is the proxy that looks
+            names up.
+        is_socks: whether the proxy speaks SOCKS.
         is_proxy_tls: whether TLS is spoken with the proxy itself.
         certificates: the path of a file or a directory of the certificates that are trusted; `None`
             where no TLS is spoken.
     """
 
     proxy: str | Secret | None = field(repr=False)
+    is_socks: bool
     is_proxy_tls: bool
     certificates: str | None
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """The URL of the proxy, if it holds a password."""
+        return (self.proxy,) if isinstance(self.proxy, Secret) else ()
 
 
 def route_of(request: HttpRequest, proxy: str | Secret | None, socks_package: str) -> Route:
@@ -69,21 +77,29 @@ def route_of(request: HttpRequest, proxy: str | Secret | None, socks_package: st
     url = urlsplit(request.url)
     if proxy is None and not request.is_local:
         proxy = _proxy_of_environment(url)
-    scheme = _scheme_of(proxy)
-    if scheme.startswith("socks") and find_spec(socks_package) is None:
-        raise TransportFailure(
-            "unusable", "a SOCKS proxy needs the extra 'socks': pip install 'chatgpt-sdk[socks]'"
-        )
+    scheme = revealed(proxy or "").partition("://")[0].lower()
+    if scheme.startswith("socks"):
+        proxy = _socks(proxy, socks_package)
     return Route(
         proxy=proxy,
+        is_socks=scheme.startswith("socks"),
         is_proxy_tls=scheme == "https",
         certificates=_certificates() if "https" in (url.scheme, scheme) else None,
     )
 
 
-def _scheme_of(proxy: str | Secret | None) -> str:
-    url = proxy.reveal() if isinstance(proxy, Secret) else proxy or ""
-    return url.partition("://")[0].lower()
+def _socks(proxy: str | Secret | None, package: str) -> str | Secret | None:
+    if find_spec(package) is None:
+        raise TransportFailure(
+            "unusable", "a SOCKS proxy needs the extra 'socks': pip install 'chatgpt-sdk[socks]'"
+        )
+    if isinstance(proxy, Secret):
+        return Secret(_socks5h(proxy.reveal()), proxy.variable)
+    return _socks5h(proxy or "")
+
+
+def _socks5h(url: str) -> str:
+    return f"socks5h://{url.partition('://')[2]}"
 
 
 def _proxy_of_environment(url: SplitResult) -> str | Secret | None:
@@ -123,9 +139,12 @@ def _certificates() -> str:
     for variable in CERTIFICATE_VARIABLES:
         path = os.environ.get(variable)
         if path:
+            problem = None if os.access(path, os.R_OK) else "cannot be read"
             if not os.path.exists(path):  # noqa: PTH110 - it stays what the variable says
+                problem = "does not exist"
+            if problem:
                 raise TransportFailure(
-                    "unusable", f"{variable} is set to {path!r}, which does not exist"
+                    "unusable", f"{variable} is set to {path!r}, which {problem}"
                 )
             return path
     return certifi.where()

@@ -14,8 +14,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.client import (
     BadStatusLine,
     HTTPException,
@@ -117,8 +118,15 @@ class FetchFn(Protocol):
 class _RemembersSocket(connection.HTTPConnection):
     """A connection whose answers know their socket, so that a read can have a limit of its own.
 
-    An answer that ends with the connection is handed out without it; its socket lives on.
+    An answer that ends with the connection is handed out without it; its socket lives on. What takes
+    too long before a request can be sent, TLS and the answer of a proxy included, is the connecting.
     """
+
+    def connect(self) -> None:
+        try:
+            super().connect()
+        except TimeoutError as error:
+            raise exceptions.ConnectTimeoutError(self, "connecting took too long") from error
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override] # urllib3 overrides it alike
         live_socket = self.sock
@@ -152,6 +160,10 @@ class _Adapter(HTTPAdapter):
             self._use_pools(manager)
         return manager
 
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:  # noqa: ARG002
+        # Whatever the URL: requests verifies no https proxy when it asks it for http.
+        super().cert_verify(conn, "https://", verify, cert)  # type: ignore[no-untyped-call] # its stub is not typed
+
     @staticmethod
     def _use_pools(manager: PoolManager) -> None:
         manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
@@ -178,8 +190,8 @@ class Transport:
         self._own: requests.Session | None = None
         self._process: int | None = None
 
-    def send(self, need: SendRequest) -> requests.Response:
-        """Send a request and return the answer, its body unread.
+    def send(self, need: SendRequest) -> tuple[requests.Response, Sequence[Secret]]:
+        """Send a request; return the answer, its body unread, and the secrets of its route.
 
         Raises:
             TransportFailure: there is no answer.
@@ -187,12 +199,16 @@ class Transport:
         if self._given is not None:
             # A session of the caller has its own proxies and certificates.
             outcome = _attempt(self._given, need, None)
-            # A ValueError may be his own.
-            return answer_of(outcome, requests.Response, LIBRARY_ERRORS, failure_of)
+            # A ValueError may be his own, and so is what a hook raises for a status.
+            his = (requests.HTTPError,)
+            answer = answer_of(outcome, requests.Response, LIBRARY_ERRORS, failure_of, others=his)
+            return answer, ()
         route = route_of(need.request, self._proxy, SOCKS_PACKAGE)
         outcome = _attempt(self._session(), need, route)
         failing = failure_of if route.proxy is None else failure_on_the_way
-        return answer_of(outcome, requests.Response, NETWORK_ERRORS, failing)
+        secrets = route.secrets
+        answer = answer_of(outcome, requests.Response, NETWORK_ERRORS, failing, secrets=secrets)
+        return answer, secrets
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
@@ -216,6 +232,7 @@ def _attempt(session: FetchFn, need: SendRequest, route: Route | None) -> object
     """Send a request; return the answer or, without its tracebacks, the exception."""
     request = need.request
     proxy = route.proxy if route is not None else None
+    handled = sys.exception()
     try:
         return session.request(
             request.method,
@@ -231,7 +248,7 @@ def _attempt(session: FetchFn, need: SendRequest, route: Route | None) -> object
             verify=route.certificates if route is not None else None,
         )
     except BaseException as error:  # noqa: BLE001 - it is returned, and raised by the caller
-        return without_tracebacks(error)
+        return without_tracebacks(error, handled)
 
 
 def failure_of(error: BaseException) -> TransportFailure:
@@ -255,7 +272,7 @@ def failure_on_the_way(error: BaseException) -> TransportFailure:
     if any(
         isinstance(link, (exceptions.ProxyError, exceptions.NewConnectionError)) for link in links
     ):
-        reason = str(links[-1]).removeprefix("Tunnel connection failed: ")
+        reason = str(links[-1]).removeprefix("Tunnel connection failed: ") or CLOSED
         return transport_failure("connection", error, reason, of_proxy=True)
     return failure_of(error)
 
@@ -279,6 +296,7 @@ class _Body:
         Raises:
             TransportFailure: nothing came, or the connection broke.
         """
+        handled = sys.exception()
         try:
             if self._socket is not None:
                 self._socket.settimeout(seconds)
@@ -286,7 +304,7 @@ class _Body:
                 return next(self._chunks, b"")
             return self._raw.read1(READ_SIZE, decode_content=True)
         except (*NETWORK_ERRORS, AttributeError) as error:  # the latter if another thread closes it
-            raise failure_of(error) from None
+            raise failure_of(without_tracebacks(error, handled)) from None
 
     def close(self) -> None:
         """Close the connection, if the body is not read to its end."""
@@ -314,7 +332,6 @@ class Call(Generic[T]):
         self._transport = transport
         self._store = store
         self._answer: _Body | None = None
-        self._has_handed_out = False
         self._is_logged = log.isEnabledFor(logging.DEBUG)
         self._running = Running(exchange)
 
@@ -342,14 +359,12 @@ class Call(Generic[T]):
 
     def _next_part(self) -> ChatMessage | None:
         running = self._running
-        if self._has_handed_out:
-            self._has_handed_out = False
+        if isinstance(running.need, ReportProgress):  # the part that was handed out last
             running.resume(None)
         while (need := running.need) is not None:
             if self._is_logged:
                 log.debug("%r", need)
             if isinstance(need, ReportProgress):
-                self._has_handed_out = True
                 return need.message
             try:
                 answer = self._meet(need)
@@ -377,9 +392,11 @@ class Call(Generic[T]):
                 return self._answer.read(read_timeout)
             case SendRequest():
                 self._close_answer()
-                response = self._transport.send(need)
+                response, secrets = self._transport.send(need)
                 self._answer = _Body(response)
-                head = ResponseHead(response.status_code, response.reason, response.headers)
+                head = ResponseHead(
+                    response.status_code, response.reason, response.headers, secrets
+                )
                 if self._is_logged:
                     log.debug("%r", head)
                 return head

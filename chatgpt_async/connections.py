@@ -7,19 +7,25 @@ Rules:
 
 1. Connections belong to the event loop in which they were opened. What a loop that has ended left
    behind can be closed no more; it is dropped, and its sockets close with it.
-2. Closing ends what is idle at once, and what is in use when it is used no more: a running call is
+2. How many there may be is counted here (`MAX_CONNECTIONS`). httpcore2's pool (2.16) counts some for
+   ever: those whose opening is cancelled at the wrong moment, or fails behind a proxy. What it keeps of
+   them goes with the pool, which is retired after `MOST_LOSSES` such failures.
+3. Closing ends what is idle at once, and what is in use when it is used no more: a running call is
    neither cut nor sent again.
-3. Two things of httpx2 and httpcore2 (2.16) are mended here: a connection that is lost when its TLS
-   handshake is cancelled (`OpenedConnections`), and a generator that is left suspended when the body
-   is left (`EndedStream`).
+4. Closing comes to its end, whatever is cancelled meanwhile (`completed_close`).
+5. Two more things of httpx2 and httpcore2 (2.16) are mended here: a connection that is lost when its
+   TLS handshake is cancelled (`Opening`), and a generator that is left suspended when the body is left
+   (`DrainedStream`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from math import inf
 from typing import Any, Final
 
 import anyio
@@ -28,16 +34,19 @@ from anyio import to_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
 from chatgpt.core.secrets import revealed
-from chatgpt.failures import transport_failure
+from chatgpt.failures import transport_failure, without_tracebacks
 from chatgpt.routes import Route
 
 MAX_CONNECTIONS: Final = 256
-"""How many connections to a server there are at most in an event loop; a call waits for a free one."""
+"""How many connections there are at most in an event loop; a call waits for a free one."""
 
 IDLE_CONNECTIONS: Final = 32
 """How many idle connections to a server are kept for the next call."""
 
-LIBRARY_ERRORS: Final = (httpx2.HTTPError, httpx2.InvalidURL, OSError)
+MOST_LOSSES: Final = 32
+"""After so many failures of opened connections a pool makes room for a new one."""
+
+LIBRARY_ERRORS: Final = (httpx2.RequestError, httpx2.InvalidURL, OSError)
 # Nonsense from a server is a ValueError in places of httpx2 and h11.
 NETWORK_ERRORS: Final = (*LIBRARY_ERRORS, ValueError)
 
@@ -55,11 +64,13 @@ class OwnConnections:
             TransportFailure: the proxy or the certificates of the route cannot be used.
         """
         loop = current_token()
-        if loop not in self._by_loop:
-            for other in [other for other in self._by_loop if _has_ended(other)]:
-                del self._by_loop[other]
-            self._by_loop[loop] = _LoopConnections()
-        return await self._by_loop[loop].on(route)
+        opened = self._by_loop.get(loop)
+        if opened is None:
+            for other in [*self._by_loop]:  # other threads may do the same
+                if _has_ended(other):
+                    self._by_loop.pop(other, None)
+            opened = self._by_loop.setdefault(loop, _LoopConnections())
+        return await opened.on(route)
 
     async def aclose(self) -> None:
         """Close those of the running event loop; the next call opens new ones."""
@@ -83,41 +94,48 @@ class _LoopConnections:
     """The connections of one event loop, by the routes that they take."""
 
     def __init__(self) -> None:
-        self.routes: dict[Route, RouteConnections] = {}
-        self._lock = anyio.Lock()
+        self._routes: dict[Route, RouteConnections] = {}
+        self._making = anyio.Lock()
+        self._free = anyio.Semaphore(MAX_CONNECTIONS, fast_acquire=True)
 
     async def on(self, route: Route) -> RouteConnections:
-        """Return the connections on a route, which are opened as they are needed."""
-        if route not in self.routes:
-            async with self._lock:
-                if route not in self.routes:
-                    self.routes[route] = await _make_connections(route)
-        return self.routes[route]
+        known = self._routes.get(route)
+        if known is not None and not known.is_worn_out:
+            return known
+        async with self._making:  # once, however many calls begin at the same time
+            known = self._routes.get(route)
+            if known is None or known.is_worn_out:
+                made = await _make_connections(route, self._free)
+                retired, self._routes[route] = self._routes.get(route), made
+                if retired is not None:
+                    await retired.aclose()
+            return self._routes[route]
 
     async def aclose(self) -> None:
-        """Close them; the next call opens new ones."""
-        closing, self.routes = self.routes, {}
+        closing, self._routes = self._routes, {}
         for connections in closing.values():
             await connections.aclose()
 
 
-async def _make_connections(route: Route) -> RouteConnections:
+async def _make_connections(route: Route, free: anyio.Semaphore) -> RouteConnections:
     try:  # in a thread, because reading certificates takes a moment
-        return await to_thread.run_sync(RouteConnections, route, abandon_on_cancel=True)
+        return await to_thread.run_sync(RouteConnections, route, free, abandon_on_cancel=True)
     except OSError as error:
-        raise transport_failure("connection", error) from None
-    except (ValueError, httpx2.InvalidURL) as error:
-        raise transport_failure("unusable", error, str(error)) from None
+        raise transport_failure("connection", without_tracebacks(error, None)) from None
 
 
 class RouteConnections:
     """The connections on one route: what a session does, without redirects, cookies and credentials.
 
-    Closing them ends what is idle at once, and what is in use when it is used no more.
+    Args:
+        route: how its requests get to their server.
+        free: how many more connections there may be.
     """
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: Route, free: anyio.Semaphore) -> None:
+        self._free = free
         self._in_use = 0
+        self._losses = 0
         self._is_closing = False
         trusted = _trusted(route.certificates)
         self._transport = httpx2.AsyncHTTPTransport(
@@ -125,11 +143,16 @@ class RouteConnections:
             trust_env=False,  # routes.py reads the environment, for both twins
             proxy=_proxy_of(route, trusted),
             limits=httpx2.Limits(
-                max_connections=MAX_CONNECTIONS,
+                max_connections=None,
                 max_keepalive_connections=IDLE_CONNECTIONS,
                 keepalive_expiry=None,
             ),
         )
+
+    @property
+    def is_worn_out(self) -> bool:
+        """Whether the pool keeps the remains of too many connections."""
+        return self._losses >= MOST_LOSSES
 
     def build_request(
         self,
@@ -139,21 +162,23 @@ class RouteConnections:
         content: bytes,
         headers: dict[str, str],
         timeout: httpx2.Timeout,
-        extensions: dict[str, Any],
+        extensions: Mapping[str, object],
     ) -> httpx2.Request:
         """Make a request that has no header but those that are given, and those of HTTP."""
         extensions = {**extensions, "timeout": timeout.as_dict()}
         return httpx2.Request(method, url, content=content, headers=headers, extensions=extensions)
 
     async def send(self, request: httpx2.Request, **_: object) -> httpx2.Response:
-        """Send a request and return the answer, its body unread."""
+        """Wait for a free connection, send a request and return the answer, its body unread."""
+        await self._free.acquire()
         self._in_use += 1
         try:
             response = await self._transport.handle_async_request(request)
         except BaseException:
+            self._losses += 1
             await self._release()
             raise
-        response.stream = EndedStream(response.stream, on_close=self._release)
+        response.stream = DrainedStream(response.stream, on_close=self._release)
         return response
 
     async def aclose(self) -> None:
@@ -163,12 +188,12 @@ class RouteConnections:
 
     async def _release(self) -> None:
         self._in_use -= 1
+        self._free.release()
         await self._close_if_idle()
 
     async def _close_if_idle(self) -> None:
         if self._is_closing and not self._in_use:
-            with anyio.CancelScope(shield=True):
-                await self._transport.aclose()
+            await completed_close(self._transport.aclose())
 
 
 def _trusted(certificates: str | None) -> ssl.SSLContext:
@@ -185,54 +210,109 @@ def _proxy_of(route: Route, trusted: ssl.SSLContext) -> httpx2.Proxy | None:
     return httpx2.Proxy(revealed(route.proxy), ssl_context=trusted if route.is_proxy_tls else None)
 
 
-class OpenedConnections:
-    """The connections that a request opened.
+class Opening:
+    """What httpx2 tells of a request on its way: the connections it opened, and since when it waits.
 
-    httpcore2 loses a connection when its TLS handshake is cancelled; here it is found again.
+    Args:
+        connect_timeout: seconds from the beginning of a connection to that of the request, TLS and the
+            answers of proxies included.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, connect_timeout: float) -> None:
+        self._connect_timeout = connect_timeout
         self._streams: list[Any] = []
+        self.connecting = anyio.CancelScope()
+        """Cancelled when it takes too long."""
         self.has_begun = False
-        """Whether the request got a connection of the pool."""
+        """Whether anything was done, but waiting for a free connection."""
 
     async def trace(self, event: str, details: dict[str, Any]) -> None:
-        """Take note of a connection; httpx2 calls this for every step of a request."""
+        """Take note of a step; httpx2 calls this for each."""
         self.has_begun = True
-        if event.endswith("connect_tcp.complete"):
+        if event.endswith("connect_tcp.started"):
+            self.connecting.deadline = anyio.current_time() + self._connect_timeout
+        elif event.endswith("connect_tcp.complete"):
             self._streams.append(details["return_value"])
+        elif event.endswith("request_headers.started") and details["request"].method != b"CONNECT":
+            self.connecting.deadline = inf
+        if event.startswith("http2."):  # the connection is shared: other calls may be on it
+            self._streams.clear()
 
     async def aclose(self) -> None:
-        """Close them: the request has failed."""
-        with anyio.CancelScope(shield=True):
-            for stream in self._streams:
-                await stream.aclose()
+        """Close what was opened: the request has failed."""
+        for stream in self._streams:
+            await completed_close(stream.aclose())
 
 
-class EndedStream(httpx2.AsyncByteStream):
+class DrainedStream(httpx2.AsyncByteStream):
     """The bytes of an answer as they came, whose iterator is at its end once it is closed.
 
     httpx2 stacks generators, and one of them (`AsyncResponseStream`) does not close the next: left
     suspended, that would be ended by the garbage collector, in a task of its own. So they are run
-    to their end: over what was received already, to the error of a closed connection.
+    to their end: over what was received already, up to the first wait.
     """
 
     def __init__(self, stream: Any, on_close: Callable[[], Awaitable[None]] | None = None) -> None:
         self._stream = stream
         self._parts: AsyncIterator[bytes] = aiter(stream)
         self._on_close = on_close
+        self._is_read = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        return await anext(self._parts)
+        try:
+            return await anext(self._parts)
+        except StopAsyncIteration:
+            self._is_read = True
+            raise
 
     async def aclose(self) -> None:
         """Close the connection, if the answer is not read to its end."""
-        await self._stream.aclose()
-        with contextlib.suppress(*NETWORK_ERRORS, RuntimeError):  # another task may wait for a part
-            async for _ in self._parts:
-                continue
-        if self._on_close is not None:
-            await self._on_close()
+        if self._is_read:  # then nothing waits
+            await self._close()
+        else:
+            await completed_close(self._close())
+
+    async def _close(self) -> None:
+        try:
+            await self._stream.aclose()
+            with (
+                contextlib.suppress(
+                    *NETWORK_ERRORS, RuntimeError
+                ),  # another task may wait for a part
+                anyio.CancelScope() as without_waiting,
+            ):
+                without_waiting.cancel()
+                async for _ in self._parts:
+                    continue
+        finally:
+            if self._on_close is not None:
+                await self._on_close()
+
+
+async def completed_close(closing: Coroutine[Any, Any, None]) -> None:
+    """Close something completely, whatever is cancelled meanwhile.
+
+    A shield of anyio does not hold off `asyncio.Task.cancel` and `asyncio.timeout`. So on asyncio it is
+    done in a task, which is waited for until it is done; the cancellation is raised after that.
+    """
+    with anyio.CancelScope(shield=True):
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:  # trio, whose shields hold
+            await closing
+            return
+        task = asyncio.ensure_future(closing)
+        cancelled: asyncio.CancelledError | None = None
+        while not task.done():
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError as error:
+                cancelled = error
+        problem = None if task.cancelled() else task.exception()
+        if cancelled is not None:
+            raise cancelled
+        if problem is not None:
+            raise problem

@@ -15,7 +15,8 @@ import contextlib
 import logging
 import re
 import ssl
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import anyio
@@ -55,9 +56,10 @@ from chatgpt_async.callbacks import completed
 from chatgpt_async.connections import (
     LIBRARY_ERRORS,
     NETWORK_ERRORS,
-    EndedStream,
-    OpenedConnections,
+    DrainedStream,
+    Opening,
     OwnConnections,
+    completed_close,
 )
 from chatgpt_async.logs import sent_secrets
 from chatgpt_async.stores.protocol import MessageStore
@@ -83,7 +85,7 @@ class FetchFn(Protocol):
         content: bytes,
         headers: dict[str, str],
         timeout: httpx2.Timeout,
-        extensions: dict[str, Any],
+        extensions: Mapping[str, object],
     ) -> httpx2.Request:
         """Make a request as `httpx2.AsyncClient.build_request` does."""
         ...
@@ -111,64 +113,74 @@ class Transport:
         self._proxy = proxy
         self._own = OwnConnections()
 
-    async def send(self, need: SendRequest) -> httpx2.Response:
-        """Send a request and return the answer, its body unread.
+    async def send(self, need: SendRequest) -> tuple[httpx2.Response, Sequence[Secret]]:
+        """Send a request; return the answer, its body unread, and the secrets of its route.
 
         Raises:
             TransportFailure: there is no answer.
         """
         if self._given is not None:
             # A session of the caller has its own proxies and certificates.
-            outcome = await _attempt(self._given, need)
+            outcome = await _attempt(_same(self._given), need)
             # A ValueError may be his own.
-            response = answer_of(outcome, httpx2.Response, LIBRARY_ERRORS, failure_of)
-            response.stream = EndedStream(response.stream)
-            return response
+            answer = answer_of(outcome, httpx2.Response, LIBRARY_ERRORS, failure_of)
+            answer.stream = DrainedStream(answer.stream)
+            return answer, ()
         route = route_of(need.request, self._proxy, SOCKS_PACKAGE)
-        outcome = await _attempt(await self._own.on(route), need)
+        secrets = route.secrets
+        outcome = await _attempt(self._own.on(route), need, secrets)
         failing = failure_of if route.proxy is None else failure_on_the_way
-        return answer_of(outcome, httpx2.Response, NETWORK_ERRORS, failing)
+        # Nonsense from a proxy for SOCKS is whatever socksio and httpcore2 make of it.
+        errors = (Exception,) if route.is_socks else NETWORK_ERRORS
+        return answer_of(outcome, httpx2.Response, errors, failing, secrets=secrets), secrets
 
     async def aclose(self) -> None:
         """Close the connections of this event loop; the next call opens new ones."""
         await self._own.aclose()
 
 
-async def _attempt(session: FetchFn, need: SendRequest) -> object:
+async def _same(session: FetchFn) -> FetchFn:
+    return session
+
+
+async def _attempt(
+    opening: Awaitable[FetchFn], need: SendRequest, route_secrets: Sequence[Secret] = ()
+) -> object:
     """Send a request; return the answer or, without its tracebacks, the exception."""
     request = need.request
-    opened = OpenedConnections()
-    outside = sent_secrets.set(request.secrets)
+    progress = Opening(need.connect_timeout)
+    handled = sys.exception()
+    outside = sent_secrets.set((*request.secrets, *route_secrets))
     try:
-        with anyio.move_on_after(need.timeout):
+        with anyio.move_on_after(need.timeout), progress.connecting:
+            session = await opening
             return await session.send(
                 session.build_request(
                     request.method,
                     request.url,
                     content=request.body,
                     headers={name: revealed(value) for name, value in request.headers.items()},
-                    timeout=httpx2.Timeout(
-                        need.read_timeout, connect=need.connect_timeout, pool=None
-                    ),
-                    extensions={"trace": opened.trace},
+                    timeout=httpx2.Timeout(need.read_timeout, connect=None, pool=None),
+                    extensions={"trace": progress.trace},
                 ),
                 stream=True,
                 auth=None,
                 follow_redirects=False,
             )
-        outcome: BaseException = TransportFailure("timeout", "" if opened.has_begun else NONE_FREE)
+        if progress.connecting.cancelled_caught:
+            outcome: BaseException = TransportFailure("connect_timeout", "connecting took too long")
+        else:
+            outcome = TransportFailure("timeout", "" if progress.has_begun else NONE_FREE)
     except BaseException as error:  # noqa: BLE001 - it is returned, and raised by the caller
-        outcome = without_tracebacks(error)
+        outcome = without_tracebacks(error, handled)
     finally:
         sent_secrets.reset(outside)
-    await opened.aclose()
+    await progress.aclose()
     return outcome
 
 
 def failure_of(error: BaseException) -> TransportFailure:
     """Tell the core of an exception of httpx2 or the socket."""
-    if isinstance(error, httpx2.ConnectTimeout):
-        return transport_failure("connect_timeout", error)
     if isinstance(error, (httpx2.TimeoutException, TimeoutError)):
         return transport_failure("read_timeout", error)
     if isinstance(error, (httpx2.UnsupportedProtocol, httpx2.InvalidURL)):
@@ -185,7 +197,9 @@ def failure_on_the_way(error: BaseException) -> TransportFailure:
     if isinstance(error, httpx2.ProxyError) or (
         isinstance(error, httpx2.ConnectError) and not is_tls
     ):
-        return transport_failure("connection", error, str(error), of_proxy=True)
+        return transport_failure("connection", error, str(error) or CLOSED, of_proxy=True)
+    if not isinstance(error, NETWORK_ERRORS):
+        return transport_failure("connection", error, MALFORMED, of_proxy=True)
     return failure_of(error)
 
 
@@ -203,23 +217,30 @@ class _Body:
         Raises:
             TransportFailure: nothing came, or the connection broke.
         """
+        handled = sys.exception()
         outside = sent_secrets.set(self._secrets)
         try:
             with anyio.move_on_after(seconds):
                 return await anext(self._chunks, b"")
         except NETWORK_ERRORS as error:
-            raise failure_of(error) from None
+            raise failure_of(without_tracebacks(error, handled)) from None
         finally:
             sent_secrets.reset(outside)
         raise TransportFailure("read_timeout", "nothing came")
 
     async def aclose(self) -> None:
         """Close the connection, if the body is not read to its end."""
-        with anyio.CancelScope(shield=True):
-            await self._response.aclose()
-            # Another task may wait for a part; for it, the closed connection ends the generator.
-            with contextlib.suppress(RuntimeError):
-                await self._chunks.aclose()
+        outside = sent_secrets.set(self._secrets)
+        try:
+            await completed_close(self._close())
+        finally:
+            sent_secrets.reset(outside)
+
+    async def _close(self) -> None:
+        await self._response.aclose()
+        # Another task may wait for a part; for it, the closed connection ends the generator.
+        with contextlib.suppress(RuntimeError):
+            await self._chunks.aclose()
 
 
 # --- stepping an exchange --------------------------------------------------------------------
@@ -243,7 +264,6 @@ class Call(Generic[T]):
         self._transport = transport
         self._store = store
         self._answer: _Body | None = None
-        self._has_handed_out = False
         self._is_logged = log.isEnabledFor(logging.DEBUG)
         self._running = Running(exchange)
 
@@ -271,14 +291,12 @@ class Call(Generic[T]):
 
     async def _next_part(self) -> ChatMessage | None:
         running = self._running
-        if self._has_handed_out:
-            self._has_handed_out = False
+        if isinstance(running.need, ReportProgress):  # the part that was handed out last
             running.resume(None)
         while (need := running.need) is not None:
             if self._is_logged:
                 log.debug("%r", need)
             if isinstance(need, ReportProgress):
-                self._has_handed_out = True
                 return need.message
             try:
                 answer = await self._meet(need)
@@ -306,9 +324,11 @@ class Call(Generic[T]):
                 return await self._answer.read(read_timeout)
             case SendRequest():
                 await self._close_answer()
-                response = await self._transport.send(need)
-                self._answer = _Body(response, need.request.secrets)
-                head = ResponseHead(response.status_code, response.reason_phrase, response.headers)
+                response, secrets = await self._transport.send(need)
+                self._answer = _Body(response, (*need.request.secrets, *secrets))
+                head = ResponseHead(
+                    response.status_code, response.reason_phrase, response.headers, secrets
+                )
                 if self._is_logged:
                     log.debug("%r", head)
                 return head

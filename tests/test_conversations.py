@@ -7,6 +7,7 @@ and the texts of errors. The recordings are cases, too.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -360,11 +361,11 @@ def retried(scene: Scene, fault: Fault) -> None:
 
 
 LIMITS: dict[str, tuple[Fault, dict[str, float]]] = {
-    "total-head": (Fault(delay=5), {"timeout": 0.2}),
-    "total-body": (Fault(part_delay=5), {"timeout": 0.2}),
-    "total-drip": (Fault(split_every=1, part_delay=0.05), {"timeout": 0.2}),
-    "idle-head": (Fault(delay=5), {"idle_timeout": 0.2}),
-    "idle-body": (Fault(part_delay=5), {"idle_timeout": 0.2}),
+    "total-head": (Fault(delay=5), {"timeout": 0.4}),
+    "total-body": (Fault(part_delay=5), {"timeout": 0.4}),
+    "total-drip": (Fault(split_every=1, part_delay=0.05), {"timeout": 0.4}),
+    "idle-head": (Fault(delay=5), {"idle_timeout": 0.4}),
+    "idle-body": (Fault(part_delay=5), {"idle_timeout": 0.4}),
     "retry-after": (Fault(status=429, headers={"retry-after": "60"}), {"timeout": 1}),
 }
 
@@ -375,6 +376,39 @@ def a_limit(scene: Scene, given: tuple[Fault, dict[str, float]]) -> None:
     scene.use(**options)
     scene.server.inject(fault)
     scene.stream("hi")
+
+
+SILENT = {
+    "tls": lambda port: {"api_base_url": f"https://127.0.0.1:{port}/v1"},
+    "connect": lambda port: {
+        "api_base_url": "https://chat.example/v1",
+        "proxy": f"http://127.0.0.1:{port}",
+    },
+    "socks": lambda port: {
+        "api_base_url": "http://chat.example/v1",
+        "proxy": f"socks5://127.0.0.1:{port}",
+    },
+}
+
+
+@cases("silent", SILENT)
+def nobody_answers_while_connecting(scene: Scene, options: Callable[[int], dict[str, Any]]) -> None:
+    """Whatever has to be said before the request belongs to the connecting, and is tried again."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        scene.use(**options(port), connect_timeout=0.2, timeout=5, max_retries=1)
+        scene.send("hi")
+
+
+@case
+def a_call_while_an_error_is_handled(scene: Scene) -> None:
+    """The caller's own error is none of the call's, and stays as it was."""
+    scene.use(api_base_url="http://127.0.0.1:9", max_retries=0)
+    try:
+        open("/no/such/file")  # noqa: PTH123, SIM115 - it is to fail
+    except FileNotFoundError as own:
+        scene.attempt(lambda: scene.send("hi"))
+        scene.note("own", str(own), own.__traceback__ is not None, own.__context__ is None)
 
 
 @case
@@ -488,3 +522,5 @@ def test_the_cases_give_replies_errors_and_parts(
     assert kinds.count("result") > 100
     assert kinds.count("error") > 100
     assert kinds.count("part") > 200
+    stored = [line for seen in played.values() for line in seen["sync"] if line != ["stored", []]]
+    assert sum(isinstance(line, list) and line[0] == "stored" for line in stored) > 60

@@ -46,7 +46,8 @@ def proxy_of(url: str) -> str | None:
         ({}, None, None),
         ({"HTTP_PROXY": "http://p:1"}, "http://p:1", None),
         ({"https_proxy": "http://p:1"}, None, "http://p:1"),
-        ({"ALL_PROXY": "socks5://p:1"}, "socks5://p:1", "socks5://p:1"),
+        ({"ALL_PROXY": "socks5://p:1"}, "socks5h://p:1", "socks5h://p:1"),
+        ({"ALL_PROXY": "SOCKS5H://u:pass@p:1"}, "socks5h://u:pass@p:1", "socks5h://u:pass@p:1"),
         ({"ALL_PROXY": "http://p:1", "HTTP_PROXY": "http://q:2"}, "http://q:2", "http://p:1"),
         ({"HTTP_PROXY": "http://p:1", "http_proxy": "http://q:2"}, "http://q:2", None),
         ({"HTTPS_PROXY": "p:1"}, None, "http://p:1"),
@@ -115,7 +116,10 @@ def test_a_password_of_the_environment_is_a_secret(monkeypatch: pytest.MonkeyPat
     assert "pass" not in repr(chosen)
 
 
-@pytest.mark.parametrize("value", ["ftp://p:1", "http://", "http://p :1"])
+@pytest.mark.parametrize(
+    "value",
+    ["ftp://p:1", "http://", "http://p :1", "socks4://p:1", "http://p:99999", "http://u:pä@p:1"],
+)
 def test_a_proxy_that_is_none(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("HTTPS_PROXY", value)
     with pytest.raises(TransportFailure, match="must be a URL such as") as caught:
@@ -125,10 +129,11 @@ def test_a_proxy_that_is_none(monkeypatch: pytest.MonkeyPatch, value: str) -> No
 
 def test_socks_needs_a_package() -> None:
     request = HttpRequest("POST", "http://chat.example/", {}, b"")
-    for scheme in ("socks5", "socks5h", "SOCKS4"):
+    for scheme in ("socks5", "socks5h", "SOCKS5"):
         with pytest.raises(TransportFailure, match=r"pip install 'chatgpt-sdk\[socks\]'"):
             route_of(request, f"{scheme}://p:1", "no_such_package")
-        assert route_of(request, f"{scheme}://p:1", SOCKS_HERE).proxy == f"{scheme}://p:1"
+        chosen = route_of(request, f"{scheme}://p:1", SOCKS_HERE)
+        assert (chosen.proxy, chosen.is_socks) == ("socks5h://p:1", True), "the proxy finds names"
 
 
 def test_the_proxy_of_the_environment_is_asked(
@@ -229,6 +234,42 @@ def test_tls_through_a_proxy(
     assert "proxy-authorization" not in tls_server.requests[0].headers
 
 
+def test_a_server_behind_a_proxy_is_not_trusted_either(
+    engine: Engine, tls_server: ChatGPTServer
+) -> None:
+    """And it is not the proxy that failed."""
+    url = tls_server.base_url.replace("http://", "https://")
+    with Tunnel() as tunnel:
+        proxy = f"http://user:password@127.0.0.1:{tunnel.port}"
+        client = engine.client(api_key="sk-test", api_base_url=url, max_retries=0, proxy=proxy)
+        with pytest.raises(
+            APIConnectionError,
+            match=r"No answer from https://\S+: \[SSL: CERTIFICATE_VERIFY_FAILED",
+        ):
+            client.send_message("hi")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_speaks_tls(
+    engine: Engine,
+    tls_server: ChatGPTServer,
+    certificates: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scheme: str,
+) -> None:
+    """It is verified, whatever it is asked for: it sees the key of a plain request."""
+    proxy = tls_server.base_url.replace("http://", "https://").removesuffix("/v1")
+    client = engine.client(
+        api_key="sk-test", api_base_url=f"{scheme}://chat.example/v1", proxy=proxy, max_retries=0
+    )
+    with pytest.raises(APIConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
+        client.send_message("hi")
+    assert tls_server.requests == []
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates))
+    with pytest.raises(ChatGPTError, match=r"Invalid URL|501 Unsupported method"):
+        client.send_message("hi")
+
+
 def test_nobody_else_is_trusted(engine: Engine, tls_server: ChatGPTServer) -> None:
     client = tls_client(engine, tls_server)
     with pytest.raises(APIConnectionError, match="CERTIFICATE_VERIFY_FAILED.*unable to get local"):
@@ -252,8 +293,17 @@ def test_a_file_that_holds_none(
     (tmp_path / "empty.pem").write_text("nothing")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "empty.pem"))
     client = tls_client(engine, tls_server)
-    with pytest.raises(APIConnectionError, match="no certificate or crl found"):
+    with pytest.raises(ConfigurationError, match="no certificate or crl found"):
         client.send_message("hi")
+
+
+def test_a_file_that_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", __file__)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(
+        TransportFailure, match="SSL_CERT_FILE is set to '.*', which cannot be read"
+    ):
+        route("https://chat.example/")
 
 
 def test_certificates_are_read_where_tls_is_spoken(monkeypatch: pytest.MonkeyPatch) -> None:

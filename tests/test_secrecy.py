@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import io
 import logging
 import pickle
@@ -19,6 +21,7 @@ from chatgpt import ChatGPTAPI, ConfigurationError
 from chatgpt.testing import ChatGPTServer, Fault, RawAnswer
 from tests.chatgpt_async.peers import FIRST_EVENT, Peer
 from tests.engines import Engine, stored_messages
+from tests.tunnels import SocksTunnel
 
 KEY = "sk-canary-0123456789abcdef"
 ORG = "org-canary-1"
@@ -241,6 +244,74 @@ def test_a_proxy_with_a_password(
         with pytest.raises(Exception) as caught:
             engine.adopt(client).send_message("hi")
         check(shown(caught.value) + repr(pickle.dumps(client)))
+    check(logged.getvalue())
+
+
+PROXY_ECHO = (
+    "HTTP/1.1 407 Nobody is {0}\r\nx-echo: {0}, {1}\r\ncontent-length: {2}\r\n"
+    'connection: close\r\n\r\n{{"error": "{0} and {1}"}}'
+)
+
+
+@pytest.mark.parametrize("target", ["http://chat.example/v1", "https://chat.example/v1"])
+@pytest.mark.parametrize("is_given", [True, False], ids=["given", "from the environment"])
+def test_a_proxy_that_repeats_its_password(
+    engine: Engine,
+    logged: io.StringIO,
+    monkeypatch: pytest.MonkeyPatch,
+    target: str,
+    is_given: bool,
+) -> None:
+    """Bare, and as the header in which it came; that of the environment, too."""
+    basic = base64.b64encode(f"user:{PASSWORD}".encode()).decode()
+    body = f'{{"error": "{PASSWORD} and {basic}"}}'
+    answer = PROXY_ECHO.format(PASSWORD, basic, len(body))
+    with Peer() as peer:
+        peer.says = answer.encode()
+        proxy = f"http://user:{PASSWORD}@127.0.0.1:{peer.port}"
+        if not is_given:
+            monkeypatch.setenv("ALL_PROXY", proxy)
+        client = engine.client(
+            api_key=KEY,
+            api_base_url=target,
+            proxy=proxy if is_given else None,
+            max_retries=0,
+        )
+        with pytest.raises(Exception) as caught:
+            client.send_message("hi")
+    for text in (shown(caught.value), logged.getvalue()):
+        check(text)
+        assert basic not in text
+
+
+def test_a_proxy_for_socks_with_a_password(
+    engine: Engine, server: ChatGPTServer, logged: io.StringIO
+) -> None:
+    """httpcore2 logs user and password, however short."""
+    with SocksTunnel() as tunnel:
+        client = engine.client(
+            api_key=KEY,
+            api_base_url=server.base_url,
+            proxy=f"socks5://user:pw-7@127.0.0.1:{tunnel.port}",
+        )
+        assert client.send_message("hi").text
+    check(logged.getvalue())
+    assert "pw-7" not in logged.getvalue()
+
+
+@pytest.mark.parametrize("is_left", [False, True], ids=["read", "left"])
+def test_a_key_where_a_chunk_should_be(
+    client: ChatGPTAPI, server: ChatGPTServer, logged: io.StringIO, is_left: bool
+) -> None:
+    """The library says what it got: while a stream is read, and while it is closed."""
+    event = b'data: {"choices": [{"index": 0, "delta": {"content": "word "}}]}\n\n'
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    chunk = b"%x\r\n%s\r\n" % (len(event), event)
+    server.replies = [RawAnswer([head + chunk + KEY.encode() + b"\r\n"])]
+    with contextlib.suppress(Exception), client.stream_message("hi") as stream:
+        next(stream)
+        if not is_left:
+            list(stream)
     check(logged.getvalue())
 
 

@@ -159,9 +159,10 @@ def test_an_error_in_a_stream(client: ChatGPTAPI, chatgpt_server: ChatGPTServer)
     with pytest.raises(StreamError) as caught, client.stream_message("hi") as stream:
         deltas.extend(part.delta for part in stream)
     assert caught.value.partial == "one two"
-    with pytest.raises(StreamError) as again:
-        stream.result()
-    assert again.value is caught.value
+    for take in (stream.result, lambda: list(stream)):
+        with pytest.raises(StreamError) as again:
+            take()
+        assert again.value is caught.value
 
 
 def test_the_parts_share_their_text(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:

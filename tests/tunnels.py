@@ -32,6 +32,7 @@ class Tunnel:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)  # closing alone wakes nobody
         self._listener.close()
 
     def _accept(self) -> None:

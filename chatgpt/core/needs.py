@@ -79,11 +79,19 @@ def _lower_names(headers: Mapping[str, str]) -> dict[str, str]:
 
 @frozen
 class ResponseHead:
-    """Status and headers of an answer; the names of the headers are in lower case."""
+    """Status and headers of an answer.
+
+    Attributes:
+        status: its status.
+        reason: the words beside it.
+        headers: names in lower case.
+        secrets: those that a server on the way may repeat, and that only the transport knows.
+    """
 
     status: int
-    reason: str = field(converter=_text_or_nothing)
+    reason: str = field(repr=False, converter=_text_or_nothing)
     headers: Mapping[str, str] = field(repr=False, converter=_lower_names)
+    secrets: Sequence[Secret] = field(default=(), repr=False)
 
 
 FailureKind: TypeAlias = Literal[
@@ -100,10 +108,18 @@ class TransportFailure(Exception):  # noqa: N818 - it is caught by the core, nev
             other failure.
         reason: what happened, in one line and in words that are the same in both twins.
         cause: the transport's exception, already without tracebacks.
+        secrets: those that reason and cause may repeat, and that only the transport knows.
     """
 
-    def __init__(self, kind: FailureKind, reason: str, cause: BaseException | None = None) -> None:
+    def __init__(
+        self,
+        kind: FailureKind,
+        reason: str,
+        cause: BaseException | None = None,
+        secrets: Sequence[Secret] = (),
+    ) -> None:
         super().__init__(reason)
+        self.secrets = secrets
         self.kind = kind
         self.reason = reason
         self.cause = cause

@@ -24,7 +24,7 @@ from chatgpt.core.errors import ConfigurationError
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.models import DEFAULT_MODEL, ModelFamily, family_of
 from chatgpt.core.needs import CountTokens
-from chatgpt.core.secrets import API_KEY_VARIABLE, API_ORG_VARIABLE, Redactor, Secret, redactor
+from chatgpt.core.secrets import API_KEY_VARIABLE, API_ORG_VARIABLE, Secret, SecretMask
 from chatgpt.core.validation import (
     DEFAULT_BASE_URL,
     base_url_of,
@@ -106,9 +106,9 @@ class ClientSettings:
         """The settings with another organization, which is wrapped already."""
         return evolve(self, api_org=secret_of("api_org", value))
 
-    def redactor(self) -> Redactor:
-        """A function that masks every secret of these settings in a text."""
-        return redactor(self._secrets())
+    def redactor(self) -> SecretMask:
+        """What masks every secret of these settings in a text."""
+        return SecretMask(self._secrets())
 
     def _secrets(self) -> Iterator[Secret]:
         for value in (self.api_key, self.api_org, self.proxy, *self.headers.values()):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote, unquote
@@ -32,8 +33,10 @@ Redactor = Callable[[str], str]
 """A function that returns a text with every known secret in it replaced by `***`."""
 
 # The parts of a secret that a server may repeat alone: what follows the scheme (`Bearer sk-...`), the
-# values of a cookie, the password of a URL.
-_PARTS: Final = re.compile(r"^[A-Za-z]+ +(\S+)$|=([^;,\s]+)|://[^/@]*:([^/@]+)@")
+# values of a cookie.
+_PARTS: Final = re.compile(r"^[A-Za-z]+ +(\S+)$|=([^;,\s]+)")
+# A proxy repeats its password bare, or as the header in which it came.
+_CREDENTIALS: Final = re.compile(r"^[A-Za-z0-9]+://([^/@]*):([^/@]+)@")
 _SHORTEST: Final = 6
 _SHORTEST_PART: Final = 8
 
@@ -158,26 +161,52 @@ def wrap_url(url: object, variable: str | None = None) -> object:
     return wrap(url, variable) if isinstance(url, str) and "@" in url else url
 
 
-def redactor(secrets: Iterable[Secret]) -> Redactor:
-    """Make a function that masks these secrets in a text, longest first.
+class SecretMask:
+    """A `Redactor` that learns: the shells tell it of secrets that only they know.
 
-    Masked are a secret, the parts of it that a server may repeat alone, and both as JSON and URLs
-    write them. What has fewer than 6 characters (a part: 8) is a dummy (`x`, `none`) or no secret,
-    and its mask would only mutilate the text.
+    Masked are a secret, the parts of it that a server may repeat alone, and both as JSON, URLs and
+    Python write them. What has fewer than 6 characters (a part: 8) is a dummy (`x`, `none`) or no
+    secret, and its mask would only mutilate the text.
     """
-    whole = {secret.reveal() for secret in secrets if secret.is_known}
-    parts = {part for value in whole for found in _PARTS.findall(value) for part in found}
-    masked = {value for value in whole if len(value) >= _SHORTEST}
-    masked |= {part for part in parts if len(part) >= _SHORTEST_PART}
-    values = sorted({form for value in masked for form in _forms(value)}, key=len, reverse=True)
 
-    def redact(text: str) -> str:
-        for value in values:
+    def __init__(self, secrets: Iterable[Secret]) -> None:
+        self._values: list[str] = []
+        self.also(secrets)
+
+    def also(self, secrets: Iterable[Secret]) -> None:
+        """Mask these secrets, too."""
+        values = {*self._values, *_masked(secrets)}
+        self._values = sorted(values, key=len, reverse=True)  # a secret may be a part of another
+
+    def __call__(self, text: str) -> str:
+        """A text with every secret in it replaced by `***`."""
+        for value in self._values:
             if value in text:
                 text = text.replace(value, MASK)
         return text
 
-    return redact
+
+def _masked(secrets: Iterable[Secret]) -> set[str]:
+    whole = {secret.reveal() for secret in secrets if secret.is_known}
+    parts = {part for value in whole for found in _PARTS.findall(value) for part in found}
+    masked = {value for value in whole if len(value) >= _SHORTEST}
+    masked |= {part for part in parts if len(part) >= _SHORTEST_PART}
+    masked |= {part for value in whole for part in _credentials(value) if len(part) >= _SHORTEST}
+    return {form for value in masked for form in _forms(value)}
+
+
+def _credentials(value: str) -> Iterator[str]:
+    found = _CREDENTIALS.match(value)
+    if found:
+        user, password = map(unquote, found.groups())
+        yield password
+        yield b64encode(f"{user}:{password}".encode()).decode()
+
+
+def shows_secret(error: BaseException | None, redact: Redactor) -> bool:
+    """Whether an exception repeats a secret: a server may write one where HTTP should be."""
+    shown = f"{error!r} {error} {getattr(error, '__dict__', '')}"
+    return redact(shown) != shown
 
 
 def _forms(value: str) -> Iterator[str]:
@@ -185,4 +214,5 @@ def _forms(value: str) -> Iterator[str]:
     yield unquote(value)
     yield quote(value, safe="")
     yield json.dumps(value)[1:-1]
+    yield repr(value.encode())[2:-1]
     yield value.replace("/", "\\/")

@@ -38,7 +38,7 @@ from chatgpt.core.needs import (
     TransportFailure,
 )
 from chatgpt.core.retry import RetryPolicy, is_final, retry_after
-from chatgpt.core.secrets import Redactor, Secret
+from chatgpt.core.secrets import Redactor, Secret, SecretMask, shows_secret
 from chatgpt.core.validation import encode_json, is_loopback
 
 ERROR_BODY_SECONDS: Final = 5.0
@@ -63,7 +63,7 @@ def send_with_retries(
     limits: Limits,
     policy: RetryPolicy,
     surroundings: Surroundings,
-    redact: Redactor,
+    redact: SecretMask,
 ) -> Exchange[ResponseHead]:
     """Send a request until it is answered with a success; its body is still to be read.
 
@@ -71,18 +71,21 @@ def send_with_retries(
         APIStatusError: the answer is no success, and trying again is over or useless.
         APIConnectionError: there was no answer.
         APITimeoutError: a limit passed.
+        ConfigurationError: a setting makes it useless to try.
     """
     for retries in count():
         try:
             head = yield from SendRequest(
                 request, limits.connect_timeout(), limits.read_timeout(), limits.remaining
             )
+            redact.also(head.secrets)
             if 200 <= head.status < 300:
                 return head
             error: ChatGPTError = status_error(head, (yield from _read_error_body(limits)), redact)
             error.retry_after = retry_after(head.headers, surroundings.now())
             error.is_final = is_final(error, head.headers)
         except TransportFailure as failure:
+            redact.also(failure.secrets)
             error = _connection_error(failure, request, limits, redact)
             error.is_final = is_final(error, {})
         delay = policy.delay(retries, error, chance=surroundings.chance())
@@ -94,8 +97,8 @@ def send_with_retries(
 
 def _connection_error(
     failure: TransportFailure, request: HttpRequest, limits: Limits, redact: Redactor
-) -> APIConnectionError:
-    error: APIConnectionError
+) -> ChatGPTError:
+    error: ChatGPTError
     match failure.kind:
         case "connect_timeout":
             error = limits.connect_passed()
@@ -104,7 +107,7 @@ def _connection_error(
         case "timeout":
             error = limits.total_passed(failure.reason)
         case "unusable":
-            raise ConfigurationError(f"The request cannot be sent: {redact(failure.reason)}")
+            error = ConfigurationError(f"The request cannot be sent: {redact(failure.reason)}")
         case "connection":
             where = request.url.partition("?")[0]
             error = APIConnectionError(f"No answer from {where}: {redact(failure.reason)}")
@@ -113,10 +116,7 @@ def _connection_error(
 
 
 def _safe_cause(failure: TransportFailure, redact: Redactor) -> BaseException | None:
-    """The cause of a failure, unless it repeats a secret: a server may write one where HTTP should be."""
-    cause = failure.cause
-    shown = f"{cause!r} {cause} {getattr(cause, '__dict__', '')}"
-    return cause if redact(shown) == shown else None
+    return None if shows_secret(failure.cause, redact) else failure.cause
 
 
 def read_chunk(limits: Limits, redact: Redactor) -> Exchange[bytes]:

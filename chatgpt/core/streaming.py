@@ -10,8 +10,8 @@ happens (`_begin`, `_came`, `_ended`, `_failed`, `_leave`); what follows from it
 Rules:
 
 1. The message is sent once, when the stream is entered.
-2. A stream that was left raises when it is iterated again: it must not look like one that came to
-   its end. It may be left while another task or thread waits for its next part.
+2. A stream that was left or has failed raises when it is iterated again: it must not look like one
+   that came to its end. It may be left while another task or thread waits for its next part.
 3. One task or thread at a time waits for the next part.
 4. `result` does no I/O: the finished reply, or the error that says why there is none.
 """
@@ -112,12 +112,13 @@ class StreamState:
 
         Raises:
             StreamInterruptedError: the stream was left.
+            ChatGPTError: the error that ended the stream.
         """
         part, self._waiting = self._waiting, None
         if part is not None:
             self._last = part
-        elif self._state == "left":
-            raise self._interrupted()
+        elif self._state != "finished":
+            raise self._error or self._interrupted()
         return part
 
     def _leave(self) -> None:

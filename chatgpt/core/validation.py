@@ -22,7 +22,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 from chatgpt.core.errors import ConfigurationError
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import CountTokens
-from chatgpt.core.secrets import Secret
+from chatgpt.core.secrets import Secret, revealed
 from chatgpt.core.surrogates import strict
 
 _Function = TypeVar("_Function")
@@ -33,7 +33,7 @@ _VISIBLE_ASCII: Final = re.compile(r"[\x21-\x7e]+")
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?|")
-_PROXY_URL: Final = re.compile(r"(?:https?|socks[45][ah]?)://[^\s/?#]*[^\s/?#@]/?")
+_PROXY_URL: Final = re.compile(r"(?:https?|socks5h?)://[^\s/?#]*[^\s/?#@]/?", re.IGNORECASE)
 
 
 def kind_of(value: object) -> str:
@@ -232,10 +232,15 @@ def proxy_of(value: object) -> str | Secret | None:
 
 
 def is_proxy_url(value: str | Secret) -> bool:
-    """Whether a value is the URL of a proxy: `http`, `https`, or one of the kinds of `socks`."""
-    if isinstance(value, Secret):
-        return not value.is_known or _PROXY_URL.fullmatch(value.reveal()) is not None
-    return _PROXY_URL.fullmatch(value) is not None
+    """Whether a value is the URL of a proxy: `http`, `https`, or `socks5` (the proxy finds names)."""
+    if isinstance(value, Secret) and not value.is_known:
+        return True
+    try:
+        url = revealed(value)
+        port = urlsplit(url).port
+    except ValueError:
+        return False
+    return port != 0 and url.isascii() and _PROXY_URL.fullmatch(url) is not None
 
 
 def is_loopback(url: str) -> bool:

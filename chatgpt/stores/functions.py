@@ -9,7 +9,7 @@ Saving cannot be one write here: the question is saved first, then the answer.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from attrs import frozen
 
@@ -43,7 +43,8 @@ class Sources(Generic[FoundT, DoneT]):
 
 
 def sources_of(
-    fallback: Any,
+    get: Callable[[str], FoundT],
+    save: Callable[[Sequence[ChatMessage]], DoneT],
     get_message_by_id: Callable[[str], FoundT] | None,
     upsert_message: Callable[[ChatMessage], DoneT] | None,
 ) -> Sources[FoundT, DoneT]:
@@ -51,13 +52,23 @@ def sources_of(
 
     Without `get_message_by_id` everything is saved in the store too, without `upsert_message`
     everything is saved there alone.
+
+    Args:
+        get: how the store looks a message up.
+        save: how it saves messages.
+        get_message_by_id: looks a message up in its place.
+        upsert_message: saves a message in its place.
     """
-    stores = [] if get_message_by_id and upsert_message else [fallback]
+    is_store_asked = get_message_by_id is None or upsert_message is None
     return Sources(
-        [*([get_message_by_id] if get_message_by_id else []), *(store.get for store in stores)],
-        [upsert_message] if upsert_message else [],
-        [store.save for store in stores],
+        readers=[*_given(get_message_by_id), *([get] if is_store_asked else [])],
+        upserters=_given(upsert_message),
+        savers=[save] if is_store_asked else [],
     )
+
+
+def _given(value: FoundT | None) -> list[FoundT]:
+    return [] if value is None else [value]
 
 
 def found_message(message: object) -> ChatMessage | None:
@@ -85,7 +96,8 @@ class FunctionStore(MessageStore):
         upsert_message: UpsertMessageFunction | None = None,
     ) -> None:
         self._sources: Sources[ChatMessage | None, object] = sources_of(
-            fallback,
+            fallback.get,
+            fallback.save,
             plain_function("get_message_by_id", get_message_by_id),
             plain_function("upsert_message", upsert_message),
         )

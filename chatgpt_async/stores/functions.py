@@ -41,7 +41,8 @@ class FunctionStore(MessageStore):
     ) -> None:
         self._sources: Sources[ChatMessage | Awaitable[ChatMessage | None] | None, object]
         self._sources = sources_of(
-            fallback,
+            fallback.get,
+            fallback.save,
             function_of("get_message_by_id", get_message_by_id),
             function_of("upsert_message", upsert_message),
         )

@@ -9,7 +9,7 @@ Rules, beside those of `chatgpt.stores.protocol`:
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar, cast
 
 from anyio import to_thread
@@ -19,6 +19,7 @@ from chatgpt.core.needs import LoadMessage, Running
 from chatgpt.core.threads import walk
 from chatgpt.stores.protocol import MessageStore as PlainStore
 from chatgpt.stores.protocol import methods_of
+from chatgpt_async.callbacks import completed
 
 T = TypeVar("T")
 
@@ -64,19 +65,21 @@ class WorkerThreadStore(MessageStore):
 
     async def get(self, message_id: str) -> ChatMessage | None:
         """Return a message, or `None` where the store does not hold it."""
-        return await _in_worker_thread(lambda: self._store.get(message_id))
+        return await _in_worker_thread(self._store.get, message_id)
 
     async def save(self, messages: Sequence[ChatMessage]) -> None:
         """Save messages in one write."""
-        await _in_worker_thread(lambda: self._store.save(messages))
+        await _in_worker_thread(self._store.save, messages)
 
     async def path(self, message_id: str, limit: int | None = None) -> list[ChatMessage]:
         """Return a thread from one of its messages to the root, newest first."""
-        return await _in_worker_thread(lambda: self._store.path(message_id, limit))
+        return await _in_worker_thread(self._store.path, message_id, limit)
 
 
-async def _in_worker_thread(work: Callable[[], T]) -> T:
-    return await to_thread.run_sync(work, abandon_on_cancel=True)
+async def _in_worker_thread(method: Callable[..., T | Awaitable[T]], *given: object) -> T:
+    # A decorator may hide that a method is async. (In a tuple, because trio returns no coroutine.)
+    (result,) = await to_thread.run_sync(lambda: (method(*given),), abandon_on_cancel=True)
+    return await completed(result)
 
 
 def awaitable_store(store: object) -> MessageStore:
@@ -88,14 +91,10 @@ def awaitable_store(store: object) -> MessageStore:
     plain, awaited = methods_of(store, "chatgpt_async.MessageStore")
     if plain and awaited:
         raise TypeError(
-            f"message_store must be a MessageStore of async or of plain methods; {type(store).__name__} has both: "
-            f"{', '.join(awaited)} {_verb(awaited)} async, {', '.join(plain)} {_verb(plain)} not. Derive it from "
-            "chatgpt_async.MessageStore, which brings an async `path`."
+            f"message_store must be a MessageStore of async or of plain methods; {type(store).__name__} has both. "
+            f"Async: {', '.join(awaited)}; plain: {', '.join(plain)}. Derive it from chatgpt_async.MessageStore, "
+            "which brings an async `path`."
         )
     if plain:
         return WorkerThreadStore(cast("PlainStore", store))
     return cast("MessageStore", store)
-
-
-def _verb(names: Sequence[str]) -> str:
-    return "is" if len(names) == 1 else "are"

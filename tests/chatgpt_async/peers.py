@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -63,6 +64,8 @@ class Peer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # closing alone wakes nobody
         self._listener.close()
 
 
@@ -81,7 +84,13 @@ class FullBacklog:
             waiting.connect_ex(("127.0.0.1", self.port))
             self._waiting.append(waiting)
         time.sleep(0.05)
-        return self
+        with socket.socket() as other:
+            other.settimeout(0.1)
+            try:
+                other.connect(("127.0.0.1", self.port))
+            except TimeoutError:
+                return self
+        raise AssertionError("the backlog is not full")
 
     def __exit__(
         self,

@@ -194,6 +194,24 @@ async def test_waiting_for_a_store(chatgpt_server: ChatGPTServer, method: str) -
         assert len(store) == 0
 
 
+async def test_waiting_for_an_upsert(chatgpt_server: ChatGPTServer) -> None:
+    """Two functions are no one write: the question is saved before the answer."""
+    saved: list[str] = []
+    reached = threading.Event()
+
+    async def upsert_message(message: ChatMessage) -> None:
+        if message.role == "assistant":
+            reached.set()
+            await anyio.sleep_forever()
+        saved.append(message.text)
+
+    async with client_of(
+        chatgpt_server.port, get_message_by_id=lambda _: None, upsert_message=upsert_message
+    ) as client:
+        await check_cancellation(lambda: client.send_message("hi"), reached.is_set)
+    assert saved == ["hi"]
+
+
 @pytest.mark.parametrize("method", ["get", "path", "save"])
 async def test_waiting_for_a_store_in_a_worker_thread(
     chatgpt_server: ChatGPTServer, method: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -180,6 +181,29 @@ async def test_functions_may_be_plain_or_async(
     ]
 
 
+async def test_async_methods_behind_a_plain_decorator(chatgpt_server: ChatGPTServer) -> None:
+    """They look plain; what they return is awaited all the same."""
+
+    def logged(method: Any) -> Any:
+        def call(*given: Any) -> Any:
+            return method(*given)
+
+        return call
+
+    class Decorated(Minimal):
+        get = logged(Minimal.get)
+        save = logged(Minimal.save)
+        path = logged(Minimal.path)
+
+    store = Decorated()
+    async with ChatGPTAPI(
+        api_key="sk-test", api_base_url=chatgpt_server.base_url, message_store=store
+    ) as client:
+        first = await client.send_message("hi")
+        await client.send_message("again", parent_message_id=first.id)
+    assert len(store.messages) == 4
+
+
 async def test_what_an_async_callback_raises_comes_out(
     client: ChatGPTAPI, chatgpt_server: ChatGPTServer
 ) -> None:
@@ -209,7 +233,7 @@ def test_a_store_must_be_one() -> None:
         (MemoryStore, "make one of the class MemoryStore"),
         (
             Half(),
-            "Half has both: get, save are async, path is not. Derive it from chatgpt_async.Mess",
+            "Half has both. Async: get, save; plain: path. Derive it from chatgpt_async.Mess",
         ),
     ):
         with pytest.raises(TypeError, match=message):

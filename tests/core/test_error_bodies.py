@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from chatgpt.core import errors
 from chatgpt.core.error_bodies import is_error, read_error, status_error, stream_error
 from chatgpt.core.needs import ResponseHead
-from chatgpt.core.secrets import Secret, redactor
+from chatgpt.core.secrets import Secret, SecretMask
 
 
 def as_is(text: str) -> str:
@@ -138,7 +138,7 @@ def test_long_messages_are_cut() -> None:
 
 
 def test_a_key_that_the_server_repeats_is_masked_everywhere() -> None:
-    redact = redactor([Secret("sk-canary-1")])
+    redact = SecretMask([Secret("sk-canary-1")])
     body = (
         '{"error": {"message": "Incorrect API key provided: sk-canary-1.", "param": "sk-canary-1"}}'
     )
@@ -177,7 +177,7 @@ def test_a_key_that_the_server_repeats_is_masked_everywhere() -> None:
 def test_a_mask_does_not_hide_what_the_error_is(
     secret: str, body: str, status: int, kind: type
 ) -> None:
-    error = status_error(head(status), body, redactor([Secret(secret)]))
+    error = status_error(head(status), body, SecretMask([Secret(secret)]))
     assert type(error) is kind
     assert secret not in repr(vars(error))
 
@@ -197,7 +197,7 @@ def test_a_mask_does_not_hide_what_the_error_is(
 def test_a_secret_is_masked_however_it_is_repeated(secret: str, body: str) -> None:
     reason = f"Unauthorized {secret}"
     error = status_error(
-        head(401, reason, x_request_id=f"req {secret}"), body, redactor([Secret(secret)])
+        head(401, reason, x_request_id=f"req {secret}"), body, SecretMask([Secret(secret)])
     )
     shown = repr(vars(error)) + str(error)
     for form in (secret, "sk-other", "abcdef", "pass-word", "sk-a"):
@@ -206,7 +206,7 @@ def test_a_secret_is_masked_however_it_is_repeated(secret: str, body: str) -> No
 
 
 def test_a_key_at_a_cut_is_masked() -> None:
-    redact = redactor([Secret("sk-verysecretkey123456")])
+    redact = SecretMask([Secret("sk-verysecretkey123456")])
     for text in ("x" + " " * 1978 + "sk-verysecretkey123456", "x" * 490 + "sk-verysecretkey123456"):
         error = status_error(head(401), text, redact)
         assert "very" not in repr(vars(error)) + str(error)
@@ -214,7 +214,7 @@ def test_a_key_at_a_cut_is_masked() -> None:
 
 def test_a_dummy_key_mutilates_no_text() -> None:
     assert (
-        str(status_error(head(400), '{"error": "a box of x"}', redactor([Secret("x")])))
+        str(status_error(head(400), '{"error": "a box of x"}', SecretMask([Secret("x")])))
         == "400: a box of x"
     )
 

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from chatgpt.core.errors import ConfigurationError
-from chatgpt.core.secrets import Secret, is_credential, redactor, wrap, wrap_headers, wrap_url
+from chatgpt.core.secrets import Secret, SecretMask, is_credential, wrap, wrap_headers, wrap_url
 
 CANARY = "sk-canary-0123456789"
 
@@ -86,7 +86,7 @@ def test_a_proxy_is_wrapped_when_it_holds_a_password() -> None:
 
 
 def test_redacting_masks_the_longest_first() -> None:
-    redact = redactor([Secret("the-key"), Secret("the-key-long"), Secret(None), Secret("dummy")])
+    redact = SecretMask([Secret("the-key"), Secret("the-key-long"), Secret(None), Secret("dummy")])
     assert redact("a the-key-long and a the-key, dummy") == "a *** and a ***, dummy"
     assert redact("nothing") == "nothing"
 
@@ -103,7 +103,7 @@ def test_redacting_masks_the_longest_first() -> None:
     ],
 )
 def test_what_is_harmless_is_not_masked(secret: str, text: str) -> None:
-    assert redactor([Secret(secret)])(text) == text
+    assert SecretMask([Secret(secret)])(text) == text
 
 
 @pytest.mark.parametrize(
@@ -117,4 +117,4 @@ def test_what_is_harmless_is_not_masked(secret: str, text: str) -> None:
     ],
 )
 def test_the_forms_of_a_secret_are_masked(secret: str, text: str) -> None:
-    assert redactor([Secret(secret)])(text) == "no: ***"
+    assert SecretMask([Secret(secret)])(text) == "no: ***"
