@@ -269,9 +269,10 @@ def failure_of(error: BaseException) -> TransportFailure:
 def failure_on_the_way(error: BaseException) -> TransportFailure:
     """The same where there is a proxy: connections are made to it alone."""
     links = [*links_of(error)]
-    if any(
-        isinstance(link, (exceptions.ProxyError, exceptions.NewConnectionError)) for link in links
-    ):
+    is_refused = any(isinstance(link, exceptions.NewConnectionError) for link in links)
+    if not is_refused and any(isinstance(link, exceptions.ConnectTimeoutError) for link in links):
+        return transport_failure("connect_timeout", error)
+    if is_refused or isinstance(error, requests.exceptions.ProxyError):
         reason = str(links[-1]).removeprefix("Tunnel connection failed: ") or CLOSED
         return transport_failure("connection", error, reason, of_proxy=True)
     return failure_of(error)

@@ -223,12 +223,12 @@ class Opening:
         self._streams: list[Any] = []
         self.connecting = anyio.CancelScope()
         """Cancelled when it takes too long."""
-        self.has_begun = False
-        """Whether anything was done, but waiting for a free connection."""
+        self.is_waiting = False
+        """Whether it waits for a free connection, and nothing else was done."""
 
     async def trace(self, event: str, details: dict[str, Any]) -> None:
         """Take note of a step; httpx2 calls this for each."""
-        self.has_begun = True
+        self.is_waiting = False
         if event.endswith("connect_tcp.started"):
             self.connecting.deadline = anyio.current_time() + self._connect_timeout
         elif event.endswith("connect_tcp.complete"):

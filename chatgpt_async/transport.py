@@ -154,6 +154,7 @@ async def _attempt(
     try:
         with anyio.move_on_after(need.timeout), progress.connecting:
             session = await opening
+            progress.is_waiting = True
             return await session.send(
                 session.build_request(
                     request.method,
@@ -170,7 +171,7 @@ async def _attempt(
         if progress.connecting.cancelled_caught:
             outcome: BaseException = TransportFailure("connect_timeout", "connecting took too long")
         else:
-            outcome = TransportFailure("timeout", "" if progress.has_begun else NONE_FREE)
+            outcome = TransportFailure("timeout", NONE_FREE if progress.is_waiting else "")
     except BaseException as error:  # noqa: BLE001 - it is returned, and raised by the caller
         outcome = without_tracebacks(error, handled)
     finally:
