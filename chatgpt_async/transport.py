@@ -121,7 +121,7 @@ class Transport:
         """
         if self._given is not None:
             # A session of the caller has its own proxies and certificates.
-            outcome = await _attempt(_same(self._given), need)
+            outcome = await _attempt(_already_open(self._given), need)
             # A ValueError may be his own.
             answer = answer_of(outcome, httpx2.Response, LIBRARY_ERRORS, failure_of)
             answer.stream = DrainedStream(answer.stream)
@@ -139,7 +139,7 @@ class Transport:
         await self._own.aclose()
 
 
-async def _same(session: FetchFn) -> FetchFn:
+async def _already_open(session: FetchFn) -> FetchFn:
     return session
 
 
