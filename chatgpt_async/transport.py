@@ -327,9 +327,9 @@ class Call(Generic[T]):
                 await self._close_answer()
                 response, secrets = await self._transport.send(need)
                 self._answer = _Body(response, (*need.request.secrets, *secrets))
-                head = ResponseHead(
-                    response.status_code, response.reason_phrase, response.headers, secrets
-                )
+                # httpx2's own `reason_phrase` drops what is not ASCII.
+                reason = response.extensions.get("reason_phrase", b"").decode("latin-1")
+                head = ResponseHead(response.status_code, reason, response.headers, secrets)
                 if self._is_logged:
                     log.debug("%r", head)
                 return head

@@ -332,6 +332,10 @@ def a_fault(scene: Scene, fault: Fault) -> None:
         "nothing": b"",
         "no-reason": b"HTTP/1.1 500\r\ncontent-length: 0\r\n\r\n",
         "odd-reason": b"HTTP/1.1 418 I'm a teapot\r\ncontent-length: 0\r\n\r\n",
+        "utf-8-head": "HTTP/1.1 429 überlastet\r\nx-request-id: ü-1\r\ncontent-length: 0\r\n\r\n".encode(),
+        "latin-1-head": "HTTP/1.1 429 überlastet\r\nx-request-id: ü-1\r\ncontent-length: 0\r\n\r\n".encode(
+            "latin-1"
+        ),
     },
 )
 def malformed(scene: Scene, raw: bytes) -> None:

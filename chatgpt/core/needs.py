@@ -70,11 +70,21 @@ class HttpRequest:
 
 
 def _text_or_nothing(reason: str | None) -> str:
-    return reason or ""
+    return _as_meant(reason or "")
 
 
 def _lower_names(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
+    return {name.lower(): _as_meant(value) for name, value in headers.items()}
+
+
+def _as_meant(text: str) -> str:
+    """Text of a head, which http.client reads as Latin-1: UTF-8 where it is that."""
+    if text.isascii():
+        return text
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text
 
 
 @frozen

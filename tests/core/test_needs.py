@@ -149,3 +149,13 @@ def test_no_need_shows_a_secret_or_a_text_in_its_repr() -> None:
     for need in (SendRequest(request, 1, 2, 3), SaveMessages((message,)), ReportProgress(message)):
         assert "canary" not in repr(need)
     assert "https://host/path" in repr(SendRequest(request, 1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("plain", "plain"), ("Ã¼", "ü"), ("ü", "ü"), ("日本", "日本"), (None, "")],
+)
+def test_the_text_of_a_head_is_what_was_meant(written: str | None, read: str) -> None:
+    """http.client reads Latin-1 where a server writes UTF-8."""
+    head = ResponseHead(200, written, {"X-Name": written or ""})
+    assert (head.reason, head.headers) == (read, {"x-name": read})
