@@ -17,6 +17,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from http.client import (
     BadStatusLine,
     HTTPException,
@@ -30,7 +31,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import PoolManager, connection, exceptions
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.response import HTTPResponse
 
 from chatgpt.core.messages import ChatMessage
@@ -59,6 +60,7 @@ from chatgpt.failures import (
     transport_failure,
     without_tracebacks,
 )
+from chatgpt.library_logs import mask_logs_of, sent_secrets
 from chatgpt.routes import Route, route_of
 from chatgpt.stores.protocol import MessageStore
 from chatgpt.tokenizer import load_tokenizer
@@ -89,6 +91,10 @@ SOCKS_PACKAGE: Final = "socks"
 """What requests speaks SOCKS with."""
 
 log = logging.getLogger("chatgpt")
+
+mask_logs_of(
+    "urllib3.connection", "urllib3.connectionpool", "urllib3.response", "urllib3.util.retry"
+)
 
 
 class FetchFn(Protocol):
@@ -135,16 +141,15 @@ class _RemembersSocket(connection.HTTPConnection):
         return response
 
 
-class _HTTPSConnection(_RemembersSocket, connection.HTTPSConnection):
-    pass
-
-
-class _HTTPPool(HTTPConnectionPool):
-    ConnectionCls = _RemembersSocket
-
-
-class _HTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _HTTPSConnection
+@cache
+def _remembering(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
+    """The same kind of pool, whose connections remember their sockets."""
+    if issubclass(pool.ConnectionCls, _RemembersSocket):
+        return pool
+    connection_class = type(
+        f"_Remembering{pool.ConnectionCls.__name__}", (_RemembersSocket, pool.ConnectionCls), {}
+    )
+    return type(f"_Remembering{pool.__name__}", (pool,), {"ConnectionCls": connection_class})
 
 
 class _Adapter(HTTPAdapter):
@@ -156,8 +161,7 @@ class _Adapter(HTTPAdapter):
 
     def proxy_manager_for(self, *args: Any, **options: Any) -> PoolManager:
         manager: PoolManager = super().proxy_manager_for(*args, **options)
-        if not args[0].lower().startswith("socks"):  # the pools for SOCKS are their package's own
-            self._use_pools(manager)
+        self._use_pools(manager)
         return manager
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:  # noqa: ARG002
@@ -166,7 +170,9 @@ class _Adapter(HTTPAdapter):
 
     @staticmethod
     def _use_pools(manager: PoolManager) -> None:
-        manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+        manager.pool_classes_by_scheme = {
+            scheme: _remembering(pool) for scheme, pool in manager.pool_classes_by_scheme.items()
+        }
 
 
 class _Session(requests.Session):
@@ -233,6 +239,7 @@ def _attempt(session: FetchFn, need: SendRequest, route: Route | None) -> object
     request = need.request
     proxy = route.proxy if route is not None else None
     handled = sys.exception()
+    outside = sent_secrets.set((*request.secrets, *(route.secrets if route is not None else ())))
     try:
         return session.request(
             request.method,
@@ -249,6 +256,8 @@ def _attempt(session: FetchFn, need: SendRequest, route: Route | None) -> object
         )
     except BaseException as error:  # noqa: BLE001 - it is returned, and raised by the caller
         return without_tracebacks(error, handled)
+    finally:
+        sent_secrets.reset(outside)
 
 
 def failure_of(error: BaseException) -> TransportFailure:

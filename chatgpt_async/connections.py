@@ -10,8 +10,8 @@ Rules:
 2. How many there may be is counted here (`MAX_CONNECTIONS`). httpcore2's pool (2.16) counts some for
    ever: those whose opening is cancelled at the wrong moment, or fails behind a proxy. What it keeps of
    them goes with the pool, which is retired after `MOST_LOSSES` such failures.
-3. Closing ends what is idle at once, and what is in use when it is used no more: a running call is
-   neither cut nor sent again.
+3. Closing waits for the calls that are running, and does not wait itself: the last of them closes the
+   pool. None is cut or sent again.
 4. Closing comes to its end, whatever is cancelled meanwhile (`completed_close`).
 5. Two more things of httpx2 and httpcore2 (2.16) are mended here: a connection that is lost when its
    TLS handshake is cancelled (`Opening`), and a generator that is left suspended when the body is left
@@ -24,7 +24,7 @@ import asyncio
 import contextlib
 import os
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from math import inf
 from typing import Any, Final
 
@@ -96,6 +96,7 @@ class _LoopConnections:
     def __init__(self) -> None:
         self._routes: dict[Route, RouteConnections] = {}
         self._making = anyio.Lock()
+        self._closings = 0
         self._free = anyio.Semaphore(MAX_CONNECTIONS, fast_acquire=True)
 
     async def on(self, route: Route) -> RouteConnections:
@@ -105,16 +106,25 @@ class _LoopConnections:
         async with self._making:  # once, however many calls begin at the same time
             known = self._routes.get(route)
             if known is None or known.is_worn_out:
+                closings = self._closings
                 made = await _make_connections(route, self._free)
+                if self._closings != closings:  # meanwhile: they close with the call
+                    await made.aclose()
+                    return made
                 retired, self._routes[route] = self._routes.get(route), made
                 if retired is not None:
                     await retired.aclose()
             return self._routes[route]
 
     async def aclose(self) -> None:
+        self._closings += 1
         closing, self._routes = self._routes, {}
-        for connections in closing.values():
-            await connections.aclose()
+        await completed_close(_close_all(closing.values()))
+
+
+async def _close_all(closing: Iterable[RouteConnections]) -> None:
+    for connections in closing:
+        await connections.aclose()
 
 
 async def _make_connections(route: Route, free: anyio.Semaphore) -> RouteConnections:
@@ -182,7 +192,7 @@ class RouteConnections:
         return response
 
     async def aclose(self) -> None:
-        """Close them, as soon as they are idle."""
+        """Close them, as soon as none is in use."""
         self._is_closing = True
         await self._close_if_idle()
 
@@ -278,18 +288,18 @@ class DrainedStream(httpx2.AsyncByteStream):
     async def _close(self) -> None:
         try:
             await self._stream.aclose()
-            with (
-                contextlib.suppress(
-                    *NETWORK_ERRORS, RuntimeError
-                ),  # another task may wait for a part
-                anyio.CancelScope() as without_waiting,
-            ):
-                without_waiting.cancel()
-                async for _ in self._parts:
-                    continue
+            with contextlib.suppress(RuntimeError):  # another task may wait for a part
+                await self.drain()
         finally:
             if self._on_close is not None:
                 await self._on_close()
+
+    async def drain(self) -> None:
+        """Run the iterator to its end, without waiting for anything."""
+        with contextlib.suppress(*NETWORK_ERRORS), anyio.CancelScope() as without_waiting:
+            without_waiting.cancel()
+            async for _ in self._parts:
+                continue
 
 
 async def completed_close(closing: Coroutine[Any, Any, None]) -> None:

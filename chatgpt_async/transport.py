@@ -50,6 +50,7 @@ from chatgpt.failures import (
     transport_failure,
     without_tracebacks,
 )
+from chatgpt.library_logs import mask_logs_of, sent_secrets, silence_logs_of
 from chatgpt.routes import route_of
 from chatgpt.tokenizer import load_tokenizer
 from chatgpt_async.callbacks import completed
@@ -61,7 +62,6 @@ from chatgpt_async.connections import (
     OwnConnections,
     completed_close,
 )
-from chatgpt_async.logs import sent_secrets
 from chatgpt_async.stores.protocol import MessageStore
 
 T = TypeVar("T")
@@ -72,6 +72,12 @@ SOCKS_PACKAGE: Final = "socksio"
 """What httpx2 speaks SOCKS with."""
 
 log = logging.getLogger("chatgpt")
+
+mask_logs_of(
+    "httpx2", *(f"httpcore2.{part}" for part in ("connection", "http11", "http2", "proxy"))
+)
+# It shows the user and the password, and a short password has no mask.
+silence_logs_of("httpcore2.socks")
 
 
 class FetchFn(Protocol):
@@ -208,9 +214,12 @@ class _Body:
     """The body of an answer, read as it arrives."""
 
     def __init__(self, response: httpx2.Response, secrets: Sequence[Secret]) -> None:
+        assert isinstance(response.stream, DrainedStream), "Transport.send makes it one"
         self._response = response
+        self._stream = response.stream
         self._secrets = secrets
         self._chunks = response.aiter_bytes()
+        self._is_left = False
 
     async def read(self, seconds: float) -> bytes:
         """Return what there is, waiting at most `seconds` for it; `b""` at the end.
@@ -222,7 +231,10 @@ class _Body:
         outside = sent_secrets.set(self._secrets)
         try:
             with anyio.move_on_after(seconds):
-                return await anext(self._chunks, b"")
+                chunk = await anext(self._chunks, b"")
+                if self._is_left:  # by another task, which had to leave the generators to this one
+                    await completed_close(self._close())
+                return chunk
         except NETWORK_ERRORS as error:
             raise failure_of(without_tracebacks(error, handled)) from None
         finally:
@@ -231,6 +243,7 @@ class _Body:
 
     async def aclose(self) -> None:
         """Close the connection, if the body is not read to its end."""
+        self._is_left = True
         outside = sent_secrets.set(self._secrets)
         try:
             await completed_close(self._close())
@@ -239,9 +252,10 @@ class _Body:
 
     async def _close(self) -> None:
         await self._response.aclose()
-        # Another task may wait for a part; for it, the closed connection ends the generator.
+        # Another task may wait for a part: then a generator is running, and it closes them.
         with contextlib.suppress(RuntimeError):
             await self._chunks.aclose()
+            await self._stream.drain()
 
 
 # --- stepping an exchange --------------------------------------------------------------------

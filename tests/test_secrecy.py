@@ -354,11 +354,22 @@ def test_streams_and_moderation(
     check(logged.getvalue())
 
 
-def test_a_broken_answer(client: ChatGPTAPI, server: ChatGPTServer) -> None:
-    server.replies = [RawAnswer([b"nonsense\r\n\r\n"])]
+@pytest.mark.parametrize(
+    "head",
+    [
+        f"nonsense {KEY}",
+        f"HTTP/1.1 200 {KEY}\r\n{KEY} without a colon\r\nx: y",
+        f"HTTP/1.1 200 OK\r\nx: {KEY}\r\ncontent-length: {KEY}",
+    ],
+)
+def test_a_broken_answer(
+    client: ChatGPTAPI, server: ChatGPTServer, logged: io.StringIO, head: str
+) -> None:
+    server.replies = [RawAnswer([f"{head}\r\n\r\n".encode()])]
     with pytest.raises(Exception) as caught:
         client.send_message("hi")
     check(shown(caught.value))
+    check(logged.getvalue())
 
 
 def test_the_search_finds_what_it_looks_for() -> None:

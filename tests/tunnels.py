@@ -53,7 +53,10 @@ class Tunnel:
         """Connect to where the client wants to go: by CONNECT."""
         head = b""
         while b"\r\n\r\n" not in head:
-            head += client.recv(65536)
+            received = client.recv(65536)
+            if not received:
+                raise ConnectionError("the client went away")
+            head += received
         lines = head.decode("latin-1").split("\r\n")
         where = lines[0].split(" ")[1]
         given = [line.partition(": ")[2] for line in lines if line.lower().startswith("proxy-auth")]

@@ -200,7 +200,8 @@ def _credentials(value: str) -> Iterator[str]:
     if found:
         user, password = map(unquote, found.groups())
         yield password
-        yield b64encode(f"{user}:{password}".encode()).decode()
+        for raw in _encoded(f"{user}:{password}"):
+            yield b64encode(raw).decode()
 
 
 def shows_secret(error: BaseException | None, redact: Redactor) -> bool:
@@ -214,5 +215,14 @@ def _forms(value: str) -> Iterator[str]:
     yield unquote(value)
     yield quote(value, safe="")
     yield json.dumps(value)[1:-1]
-    yield repr(value.encode())[2:-1]
     yield value.replace("/", "\\/")
+    for raw in _encoded(value):
+        yield repr(raw)[2:-1]
+        yield raw.decode("latin-1")
+
+
+def _encoded(value: str) -> Iterator[bytes]:
+    """The bytes as which a text may travel: urllib3 takes Latin-1, httpx2 UTF-8."""
+    yield value.encode("utf-8", "replace")
+    if not value.isascii():
+        yield value.encode("latin-1", "replace")

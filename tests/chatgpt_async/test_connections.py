@@ -161,6 +161,63 @@ async def test_closing_while_calls_begin(chatgpt_server: ChatGPTServer) -> None:
 
 
 @pytest.mark.anyio
+async def test_closing_while_the_certificates_are_read(
+    chatgpt_server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connections that open after that close with their call."""
+    reading, go_on = threading.Event(), threading.Event()
+    original = module._trusted
+
+    def trusted(certificates: str | None) -> Any:
+        reading.set()
+        assert go_on.wait(5)
+        return original(certificates)
+
+    monkeypatch.setattr(module, "_trusted", trusted)
+    client = client_of(chatgpt_server)
+    async with anyio.create_task_group() as group:
+        group.start_soon(client.send_message, "hi")
+        await until(reading.is_set)
+        await client.aclose()
+        go_on.set()
+    assert len(chatgpt_server.requests) == 1
+    await until(lambda: not chatgpt_server._http._connections)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_a_cancellation_of_asyncio_while_a_client_is_closed(
+    chatgpt_server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of its routes are closed, not only the first."""
+    client = client_of(chatgpt_server)
+    await client.send_message("hi")
+    (loop,) = client._transport._own._by_loop.values()
+    routes = [*loop._routes.values()]
+    other = route_of(
+        HttpRequest("POST", "https://127.0.0.1/", {}, b"", is_local=True), None, "json"
+    )
+    routes.append(await loop.on(other))
+    closed: list[object] = []
+    for number, connections in enumerate(routes):
+
+        async def aclose(number: int = number) -> None:
+            await asyncio.sleep(0.02)
+            closed.append(number)
+
+        monkeypatch.setattr(connections._transport, "aclose", aclose)
+    task = asyncio.create_task(client.aclose())
+    await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert closed == [0, 1]
+    monkeypatch.undo()
+    for connections in routes:
+        await connections._transport.aclose()
+
+
+@pytest.mark.anyio
 async def test_pools_of_many_threads() -> None:
     """Loops come and go, in threads of their own; each gets its own connections."""
     own = OwnConnections()

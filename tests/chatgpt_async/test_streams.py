@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from chatgpt.testing import ChatGPTServer
+from chatgpt.testing import Answer, ChatGPTServer, Fault
 from chatgpt_async import ChatGPTAPI, MessageStream, StreamInterruptedError
 
 pytestmark = pytest.mark.anyio
@@ -53,6 +54,26 @@ async def test_several_streams_at_once(client: ChatGPTAPI) -> None:
     assert all(rest)
     assert one.result().text.startswith("You said: one")
     assert two.result().text.startswith("You said: two")
+
+
+async def test_a_stream_that_is_left_as_a_part_comes(
+    client: ChatGPTAPI, chatgpt_server: ChatGPTServer
+) -> None:
+    """At any moment around it: no generator is left to the garbage collector, which would warn."""
+    chatgpt_server.replies = lambda _: Answer(parts=["word "] * 30)
+    for number in range(30):
+        chatgpt_server.inject(Fault(part_delay=0.001))
+        async with client.stream_message("hi") as stream, anyio.create_task_group() as group:
+
+            async def leave(stream: MessageStream, number: int) -> None:
+                await anyio.sleep(0.000_3 * number)
+                await stream.aclose()
+
+            group.start_soon(leave, stream, number)
+            with contextlib.suppress(StreamInterruptedError):
+                async for _ in stream:
+                    pass
+    gc.collect()
 
 
 async def test_one_task_at_a_time(client: ChatGPTAPI) -> None:

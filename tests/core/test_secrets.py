@@ -110,6 +110,12 @@ def test_what_is_harmless_is_not_masked(secret: str, text: str) -> None:
     ("secret", "text"),
     [
         ("http://user:p%40ssw0rd@proxy.corp", "no: p@ssw0rd"),
+        ("http://user:p%40ssw0rd@proxy.corp", "no: dXNlcjpwQHNzdzByZA=="),
+        ("http://user:p%C3%A4sswort@proxy.corp", "no: dXNlcjpw5HNzd29ydA=="),
+        ("http://user:p%C3%A4sswort@proxy.corp", "no: dXNlcjpww6Rzc3dvcnQ="),
+        ("http://user:p%C3%A4sswort@proxy.corp", "no: pÃ¤sswort"),
+        ("http://user:p%C3%A4sswort@proxy.corp", "no: p\\xe4sswort"),
+        ("http://user:p%C3%A4sswort@proxy.corp", "no: p\\xc3\\xa4sswort"),
         ("http://user:p%40ssw0rd@proxy.corp", "no: p%40ssw0rd"),
         ("a/b+c/defghij", "no: a\\/b+c\\/defghij"),
         ("k\u00e9y-secret", "no: k\\u00e9y-secret"),
