@@ -29,10 +29,10 @@ from chatgpt.core.secrets import Secret
 ResponseT = TypeVar("ResponseT")
 
 CLOSED: Final = "the server closed the connection too early"
+MALFORMED: Final = "what the server sent is not HTTP"
+
 HTTP_LIBRARIES: Final = frozenset({"aiohttp", "httpx", "httpx2", "niquests", "requests"})
 """Those whose sessions look alike and are easily mixed up."""
-
-MALFORMED: Final = "what the server sent is not HTTP"
 
 
 def transport_failure(

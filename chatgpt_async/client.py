@@ -45,7 +45,8 @@ class ChatGPTAPI(
     `upsert_message` and `on_progress` are plain functions, which must not block, or async ones; and
     `session` is an `httpx2.AsyncClient`.
 
-    Cancelling a call stops it at once, closes its connection and stores nothing.
+    Cancelling a call stops it at once, closes its connection and stores nothing, but for what a store
+    has begun to save: an `upsert_message` saves the question first, a worker thread is not waited for.
     """
 
     _surroundings = evolve(SURROUNDINGS, may_block=False)
@@ -137,9 +138,9 @@ class ChatGPTAPI(
     ) -> MessageStream:
         """Send a message and return its reply as a stream of parts.
 
-        The message is sent when the stream is entered: `async with
-        client.stream_message(...) as stream`.
-        The options and the errors are those of `send_message`; wrong options raise at once.
+        It is not awaited; the message is sent when the stream is entered: `async with
+        client.stream_message(...) as stream: async for part in stream: ...`. The options and the
+        errors are those of `send_message`; wrong options raise at once.
         """
         exchange = self._sending(
             text,

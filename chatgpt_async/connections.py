@@ -34,7 +34,6 @@ from anyio import to_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
 from chatgpt.core.secrets import revealed
-from chatgpt.failures import transport_failure, without_tracebacks
 from chatgpt.routes import Route
 
 MAX_CONNECTIONS: Final = 256
@@ -61,7 +60,7 @@ class OwnConnections:
         """Return the connections on a route in the running event loop; they open when they are used.
 
         Raises:
-            TransportFailure: the proxy or the certificates of the route cannot be used.
+            OSError, ValueError: the proxy or the certificates of the route cannot be used.
         """
         loop = current_token()
         opened = self._by_loop.get(loop)
@@ -107,7 +106,10 @@ class _LoopConnections:
             known = self._routes.get(route)
             if known is None or known.is_worn_out:
                 closings = self._closings
-                made = await _make_connections(route, self._free)
+                # In a thread, because reading certificates takes a moment.
+                made = await to_thread.run_sync(
+                    RouteConnections, route, self._free, abandon_on_cancel=True
+                )
                 if self._closings != closings:  # meanwhile: they close with the call
                     await made.aclose()
                     return made
@@ -125,13 +127,6 @@ class _LoopConnections:
 async def _close_all(closing: Iterable[RouteConnections]) -> None:
     for connections in closing:
         await connections.aclose()
-
-
-async def _make_connections(route: Route, free: anyio.Semaphore) -> RouteConnections:
-    try:  # in a thread, because reading certificates takes a moment
-        return await to_thread.run_sync(RouteConnections, route, free, abandon_on_cancel=True)
-    except OSError as error:
-        raise transport_failure("connection", without_tracebacks(error, None)) from None
 
 
 class RouteConnections:

@@ -92,9 +92,9 @@ class ResponseHead:
     """Status and headers of an answer.
 
     Attributes:
-        status: its status.
-        reason: the words beside it.
-        headers: names in lower case.
+        status: the number of the status line.
+        reason: its words.
+        headers: names in lower case; one that came several times is joined with commas.
         secrets: those that a server on the way may repeat, and that only the transport knows.
     """
 
@@ -141,9 +141,11 @@ class SendRequest(Need[ResponseHead]):
 
     Attributes:
         request: what to send. Redirects are not followed.
-        connect_timeout: seconds for connecting, TLS included.
+        connect_timeout: seconds for all that precedes the request: connecting, TLS, the answers of
+            proxies.
         read_timeout: seconds of silence while waiting for the head.
-        timeout: seconds for all of it, the wait for a free connection included.
+        timeout: seconds for all of it, the wait for a free connection included. (The sync shell
+            bounds single reads only, so far.)
     """
 
     request: HttpRequest

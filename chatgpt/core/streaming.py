@@ -104,7 +104,6 @@ class StreamState:
             # A function of the caller raised it. As it is, it would look like the stream's end.
             name = type(error).__name__
             self._error = RuntimeError(f"A function of the caller raised {name}.")
-            self._error.__cause__ = error
         return self._error
 
     def _take(self) -> ChatMessage | None:

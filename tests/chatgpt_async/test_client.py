@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from chatgpt.testing import Answer, ChatGPTServer
-from chatgpt_async import ChatGPTAPI
+from chatgpt_async import ChatGPTAPI, ChatGPTError
 from tests.test_exports import modules_after
 
 
@@ -69,3 +69,25 @@ async def test_a_client_shows_what_it_is(client: ChatGPTAPI, chatgpt_server: Cha
     assert (
         repr(client) == f"<ChatGPTAPI, gpt-5.4-mini at {chatgpt_server.base_url}/chat/completions>"
     )
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("scheme", ["http", "https"], ids=["refused", "without certificates"])
+async def test_a_call_while_an_error_is_handled(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    """The caller's own error is none of the call's, and stays as it was."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", __file__)
+    own = FileNotFoundError(2, "mine")
+    async with ChatGPTAPI(api_base_url=f"{scheme}://127.0.0.1:9/v1", max_retries=0) as client:
+        with pytest.raises(FileNotFoundError) as caught:
+            try:
+                raise own
+            except FileNotFoundError:
+                with pytest.raises(ChatGPTError, match="refused|no certificate") as told:
+                    await client.send_message("hi")
+                assert own.__traceback__ is not None
+                raise
+    assert caught.value is own
+    assert "mine" not in str(told.value)
+    assert told.value.__cause__ is not own
