@@ -6,10 +6,25 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
-from chatgpt.core.secrets import API_KEY_VARIABLE, API_ORG_VARIABLE, Secret, wrap_url
+from chatgpt.core.secrets import (
+    ACCESS_TOKEN_VARIABLE,
+    API_KEY_VARIABLE,
+    API_ORG_VARIABLE,
+    CLEARANCE_TOKEN_VARIABLE,
+    SESSION_TOKEN_VARIABLE,
+    Secret,
+    wrap_url,
+)
 
 _PLAIN: Final = ("OPENAI_BASE_URL", "OPENAI_API_BASE_URL", "OPENAI_PROJECT_ID", "OPENAI_MODEL")
-_SECRET: Final = (API_KEY_VARIABLE, API_ORG_VARIABLE, "OPENAI_API_ORG")
+_SECRET: Final = (
+    API_KEY_VARIABLE,
+    API_ORG_VARIABLE,
+    "OPENAI_API_ORG",
+    ACCESS_TOKEN_VARIABLE,
+    SESSION_TOKEN_VARIABLE,
+    CLEARANCE_TOKEN_VARIABLE,
+)
 
 
 def read_environment() -> Mapping[str, object]:

@@ -268,9 +268,11 @@ def failure_of(error: BaseException) -> TransportFailure:
         return transport_failure("read_timeout", error)
     if isinstance(error, (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL)):
         return transport_failure("unusable", error, str(error))
+    links = [*links_of(error)]
+    if any(isinstance(link, exceptions.NewConnectionError) for link in links):
+        return transport_failure("unreached", error)
     is_malformed = any(
-        isinstance(link, NO_HTTP) and not isinstance(link, RemoteDisconnected)
-        for link in links_of(error)
+        isinstance(link, NO_HTTP) and not isinstance(link, RemoteDisconnected) for link in links
     )
     return transport_failure("connection", error, MALFORMED if is_malformed else CLOSED)
 

@@ -192,6 +192,8 @@ def failure_of(error: BaseException) -> TransportFailure:
         return transport_failure("read_timeout", error)
     if isinstance(error, (httpx2.UnsupportedProtocol, httpx2.InvalidURL)):
         return transport_failure("unusable", error, str(error))
+    if isinstance(error, httpx2.ConnectError) and not _is_tls(error):
+        return transport_failure("unreached", error)
     is_malformed = isinstance(error, (httpx2.RemoteProtocolError, ValueError)) and not re.match(
         "Server disconnected|peer closed connection", str(error)
     )
@@ -200,14 +202,17 @@ def failure_of(error: BaseException) -> TransportFailure:
 
 def failure_on_the_way(error: BaseException) -> TransportFailure:
     """The same where there is a proxy: connections are made to it alone, TLS speaks to the server."""
-    is_tls = any(isinstance(link, ssl.SSLError) for link in links_of(error))
     if isinstance(error, httpx2.ProxyError) or (
-        isinstance(error, httpx2.ConnectError) and not is_tls
+        isinstance(error, httpx2.ConnectError) and not _is_tls(error)
     ):
         return transport_failure("connection", error, str(error) or CLOSED, of_proxy=True)
     if not isinstance(error, NETWORK_ERRORS):
         return transport_failure("connection", error, MALFORMED, of_proxy=True)
     return failure_of(error)
+
+
+def _is_tls(error: BaseException) -> bool:
+    return any(isinstance(link, ssl.SSLError) for link in links_of(error))
 
 
 class _Body:

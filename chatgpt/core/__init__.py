@@ -41,8 +41,10 @@ Where to find what, in the order in which a message meets it:
     sse.py           bytes in, server-sent events out
     answers.py       bytes in, events out, for a body that may be a stream or one document
     replies.py       events in, the reply out
+    reading.py       reading an answer that grows, until it is complete
     streaming.py     the states of a stream of parts
     error_bodies.py  from what a server wrote to a typed error
     errors.py        the tree of errors
+    web/             the web flow: ChatGPT's own backend
     wire/            typed dictionaries of what travels
 """

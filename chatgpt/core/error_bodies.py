@@ -32,13 +32,23 @@ from chatgpt.core.surrogates import lenient
 _Error = TypeVar("_Error", bound=errors.ChatGPTError)
 
 LONGEST_MESSAGE: Final = 500
+NOT_MODIFIED: Final = 304
+LONGEST_TIME: Final = 1e9
+"""Seconds beyond which a time is nonsense."""
+_CLEARANCE: Final = (
+    "a clearance token (cf_clearance) holds for the browser's user agent and IP address alone"
+)
 LONGEST_BODY: Final = 64 * 1024
 _DEEPEST: Final = 8
 
 _TITLE: Final = re.compile(r"<title[^>]*>\s*(.*?)\s*</title>", re.IGNORECASE | re.DOTALL)
 _CLOUDFLARE: Final = re.compile(
-    r"just a moment|challenge-error-text|cf-error|cloudflare", re.IGNORECASE
+    r"just a moment|challenge-error-text|cf-error|cloudflare|unable to load site", re.IGNORECASE
 )
+_UNUSUAL: Final = re.compile(r"detected (?:unusual|suspicious) activity", re.IGNORECASE)
+_CONCURRENT: Final = re.compile(r"only one message at a time", re.IGNORECASE)
+_PERIOD: Final = re.compile(r"\bin (\d+) (second|minute|hour|day)s?\b", re.IGNORECASE)
+_SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 _CONTEXT: Final = re.compile(
     r"context.?(?:length|window|size)|maximum context|exceed\w* the configured limit of",
     re.IGNORECASE,
@@ -73,6 +83,7 @@ class ErrorDetails:
         type: its type of error.
         param: the parameter it names.
         code: its code, as text.
+        seconds: after how many seconds it is worth coming back.
         body: the body: parsed JSON, or text.
     """
 
@@ -80,6 +91,7 @@ class ErrorDetails:
     type: str | None = None
     param: str | None = None
     code: str | None = None
+    seconds: float | None = None
     body: object = None
 
 
@@ -96,7 +108,8 @@ def _redacted(details: ErrorDetails, redact: Redactor) -> ErrorDetails:
     def masked(value: str | None) -> str | None:
         return None if value is None else redact(lenient(value))
 
-    return ErrorDetails(
+    return evolve(
+        details,
         message=masked(details.message),
         type=masked(details.type),
         param=masked(details.param),
@@ -161,9 +174,14 @@ def status_error(head: ResponseHead, text: str, redact: Redactor) -> errors.APIS
     details = _redacted(details, redact)
     phrase = f"{head.status} {redact(head.reason)}".strip()
     message = details.message
-    if 300 <= head.status < 400:
+    if 300 <= head.status < 400 and head.status != NOT_MODIFIED:
         message = "the server redirects; redirects are not followed with a key"
+    if kind is errors.BlockedByCloudflareError:
+        message = f"Cloudflare asks for a browser ({message}); {_CLEARANCE}"
+        details = evolve(details, body=None)
     error = kind(f"{phrase}: {_shortened(message)}" if message else f"{phrase}, without a reason")
+    if kind is not errors.QuotaExceededError and head.status in (429, 503):
+        error.retry_after = _period_in(details) if details.seconds is None else details.seconds
     return described_by(head, _described(error, details), redact)
 
 
@@ -233,8 +251,12 @@ def _class_of(status: int, details: ErrorDetails, text: str) -> type[errors.APIS
             return errors.TokenExpiredError
         case 403 if text.lstrip().startswith("<") and _CLOUDFLARE.search(text):
             return errors.BlockedByCloudflareError
+        case 403 if _UNUSUAL.search(message):
+            return errors.UnusualActivityError
         case 429 if details.type == "insufficient_quota" or details.code in _QUOTA_CODES:
             return errors.QuotaExceededError
+        case 429 if _CONCURRENT.search(message):
+            return errors.ConcurrentRequestError
         case 503 if "overloaded" in f"{details.type} {details.code} {message}".lower():
             return errors.ServerOverloadedError
         case _ if status >= 500:
@@ -278,25 +300,45 @@ def _find_in_object(value: dict[str, Any], depth: int) -> ErrorDetails:
         type=_as_text(value.get("type")),
         param=_as_text(value.get("param")),
         code=_as_text(value.get("code")),
+        seconds=_as_seconds(value.get("clears_in")),
     )
     if isinstance(value.get("loc"), list) and isinstance(value.get("msg"), str):  # pydantic's items
         place = ".".join(str(step) for step in value["loc"])
         return evolve(own, message=f"{place}: {value['msg']}", param=place)
-    inner = ErrorDetails()
-    for wrapping in ("error", "detail", "message", "choices"):
-        inner = _find(value.get(wrapping), depth + 1)
-        if inner.message:
-            break
+    found = [
+        _find(value.get(wrapping), depth + 1)
+        for wrapping in ("error", "detail", "message", "choices")
+    ]
+    # The first that says something; a code alone is better than nothing.
+    inner = next(
+        (details for details in found if details.message),
+        next((details for details in found if details.code), ErrorDetails()),
+    )
     return ErrorDetails(
         message=inner.message,
         type=inner.type or own.type,
         param=inner.param or own.param,
         code=inner.code or own.code,
+        seconds=own.seconds if inner.seconds is None else inner.seconds,
     )
 
 
 def _as_text(value: object) -> str | None:
     return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else None
+
+
+def _as_seconds(value: object) -> float | None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    return float(value) if 0 <= value < LONGEST_TIME else None
+
+
+def _period_in(details: ErrorDetails) -> float | None:
+    """A time that ChatGPT's backend tells in words (`Too many requests in 1 hour.`)."""
+    if not isinstance(details.body, dict) or "detail" not in details.body:
+        return None
+    found = _PERIOD.search(details.message or "")
+    return int(found[1][:9]) * _SECONDS[found[2].lower()] if found else None
 
 
 def _from_text(text: str) -> str | None:

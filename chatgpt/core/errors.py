@@ -18,12 +18,14 @@
         AuthenticationError (401)
           TokenExpiredError
         PermissionDeniedError (403)
-          BlockedByCloudflareError
+          BlockedByCloudflareError              its page instead of an answer
+          UnusualActivityError                  the web flow: the server distrusts this machine
         NotFoundError (404)
         ConflictError (409)
         RequestTooLargeError (413)
         RateLimitError (429)
           QuotaExceededError                    no money left: never tried again
+          ConcurrentRequestError                the web flow: one message at a time
         InternalServerError (5xx)
           ServerOverloadedError
       PoolError                                 .type is one of `ChatGPTErrorType`
@@ -213,7 +215,11 @@ class PermissionDeniedError(APIStatusError):
 
 
 class BlockedByCloudflareError(PermissionDeniedError):
-    """403: Cloudflare's page instead of an answer."""
+    """403: Cloudflare's page instead of an answer. `body` does not hold the page."""
+
+
+class UnusualActivityError(PermissionDeniedError):
+    """403: ChatGPT's backend suspects this machine or account, and does not answer it."""
 
 
 class NotFoundError(APIStatusError):
@@ -234,6 +240,10 @@ class RateLimitError(APIStatusError):
 
 class QuotaExceededError(RateLimitError):
     """429: the account's money or quota is used up. Never tried again."""
+
+
+class ConcurrentRequestError(RateLimitError):
+    """429: ChatGPT's backend answers an account one message at a time."""
 
 
 class InternalServerError(APIStatusError):

@@ -139,6 +139,9 @@ class ChatMessage:
         role: who said it.
         name: the speaker's name, where one was given.
         delta: on a part of a stream, what is new in `text`; `None` on a whole message.
+        rewritten: on a part of a stream of the web flow, whether the server took back some of what it
+            had said: then `delta` is what follows the beginning that `text` and the part before have
+            in common.
         parent_message_id: the message that this one replies to; `None` for the first.
         conversation_id: shared by all messages of a conversation, whatever their branch.
         detail: the server's last object of this reply, as it came (parsed JSON).
@@ -160,6 +163,7 @@ class ChatMessage:
     role: Role = "user"
     name: str | None = None
     delta: str | None = None
+    rewritten: bool = False
     parent_message_id: str | None = None
     conversation_id: str | None = None
     detail: Mapping[str, object] | None = None

@@ -8,8 +8,8 @@ Rules:
 
 1. A need is an immutable value: what is wanted, and within how many seconds. It holds no object
    of a transport, and its repr holds no secret and no text of a conversation.
-2. Sending and reading may fail: the shell throws a `TransportFailure` into the exchange. No other
-   exception enters it; it is closed instead.
+2. Sending, reading and waiting for a turn may fail: the shell throws a `TransportFailure` into the
+   exchange. No other exception enters it; it is closed instead.
 3. `Running` is the only code that touches the generator protocol.
 """
 
@@ -57,7 +57,7 @@ class HttpRequest:
             not reach it, and need not see its key.
     """
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PATCH"]
     url: str = field(repr=lambda url: url.partition("?")[0])
     headers: Mapping[str, str | Secret] = field(repr=False)
     body: bytes = field(repr=lambda body: f"<{len(body)} bytes>")
@@ -105,7 +105,7 @@ class ResponseHead:
 
 
 FailureKind: TypeAlias = Literal[
-    "connect_timeout", "read_timeout", "timeout", "unusable", "connection"
+    "connect_timeout", "read_timeout", "timeout", "unusable", "unreached", "connection"
 ]
 
 
@@ -114,8 +114,8 @@ class TransportFailure(Exception):  # noqa: N818 - it is caught by the core, nev
 
     Args:
         kind: `"connect_timeout"`, `"read_timeout"` or `"timeout"` when the limit of that name
-            passed, `"unusable"` when a setting makes it useless to try, `"connection"` for every
-            other failure.
+            passed, `"unusable"` when a setting makes it useless to try, `"unreached"` when no
+            connection was made, so that nothing was sent, `"connection"` for every other failure.
         reason: what happened, in one line and in words that are the same in both twins.
         cause: the transport's exception, already without tracebacks.
         secrets: those that reason and cause may repeat, and that only the transport knows.
@@ -220,6 +220,63 @@ class ReportProgress(Need[None]):
     """
 
     message: ChatMessage = field(repr=lambda message: f"<{message.id}>")
+
+
+@frozen
+class ReportEvent(Need[None]):
+    """Call a function of the caller with an event of the server, as it came.
+
+    Attributes:
+        function: the caller's; plain, or async in the async twin.
+        event: the event's data, parsed.
+    """
+
+    function: Callable[[Any], object] = field(repr=False)
+    event: object = field(repr=False)
+
+    def call(self) -> object:
+        """Call the function; what it returns is awaited where it has to be, and not looked at."""
+        return self.function(self.event)
+
+
+@frozen
+class AskForAccessToken(Need[Secret]):
+    """Call the caller's function that gets an access token; the shell wraps it at once.
+
+    Attributes:
+        function: the caller's; plain, or async in the async twin.
+        credentials: its arguments by name.
+    """
+
+    function: Callable[..., object] = field(repr=False)
+    credentials: Mapping[str, Secret | None] = field(repr=False)
+
+    def call(self) -> object:
+        """Call the function; it, or what it is awaited for, gives the bare token."""
+        return self.function(
+            **{
+                name: None if secret is None else secret.reveal()
+                for name, secret in self.credentials.items()
+            }
+        )
+
+
+@frozen
+class TakeTurn(Need[None]):
+    """Wait until no other exchange of this client has the turn, and take it.
+
+    It is passed on by `PassTurn`, and with the end of the exchange, whatever ends it.
+
+    Attributes:
+        timeout: seconds to wait; the need fails with `"timeout"` when they have passed.
+    """
+
+    timeout: float
+
+
+@frozen
+class PassTurn(Need[None]):
+    """Let the next exchange have the turn."""
 
 
 @frozen

@@ -9,9 +9,6 @@ Rules:
    complete. A failed send leaves the store as it was.
 2. A reply keeps the server's id, unless that is stored already: some servers repeat theirs.
 3. Usage is asked for in streams. No sampling parameter is sent that the caller did not give.
-4. After a `finish_reason`, usage and `[DONE]` are waited for at most 2 s: some servers send
-   neither and keep the connection open. After `[DONE]`, the end of the body is waited for 0.05 s,
-   so that the connection can be used again; a server that keeps it open loses it.
 """
 
 from __future__ import annotations
@@ -19,12 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
-from typing import Final
 
-from chatgpt.core.answers import AnswerDecoder
 from chatgpt.core.budget import TOKENS_PER_MESSAGE, Counter, prompt_cost
-from chatgpt.core.error_bodies import described_by
-from chatgpt.core.errors import APITimeoutError, ChatGPTError, StreamInterruptedError
 from chatgpt.core.limits import Limits
 from chatgpt.core.messages import ChatMessage, Usage
 from chatgpt.core.needs import (
@@ -32,24 +25,18 @@ from chatgpt.core.needs import (
     HttpRequest,
     LoadMessage,
     LoadTokenizer,
-    ReadChunk,
-    ReportProgress,
     SaveMessages,
     Surroundings,
-    TransportFailure,
 )
 from chatgpt.core.options import CallOptions, ClientSettings
 from chatgpt.core.prompts import Prompt, build_prompt, chat_messages, default_system_message
+from chatgpt.core.reading import read_reply
 from chatgpt.core.replies import Reply
 from chatgpt.core.retry import RetryPolicy
-from chatgpt.core.secrets import Redactor
-from chatgpt.core.sending import post, read_chunk, send_with_retries
+from chatgpt.core.sending import post, send_with_retries
 from chatgpt.core.threads import load_history
 from chatgpt.core.validation import text_of
 from chatgpt.core.wire.openai import CreateChatCompletionRequest
-
-USAGE_SECONDS: Final = 2.0
-END_SECONDS: Final = 0.05
 
 
 def send_message(
@@ -84,12 +71,7 @@ def send_message(
     reply = Reply(
         prompt.question, model=options.model, fallback_id=surroundings.new_id(), redact=redact
     )
-    try:
-        yield from _read_reply(reply, limits, redact, is_reported=options.is_reported)
-    except ChatGPTError as error:
-        error.partial = reply.text
-        described_by(head, error, redact)
-        raise
+    yield from read_reply(reply, head, limits, redact, is_reported=options.is_reported)
     is_taken = reply.id == prompt.question.id or (yield from LoadMessage(reply.id)) is not None
     load_counter = yield from _counter_loader(reply, options, settings, surroundings)
     message = reply.message(
@@ -156,49 +138,6 @@ def _request(prompt: Prompt, options: CallOptions, settings: ClientSettings) -> 
     else:
         body.pop("stream_options", None)
     return post(settings.chat_url, headers, body)
-
-
-def _read_reply(
-    reply: Reply, limits: Limits, redact: Redactor, *, is_reported: bool
-) -> Exchange[None]:
-    """Read the answer to its end, and report its parts.
-
-    A failure ends it, too: what came before may be the whole reply.
-    """
-    decoder = AnswerDecoder()
-    chunk = b" "
-    failure: ChatGPTError | None = None
-    while chunk and not reply.has_ended():
-        if reply.is_complete:
-            limits.end_within(USAGE_SECONDS)
-        try:
-            chunk = yield from read_chunk(limits, redact)
-        except (APITimeoutError, StreamInterruptedError) as error:
-            chunk, failure = b"", error
-        events = decoder.feed(chunk) if chunk else decoder.end()
-        if events or decoder.has_begun_event:
-            limits.progress()
-        for event in events:
-            part = (
-                reply.take(event) if chunk else reply.take_last(event, is_cut=failure is not None)
-            )
-            if part is not None and is_reported:
-                yield from ReportProgress(part)
-    if failure is not None and not reply.is_complete:
-        raise failure
-    last = reply.end()
-    if last is not None and is_reported:
-        yield from ReportProgress(last)
-    if chunk:
-        yield from _read_end()
-
-
-def _read_end() -> Exchange[None]:
-    """Read the end of the body, so that the connection can be used again."""
-    try:
-        yield from ReadChunk(END_SECONDS)
-    except TransportFailure:
-        return
 
 
 def _counter_loader(

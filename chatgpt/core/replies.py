@@ -17,23 +17,19 @@ Rules:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
-from chatgpt.core.error_bodies import excerpt, is_error, not_understood, stream_error
-from chatgpt.core.errors import InvalidResponseError, StreamInterruptedError
+from chatgpt.core.error_bodies import is_error, not_understood, stream_error
 from chatgpt.core.messages import ChatMessage, ContextReport, TextBuffer, Usage
+from chatgpt.core.reading import GrowingReply
 from chatgpt.core.secrets import Redactor
 from chatgpt.core.sse import Event
 from chatgpt.core.surrogates import DeltaJoiner, lenient
 
-END_OF_STREAM: Final = "[DONE]"
-_KEEP_ALIVES: Final = frozenset({"ping", "keepalive", "keep-alive"})
 
-
-class Reply:
+class Reply(GrowingReply):
     """A reply on its way.
 
     Args:
@@ -46,10 +42,10 @@ class Reply:
     def __init__(
         self, question: ChatMessage, *, model: str, fallback_id: str, redact: Redactor
     ) -> None:
+        super().__init__(redact)
         self._question = question
         self._model = model
         self._id = fallback_id
-        self._redact = redact
         self._text = TextBuffer()
         self._reasoning = TextBuffer()
         self._has_reasoning = False
@@ -57,9 +53,7 @@ class Reply:
         self._thought_joiner = DeltaJoiner()
         self._detail: dict[str, object] | None = None
         self._finish_reason: str | None = None
-        self._stray_text: str | None = None
         self.usage: Usage | None = None
-        self._is_done = False
 
     @property
     def id(self) -> str:
@@ -71,72 +65,10 @@ class Reply:
         """The text so far."""
         return str(self._text)
 
-    def has_ended(self) -> bool:
-        """Whether nothing more is to be read."""
-        return self._is_done
-
     @property
     def is_complete(self) -> bool:
         """Whether the server has said everything that belongs to the reply."""
         return self._is_done or self._finish_reason is not None
-
-    def take(self, event: Event) -> ChatMessage | None:
-        """Take one event of the answer.
-
-        Returns:
-            The reply so far, where the event brought text or reasoning; else `None`.
-
-        Raises:
-            StreamError: the event is an error.
-            InvalidResponseError: the event is neither JSON nor known to be harmless.
-        """
-        name, data, kind = event
-        if self._is_done:
-            return None
-        if kind == "event" and data.lstrip().startswith(END_OF_STREAM):
-            self._is_done = True
-            return None
-        try:
-            answer: object = json.loads(data)
-        except (ValueError, RecursionError):
-            self._refuse_broken(event)
-            return None
-        is_whole = kind == "document"
-        if name == "error" or is_error(answer, is_whole=is_whole):
-            if self.is_complete:
-                return None  # nothing of the reply is missing
-            raise stream_error(data, self._redact, partial=self.text)
-        if isinstance(answer, dict):
-            return self._take_object(answer, data, is_whole=is_whole)
-        if is_whole:
-            raise not_understood(data, self._redact, "The answer holds no reply")
-        return None  # a keep-alive or a mark that says nothing: `"v1"`, `null`, `[]`
-
-    def take_last(self, event: Event, *, is_cut: bool) -> ChatMessage | None:
-        """Take what the end of the body completes: a document, or an event without its blank line.
-
-        Servers forget the line, and connections are cut: the event counts if it can be read.
-        """
-        try:
-            return self.take(event)
-        except InvalidResponseError:
-            if event.kind == "document" and not is_cut:
-                raise
-            return None
-
-    def end(self) -> ChatMessage | None:
-        """The body has ended; return what was kept back, as a last part.
-
-        Raises:
-            StreamInterruptedError: the reply is not complete.
-        """
-        if not self.is_complete:
-            message = "The answer ended before it was complete"
-            if self._stray_text is not None:
-                message += f"; the server wrote: {excerpt(self._stray_text, self._redact)}"
-            raise StreamInterruptedError(f"{message}.", partial=self.text)
-        rest = self._joiner.end()
-        return self._part(rest, "") if rest else None
 
     def message(
         self,
@@ -173,6 +105,23 @@ class Reply:
             created_at=now,
             request_id=request_id,
         )
+
+    def _take_json(self, answer: object, event: Event) -> ChatMessage | None:
+        name, data, kind = event
+        is_whole = kind == "document"
+        if name == "error" or is_error(answer, is_whole=is_whole):
+            if self.is_complete:
+                return None  # nothing of the reply is missing
+            raise stream_error(data, self._redact, partial=self.text)
+        if isinstance(answer, dict):
+            return self._take_object(answer, data, is_whole=is_whole)
+        if is_whole:
+            raise not_understood(data, self._redact, "The answer holds no reply")
+        return None  # a keep-alive or a mark that says nothing: `"v1"`, `null`, `[]`
+
+    def _last_part(self) -> ChatMessage | None:
+        rest = self._joiner.end()
+        return self._part(rest, "") if rest else None
 
     def _take_object(
         self, answer: dict[str, Any], data: str, *, is_whole: bool
@@ -245,18 +194,6 @@ class Reply:
             reasoning_tokens=_count(usage.get("completion_tokens_details"), "reasoning_tokens"),
             cached_tokens=_count(usage.get("prompt_tokens_details"), "cached_tokens"),
         )
-
-    def _refuse_broken(self, event: Event) -> None:
-        """What is no JSON: an error, unless it is a keep-alive or a text between the events."""
-        name, data, kind = event
-        if name == "error" and not self.is_complete:
-            raise stream_error(data, self._redact, partial=self.text)
-        if kind == "stray":
-            self._stray_text = data
-        # A gateway may wrap a keep-alive as data: `data: : OPENROUTER PROCESSING`.
-        # After the reply is complete, whatever else comes is no matter.
-        elif not (self.is_complete or data.startswith(":") or name in _KEEP_ALIVES):
-            raise not_understood(data, self._redact, "The answer is not JSON")
 
 
 def _first_choice(choices: object, *, is_whole: bool) -> dict[str, Any] | None:

@@ -11,6 +11,8 @@ Rules:
    from 0.5 s up to 8 s and is shortened by up to a quarter, so that clients do not come back all
    at once.
 5. A wait that outlasts the call's deadline is not begun: the error is raised at once.
+6. A message of the web flow is not sent twice: the server keeps the thread, and may have taken it.
+   Only where no connection was made is it tried again.
 """
 
 from __future__ import annotations
@@ -41,22 +43,27 @@ class RetryPolicy:
 
     Attributes:
         max_retries: how often a request is repeated at most.
+        repeats_sent: whether a request that may have reached the server is repeated.
     """
 
     max_retries: int
+    repeats_sent: bool = True
 
-    def delay(self, retries: int, error: ChatGPTError, *, chance: float) -> float | None:
+    def delay(
+        self, retries: int, error: ChatGPTError, *, chance: float, was_sent: bool = True
+    ) -> float | None:
         """How long to wait before the next try.
 
         Args:
             retries: how often the request was repeated already.
             error: what happened; `is_final` says whether it may be tried again.
             chance: a number from 0 up to 1.
+            was_sent: whether the request may have reached the server.
 
         Returns:
             Seconds, or `None` when the error is to be raised.
         """
-        if retries >= self.max_retries or error.is_final:
+        if retries >= self.max_retries or error.is_final or (was_sent and not self.repeats_sent):
             return None
         if error.retry_after is not None and error.retry_after > 0:
             return error.retry_after
@@ -86,16 +93,24 @@ def is_final(error: ChatGPTError, headers: Mapping[str, str]) -> bool:
     return error.status_code not in RETRIED_STATUSES and error.status_code < 500
 
 
-def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+def retry_after(
+    headers: Mapping[str, str], now: datetime, in_body: float | None = None
+) -> float | None:
     """The seconds that a server asks to wait.
 
     Args:
         headers: those of the answer, names in lower case.
         now: the date and time, for a `retry-after` that is a date.
+        in_body: what the body of the answer says, which counts where the headers say nothing.
 
     Returns:
-        Seconds, not negative, or `None` where the headers do not say or say nonsense.
+        Seconds, not negative, or `None` where nothing is said but nonsense.
     """
+    in_headers = _in_headers(headers, now)
+    return in_body if in_headers is None else in_headers
+
+
+def _in_headers(headers: Mapping[str, str], now: datetime) -> float | None:
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000

@@ -27,6 +27,11 @@ MASK: Final = "***"
 
 API_KEY_VARIABLE: Final = "OPENAI_API_KEY"
 API_ORG_VARIABLE: Final = "OPENAI_ORG_ID"
+ACCESS_TOKEN_VARIABLE: Final = "OPENAI_ACCESS_TOKEN"
+SESSION_TOKEN_VARIABLE: Final = "OPENAI_SESSION_TOKEN"
+CLEARANCE_TOKEN_VARIABLE: Final = "OPENAI_CLEARANCE_TOKEN"
+EMAIL_VARIABLE: Final = "OPENAI_EMAIL"
+PASSWORD_VARIABLE: Final = "OPENAI_PASSWORD"
 PROXY_VARIABLE: Final = "HTTPS_PROXY"
 
 Redactor = Callable[[str], str]
@@ -52,6 +57,12 @@ _CREDENTIAL_WORDS: Final = (
     "session",
     "signature",
     "token",
+)
+
+
+# What a server of the web flow makes itself, and writes into a JSON answer.
+_TOKEN_FIELD: Final = re.compile(
+    r'"(?:access|session|refresh|id)_?token"\s*:\s*"([^"\\]+)', re.IGNORECASE
 )
 
 
@@ -184,6 +195,11 @@ class SecretMask:
             if value in text:
                 text = text.replace(value, MASK)
         return text
+
+
+def tokens_in(text: str) -> list[Secret]:
+    """The tokens that a server wrote into a JSON answer, be it cut or broken."""
+    return [Secret(token) for token in _TOKEN_FIELD.findall(text)]
 
 
 def _masked(secrets: Iterable[Secret]) -> set[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from chatgpt.core.answers import AnswerDecoder
 from chatgpt.core.error_bodies import (
@@ -38,7 +38,7 @@ from chatgpt.core.needs import (
     TransportFailure,
 )
 from chatgpt.core.retry import RetryPolicy, is_final, retry_after
-from chatgpt.core.secrets import Redactor, Secret, SecretMask, shows_secret
+from chatgpt.core.secrets import Redactor, Secret, SecretMask, shows_secret, tokens_in
 from chatgpt.core.validation import encode_json, is_loopback
 
 ERROR_BODY_SECONDS: Final = 5.0
@@ -51,10 +51,21 @@ COMPRESSIONS: Final = "gzip, deflate"
 """What both transports can decompress, whatever else is installed."""
 
 
-def post(url: str, headers: Mapping[str, str | Secret], body: Mapping[str, object]) -> HttpRequest:
-    """Make a request that posts JSON."""
+def get(url: str, headers: Mapping[str, str | Secret]) -> HttpRequest:
+    """Make a request that asks for something."""
     headers = {"accept-encoding": COMPRESSIONS, **headers}
-    return HttpRequest("POST", url, headers, encode_json(body), is_local=is_loopback(url))
+    return HttpRequest("GET", url, headers, b"", is_local=is_loopback(url))
+
+
+def post(
+    url: str,
+    headers: Mapping[str, str | Secret],
+    body: Mapping[str, object],
+    method: Literal["POST", "PATCH"] = "POST",
+) -> HttpRequest:
+    """Make a request that sends JSON."""
+    headers = {"accept-encoding": COMPRESSIONS, **headers}
+    return HttpRequest(method, url, headers, encode_json(body), is_local=is_loopback(url))
 
 
 def send_with_retries(
@@ -74,6 +85,7 @@ def send_with_retries(
         ConfigurationError: a setting makes it useless to try.
     """
     for retries in count():
+        was_sent = True
         try:
             head = yield from SendRequest(
                 request, limits.connect_timeout(), limits.read_timeout(), limits.remaining
@@ -81,14 +93,17 @@ def send_with_retries(
             redact.also(head.secrets)
             if 200 <= head.status < 300:
                 return head
-            error: ChatGPTError = status_error(head, (yield from _read_error_body(limits)), redact)
-            error.retry_after = retry_after(head.headers, surroundings.now())
+            text = yield from _read_error_body(limits)
+            redact.also(tokens_in(text))
+            error: ChatGPTError = status_error(head, text, redact)
+            error.retry_after = retry_after(head.headers, surroundings.now(), error.retry_after)
             error.is_final = is_final(error, head.headers)
         except TransportFailure as failure:
             redact.also(failure.secrets)
             error = _connection_error(failure, request, limits, redact)
             error.is_final = is_final(error, {})
-        delay = policy.delay(retries, error, chance=surroundings.chance())
+            was_sent = failure.kind not in ("connect_timeout", "unreached")
+        delay = policy.delay(retries, error, chance=surroundings.chance(), was_sent=was_sent)
         if delay is None or delay >= limits.remaining:
             raise error
         yield from Sleep(delay)
@@ -108,7 +123,7 @@ def _connection_error(
             error = limits.total_passed(failure.reason)
         case "unusable":
             error = ConfigurationError(f"The request cannot be sent: {redact(failure.reason)}")
-        case "connection":
+        case "connection" | "unreached":
             where = request.url.partition("?")[0]
             error = APIConnectionError(f"No answer from {where}: {redact(failure.reason)}")
     error.__cause__ = _safe_cause(failure, redact)
@@ -140,7 +155,9 @@ def read_chunk(limits: Limits, redact: Redactor) -> Exchange[bytes]:
         limits.has_waited()
 
 
-def read_document(head: ResponseHead, limits: Limits, redact: Redactor) -> Exchange[dict[str, Any]]:
+def read_document(
+    head: ResponseHead, limits: Limits, redact: SecretMask
+) -> Exchange[dict[str, Any]]:
     """Read an answer that is one JSON object.
 
     Raises:
@@ -149,15 +166,28 @@ def read_document(head: ResponseHead, limits: Limits, redact: Redactor) -> Excha
         InvalidResponseError: it is no JSON object.
         APITimeoutError: a limit passed.
     """
-    decoder = AnswerDecoder()
     try:
-        while chunk := (yield from read_chunk(limits, redact)):
-            decoder.feed(chunk)
-        text = "".join(event.data for event in decoder.end())
+        text = yield from read_text(limits, redact)
         return _document(text, redact)
     except ChatGPTError as error:
         described_by(head, error, redact)
         raise
+
+
+def read_text(limits: Limits, redact: SecretMask) -> Exchange[str]:
+    """Read an answer that is one document, as text.
+
+    Raises:
+        StreamInterruptedError: the answer was cut.
+        InvalidResponseError: it is too large.
+        APITimeoutError: a limit passed.
+    """
+    decoder = AnswerDecoder()
+    while chunk := (yield from read_chunk(limits, redact)):
+        decoder.feed(chunk)
+    text = "".join(event.data for event in decoder.end())
+    redact.also(tokens_in(text))
+    return text
 
 
 def _document(text: str, redact: Redactor) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from ipaddress import ip_address
 from math import inf, isnan
@@ -33,6 +33,9 @@ _VISIBLE_ASCII: Final = re.compile(r"[\x21-\x7e]+")
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?|")
+_UUID: Final = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f]{4}-([0-9a-f])[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE
+)
 _PROXY_URL: Final = re.compile(r"(?:https?|socks5h?)://[^\s/?#]*[^\s/?#@]/?", re.IGNORECASE)
 
 
@@ -146,6 +149,18 @@ def secret_of(name: str, value: object) -> Secret | None:
     return value
 
 
+def credential_of(name: str, value: object) -> Secret | None:
+    """Check what somebody signs in with, which is wrapped already: text that is not empty, or `None`."""
+    if value is None:
+        return None
+    assert isinstance(value, Secret), "secrets are wrapped at the door"
+    if value.is_known and value.kind != "str":
+        raise TypeError(f"{name} must be a str or a Secret, not {value.kind}.")
+    if value.is_known and not value.reveal():
+        raise ConfigurationError(f"{name} is blank.")
+    return value
+
+
 def _secret_problem(secret: Secret) -> str | None:
     if not secret.reveal():
         return "is blank."
@@ -186,7 +201,7 @@ def _is_header_value(value: str | Secret) -> bool:
     return _HEADER_VALUE.fullmatch(value) is not None
 
 
-def url_of(name: str, value: object) -> SplitResult:
+def url_of(name: str, value: object, example: str = DEFAULT_BASE_URL) -> SplitResult:
     """Check that an argument is an http or https URL that holds no password."""
     if isinstance(value, Secret):  # it holds an @ (`secrets.wrap_url`)
         raise ConfigurationError(
@@ -202,7 +217,7 @@ def url_of(name: str, value: object) -> SplitResult:
         # The value is not shown: a key may have slipped into it.
         lack = "" if "://" in text else "; it lacks http:// or https://"
         raise ConfigurationError(
-            f"{name} must be an http or https URL, such as {DEFAULT_BASE_URL} or "
+            f"{name} must be an http or https URL, such as {example} or "
             f"http://localhost:11434{lack}."
         )
     return url._replace(fragment="")
@@ -258,6 +273,51 @@ def header_text(name: str, value: object) -> str | None:
     if text is not None and not _VISIBLE_ASCII.fullmatch(text):
         raise ConfigurationError(f"{name} must be visible ASCII without spaces.")
     return text
+
+
+def header_line(name: str, value: object) -> str:
+    """Check that an argument is text that can stand in a header, spaces inside it included."""
+    text = text_of(name, value)
+    if not text or not _is_header_value(text):
+        raise ConfigurationError(
+            f"{name} must be ASCII without line ends and control characters, and not begin or end with a space."
+        )
+    return text
+
+
+def uuid_of(name: str, value: object, versions: str = "4") -> str | None:
+    """Check that an argument is a uuid, or `None`.
+
+    Args:
+        name: the argument's name, for the message.
+        value: its value.
+        versions: the versions that are accepted, each a digit.
+    """
+    text = identifier(name, value)
+    if text is None:
+        return None
+    found = _UUID.fullmatch(text)
+    if found is None or found[1] not in versions:
+        accepted = " or ".join(versions)
+        raise ValueError(f"{name} must be a uuid of version {accepted}, not {text[:100]!r}.")
+    return text
+
+
+def one_of(name: str, value: object, accepted: Sequence[str]) -> str:
+    """Check that an argument is one of a few words."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, not {kind_of(value)}.")
+    if value not in accepted:
+        words = ", ".join(map(repr, accepted))
+        raise ValueError(f"{name} must be one of {words}, not {value[:100]!r}.")
+    return value
+
+
+def truth_of(name: str, value: object) -> bool:
+    """Check that an argument is `True` or `False`."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {kind_of(value)}.")
+    return value
 
 
 def optional_number(name: str, value: object) -> int | None:

@@ -1,0 +1,219 @@
+"""Access tokens: kept, renewed once for all who wait, and again once after a refusal.
+
+Strategy: the token of a client is one value that is replaced as a whole. Who needs a new one takes
+the client's turn (`TakeTurn`); whoever waited for it meanwhile finds the new token, or the error of
+the attempt that he waited for.
+
+Rules:
+
+1. There is one renewal at a time, however many threads or tasks ask.
+2. A token that the server refuses is not used again. The call goes on with a new one, once; what it
+   sent before was refused, so nothing is sent twice.
+3. An attempt that fails fails for all who waited for it, unless it ran into the time limit of a single
+   call. Those who come later try again.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from copy import copy
+from math import inf
+from typing import Final, TypeVar
+
+from attrs import field, frozen
+
+from chatgpt.core.errors import (
+    APITimeoutError,
+    AuthenticationError,
+    ChatGPTError,
+    ConfigurationError,
+    StreamError,
+)
+from chatgpt.core.limits import Limits
+from chatgpt.core.needs import (
+    AskForAccessToken,
+    Exchange,
+    PassTurn,
+    Surroundings,
+    TakeTurn,
+    TransportFailure,
+)
+from chatgpt.core.secrets import Secret, SecretMask
+from chatgpt.core.validation import secret_of
+
+T = TypeVar("T")
+
+REFUSING_CODES: Final = frozenset(
+    {"token_expired", "token_invalidated", "token_revoked", "invalid_jwt", "invalid_token"}
+)
+"""What a refused token is called where a proxy drops the status of the answer."""
+
+
+@frozen
+class _Kept:
+    """A token, and until when it is used."""
+
+    token: Secret
+    end: float
+
+
+@frozen
+class _Attempt:
+    """A renewal that is over: its number, and its error where it failed."""
+
+    number: int = 0
+    error: ChatGPTError | None = field(default=None, repr=False)
+
+
+class Access(ABC):
+    """The access token of a client. Shared by its calls, in whatever thread or task they run.
+
+    Args:
+        surroundings: the clock, and chance for retries.
+        lifetime: for how many seconds a token is used; `math.inf` until it is refused.
+    """
+
+    def __init__(self, surroundings: Surroundings, lifetime: float = inf) -> None:
+        self._surroundings = surroundings
+        self._lifetime = lifetime
+        self._kept: _Kept | None = None
+        self._refused: Secret | None = None
+        self._last = _Attempt()
+
+    @property
+    def token(self) -> Secret | None:
+        """The token that is used now, where there is one."""
+        kept = self._kept
+        if kept is None or kept.token == self._refused or self._surroundings.clock() >= kept.end:
+            return None
+        return kept.token
+
+    def keep(self, token: Secret | None) -> None:
+        """Use a token from now on; `None` for none."""
+        self._kept = (
+            None if token is None else _Kept(token, self._surroundings.clock() + self._lifetime)
+        )
+        self._refused = None
+
+    def use(
+        self, attempt: Callable[[Secret], Exchange[T]], limits: Limits, redact: SecretMask
+    ) -> Exchange[T]:
+        """Do something with a token; once more with a new one, if the server refuses the first.
+
+        Args:
+            attempt: what is done.
+            limits: the deadlines of the call.
+            redact: learns the token.
+
+        Raises:
+            ChatGPTError: no token was to be had, or what `attempt` raises.
+        """
+        token = yield from self.valid_token(limits, redact)
+        try:
+            return (yield from attempt(token))
+        except (AuthenticationError, StreamError) as error:
+            if not (self._can_renew and _refuses_token(error)):
+                raise
+        self._refused = token
+        token = yield from self.valid_token(limits, redact, other_than=token)
+        return (yield from attempt(token))
+
+    def valid_token(
+        self, limits: Limits, redact: SecretMask, other_than: Secret | None = None
+    ) -> Exchange[Secret]:
+        """Return the token that is kept, or a new one.
+
+        Args:
+            limits: the deadlines of the call.
+            redact: learns the token.
+            other_than: a token that was refused.
+        """
+        token = self.token
+        if token is None or token == other_than:
+            token = yield from self._renewed(limits, redact, other_than)
+        redact.also([token])
+        return token
+
+    def _renewed(
+        self, limits: Limits, redact: SecretMask, other_than: Secret | None
+    ) -> Exchange[Secret]:
+        seen = self._last
+        try:
+            yield from TakeTurn(max(limits.remaining, 0.0))
+        except TransportFailure:
+            raise limits.total_passed("another call was getting an access token") from None
+        last, token = self._last, self.token
+        is_done = last.number != seen.number  # by the one that was waited for
+        if token is not None and (is_done or token != other_than):
+            yield from PassTurn()
+            return token
+        if is_done and last.error is not None:
+            yield from PassTurn()
+            raise _again(last.error)
+        try:
+            token = yield from self._fetch(limits, redact)
+        except ChatGPTError as error:
+            if not isinstance(error, APITimeoutError):
+                self._last = _Attempt(last.number + 1, error)
+            raise
+        self.keep(token)
+        self._last = _Attempt(last.number + 1)
+        yield from PassTurn()
+        return token
+
+    @property
+    def _can_renew(self) -> bool:
+        """Whether there is a way to another token."""
+        return True
+
+    @abstractmethod
+    def _fetch(self, limits: Limits, redact: SecretMask) -> Exchange[Secret]:
+        """Get a new token."""
+
+
+class GivenAccess(Access):
+    """A token that the caller gives, or a function of his that gets one.
+
+    Args:
+        surroundings: the clock.
+        function: gets a token; `None` where there is only the one that was given.
+        credentials: the function's arguments by name.
+    """
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        function: Callable[..., object] | None,
+        credentials: Mapping[str, Secret | None],
+    ) -> None:
+        super().__init__(surroundings)
+        self._function = function
+        self._credentials = credentials
+
+    @property
+    def _can_renew(self) -> bool:
+        return self._function is not None
+
+    def _fetch(self, limits: Limits, redact: SecretMask) -> Exchange[Secret]:  # noqa: ARG002
+        if self._function is None:
+            raise ConfigurationError("access_token is missing: set client.access_token.")
+        given = yield from AskForAccessToken(self._function, self._credentials)
+        token = secret_of("What get_access_token returned", given)
+        if token is None:
+            raise ConfigurationError("get_access_token returned None, not an access token.")
+        return token
+
+
+def _refuses_token(error: ChatGPTError) -> bool:
+    """Whether an answer says that the token is not good any more, and nothing else was said."""
+    return isinstance(error, AuthenticationError) or (
+        error.code in REFUSING_CODES and not error.partial
+    )
+
+
+def _again(error: ChatGPTError) -> ChatGPTError:
+    """The same error, for another caller: each gets a traceback of his own."""
+    twin = copy(error)
+    twin.__cause__ = error.__cause__
+    return twin

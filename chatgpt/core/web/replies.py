@@ -1,0 +1,256 @@
+"""Snapshots in, the reply out, for ChatGPT's own backend.
+
+Rules:
+
+1. The reply is the assistant's message that began last, of those that a reader sees; one without a
+   text counts only if there is no other. Echoes of the system and the user, calls of tools, what tools
+   say, thoughts and hidden messages never become the reply.
+2. `delta` is what is new since the last part. Where a snapshot says something else than was said, or
+   another message takes the place of the first, it is what follows the common beginning, and the part
+   is marked as `rewritten`. Where nothing was rewritten, the deltas joined are the text.
+3. The reply is complete with `[DONE]`, with `end_turn`, with a status that is finished, or when the
+   server says that the stream is. The oldest dialect has no status: there, the connection's end is the
+   end, but no limit that passes.
+4. An error beside or in place of a message, and a moderation that blocks, end the reply with a typed
+   error. A message that comes with an error is part of the partial text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from attrs import frozen
+
+from chatgpt.core.error_bodies import is_error, not_understood, stream_error
+from chatgpt.core.errors import InvalidResponseError, StreamError
+from chatgpt.core.messages import ChatMessage
+from chatgpt.core.reading import GrowingReply
+from chatgpt.core.secrets import Redactor
+from chatgpt.core.sse import Event
+from chatgpt.core.surrogates import lenient
+from chatgpt.core.web.deltas import DeltaError
+from chatgpt.core.web.events import ENCODING_EVENT, ConversationEvents, Snapshot
+from chatgpt.core.web.messages import ServerMessage
+from chatgpt.core.web.texts import GrowingText
+
+STREAM_COMPLETE: Final = "message_stream_complete"
+MODERATION_BLOCKED: Final = "moderation_blocked"
+
+
+@frozen
+class _Shown:
+    """A message of the assistant that a reader sees, and the snapshot that told it last."""
+
+    message: ServerMessage
+    snapshot: Snapshot
+
+
+class WebReply(GrowingReply):
+    """A reply of ChatGPT's backend on its way.
+
+    Args:
+        question: the message that is answered; it gives parent and conversation.
+        model: the model that was asked, until the server names its own.
+        fallback_id: the id of a reply to which the server gives none.
+        redact: masks the secrets of the call.
+        said: takes the text.
+    """
+
+    def __init__(
+        self,
+        question: ChatMessage,
+        *,
+        model: str,
+        fallback_id: str,
+        redact: Redactor,
+        said: GrowingText,
+    ) -> None:
+        super().__init__(redact)
+        self._question = question
+        self._model = model
+        self._fallback_id = fallback_id
+        self._said = said
+        self._events = ConversationEvents()
+        self._conversation_id = question.conversation_id
+        self._shown: dict[str, _Shown] = {}
+        self._is_stream_complete = False
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return str(self._said)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the server has said everything that belongs to the reply."""
+        if self.is_ending:
+            return True
+        shown = self._last_shown()
+        return shown is not None and shown.message.is_finished
+
+    @property
+    def may_end_here(self) -> bool:
+        """Whether it is the whole reply if the connection ends now."""
+        if self.is_complete:
+            return True
+        shown = self._last_shown()
+        return shown is not None and not shown.message.has_status and bool(self._said)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether nothing more of the reply is to come."""
+        if self._is_done or self._is_stream_complete:
+            return True
+        shown = self._last_shown()
+        return shown is not None and shown.message.ends_turn
+
+    def message(self, *, request_id: str | None, now: datetime) -> ChatMessage:
+        """The finished reply.
+
+        Args:
+            request_id: the server's `x-request-id`.
+            now: the date and time.
+        """
+        shown = self._last_shown()
+        assert shown is not None, "`end` has raised where there is no message"
+        reason = shown.message.finish_reason
+        return ChatMessage(
+            id=self._id(shown.message),
+            text=self.text,
+            role="assistant",
+            parent_message_id=self._question.id,
+            conversation_id=self._conversation_id,
+            detail=shown.snapshot.root,
+            model=self._model_of(shown.message),
+            finish_reason=None if reason is None else lenient(reason),
+            created_at=now,
+            request_id=request_id,
+        )
+
+    def _take_json(self, answer: object, event: Event) -> ChatMessage | None:
+        name, data, kind = event
+        if name == ENCODING_EVENT:
+            self._take_encoding(answer, data)
+            return None
+        is_whole = kind == "document"
+        if not isinstance(answer, dict):
+            if name == "error" or is_error(answer, is_whole=is_whole):
+                raise stream_error(data, self._redact, partial=self.text)
+            if is_whole:
+                raise not_understood(data, self._redact, "The answer holds no reply")
+            return None
+        try:
+            snapshot = self._events.snapshot_after(name, answer)
+        except DeltaError as problem:
+            what = f"An operation of the stream cannot be done ({problem})"
+            raise not_understood(data, self._redact, what) from None
+        part = None
+        if snapshot is not None:
+            part = self._take_snapshot(snapshot)
+            self._refuse_error(snapshot, data, is_named=name == "error")
+        self._take_marks(answer)
+        if is_whole:
+            if not self._shown:
+                raise not_understood(data, self._redact, "The answer holds no reply")
+            self._is_done = True
+        return part
+
+    def _take_encoding(self, encoding: object, data: str) -> None:
+        try:
+            self._events.announce(encoding)
+        except ValueError as problem:
+            raise not_understood(data, self._redact, f"In the stream, {problem}") from None
+
+    def _take_snapshot(self, snapshot: Snapshot) -> ChatMessage | None:
+        conversation_id = snapshot.root.get("conversation_id")
+        if conversation_id and isinstance(conversation_id, str):
+            self._conversation_id = lenient(conversation_id)
+        fields = snapshot.root.get("message")
+        if not isinstance(fields, dict):
+            return None
+        message = ServerMessage(fields)
+        if message.role != "assistant":
+            return None
+        key = message.id or ""
+        if message.is_shown:
+            self._shown[key] = _Shown(message, snapshot)
+        else:
+            self._shown.pop(key, None)
+        shown = self._last_shown()
+        if shown is None:
+            return None
+        growth = self._said.say(shown.message.text)
+        if growth is None:
+            return None
+        return self._part(shown, growth.delta, is_rewritten=growth.is_rewritten)
+
+    def _refuse_error(self, snapshot: Snapshot, data: str, *, is_named: bool) -> None:
+        root = snapshot.root
+        if not is_named and not _tells_error(root):
+            return
+        if not snapshot.is_own:  # the event may say no more than `"v": "text"`
+            data = json.dumps({"error": root.get("error"), "code": root.get("error_code")})
+        raise stream_error(data, self._redact, partial=self.text)
+
+    def _take_marks(self, event: Mapping[str, Any]) -> None:
+        """Take what an event says beside the message."""
+        if event.get("type") == STREAM_COMPLETE:
+            self._is_stream_complete = bool(self._shown)
+        moderation = event.get("moderation_response")
+        if isinstance(moderation, dict) and moderation.get("blocked") is True:
+            whose = "the message" if event.get("is_completion") is False else "the reply"
+            raise StreamError(
+                f"ChatGPT's moderation blocked {whose}.",
+                code=MODERATION_BLOCKED,
+                type="moderation",
+                partial=self.text,
+            )
+
+    def _last_shown(self) -> _Shown | None:
+        """The message that is the reply, so far."""
+        last = None
+        for shown in reversed(self._shown.values()):
+            if shown.message.text:
+                return shown
+            last = last or shown
+        return last
+
+    def _last_part(self) -> ChatMessage | None:
+        shown = self._last_shown()
+        if shown is None:
+            raise InvalidResponseError("The answer holds no message of the assistant.")
+        rest = self._said.finish()
+        return self._part(shown, rest, is_rewritten=False) if rest else None
+
+    def _part(self, shown: _Shown, delta: str, *, is_rewritten: bool) -> ChatMessage:
+        return ChatMessage(
+            id=self._id(shown.message),
+            text=self._said.snapshot(),
+            role="assistant",
+            delta=delta,
+            rewritten=is_rewritten,
+            parent_message_id=self._question.id,
+            conversation_id=self._conversation_id,
+            # A tree goes on changing; a part does not.
+            detail=shown.snapshot.root if shown.snapshot.is_own else None,
+            model=self._model_of(shown.message),
+        )
+
+    def _id(self, message: ServerMessage) -> str:
+        return self._fallback_id if message.id is None else lenient(message.id)
+
+    def _model_of(self, message: ServerMessage) -> str:
+        return self._model if message.model is None else lenient(message.model)
+
+
+def _tells_error(root: Mapping[str, Any]) -> bool:
+    """Whether an event, or the conversation after it, tells an error."""
+    if root.get("error") or root.get("detail"):
+        return True
+    kind, message = root.get("type"), root.get("message")
+    if kind is not None and not (isinstance(kind, str) and ("error" in kind or "code" in root)):
+        return False  # a side event
+    return kind == "error" or (isinstance(message, str) and bool(message))
