@@ -18,7 +18,12 @@ from chatgpt.core.version import VERSION
 
 if TYPE_CHECKING:
     from chatgpt import openai
-    from chatgpt.client import ChatGPTAPI
+    from chatgpt.client import (
+        ChatGPTAPI,
+    )
+    from chatgpt.conversation import (
+        Conversation,
+    )
     from chatgpt.core.errors import (
         AbortedError,
         APIConnectionError,
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
         BlockedByCloudflareError,
         ChatGPTError,
         ChatGPTErrorType,
+        ConcurrentRequestError,
         ConfigurationError,
         ConflictError,
         ContentFilterError,
@@ -48,19 +54,76 @@ if TYPE_CHECKING:
         StreamInterruptedError,
         TokenExpiredError,
         UnprocessableEntityError,
+        UnusualActivityError,
     )
-    from chatgpt.core.messages import ChatMessage, ContextReport, Role, Usage
-    from chatgpt.core.moderation import Moderation
-    from chatgpt.core.options import SendMessageOptions
-    from chatgpt.core.secrets import Secret
-    from chatgpt.stores.functions import GetMessageByIdFunction, UpsertMessageFunction
-    from chatgpt.stores.memory import MemoryStore
-    from chatgpt.stores.protocol import MessageStore
-    from chatgpt.streams import MessageStream
-    from chatgpt.transport import FetchFn
+    from chatgpt.core.messages import (
+        ChatMessage,
+        ChatResponse,
+        ContextReport,
+        Role,
+        Usage,
+    )
+    from chatgpt.core.moderation import (
+        Moderation,
+    )
+    from chatgpt.core.options import (
+        SendMessageOptions,
+    )
+    from chatgpt.core.secrets import (
+        Secret,
+    )
+    from chatgpt.core.web.conversations import (
+        ConversationRecord,
+        ConversationSummary,
+    )
+    from chatgpt.core.web.options import (
+        SendMessageBrowserOptions,
+    )
+    from chatgpt.core.wire.web import (
+        ContentType,
+        ConversationJSONBody,
+        ConversationResponseEvent,
+        Message,
+        MessageActionType,
+        MessageContent,
+        MessageFeedbackResult,
+        MessageFeedbackTag,
+        MessageMetadata,
+        MessageRating,
+        ModerationsJSONResult,
+        Prompt,
+        PromptContent,
+        SessionResult,
+        User,
+    )
+    from chatgpt.proxy import (
+        ChatGPTUnofficialProxyAPI,
+        GetAccessTokenFn,
+    )
+    from chatgpt.session import (
+        AChatGPTAPI,
+        ChatGPTSessionAPI,
+    )
+    from chatgpt.stores.functions import (
+        GetMessageByIdFunction,
+        UpsertMessageFunction,
+    )
+    from chatgpt.stores.memory import (
+        MemoryStore,
+    )
+    from chatgpt.stores.protocol import (
+        MessageStore,
+    )
+    from chatgpt.streams import (
+        MessageStream,
+    )
+    from chatgpt.transport import (
+        FetchFn,
+    )
 
 _HOMES: Final = {
     "ChatGPTAPI": "chatgpt.client",
+    "Conversation": "chatgpt.conversation",
     "APIConnectionError": "chatgpt.core.errors",
     "APIStatusError": "chatgpt.core.errors",
     "APITimeoutError": "chatgpt.core.errors",
@@ -70,6 +133,7 @@ _HOMES: Final = {
     "BlockedByCloudflareError": "chatgpt.core.errors",
     "ChatGPTError": "chatgpt.core.errors",
     "ChatGPTErrorType": "chatgpt.core.errors",
+    "ConcurrentRequestError": "chatgpt.core.errors",
     "ConfigurationError": "chatgpt.core.errors",
     "ConflictError": "chatgpt.core.errors",
     "ContentFilterError": "chatgpt.core.errors",
@@ -89,13 +153,37 @@ _HOMES: Final = {
     "StreamInterruptedError": "chatgpt.core.errors",
     "TokenExpiredError": "chatgpt.core.errors",
     "UnprocessableEntityError": "chatgpt.core.errors",
+    "UnusualActivityError": "chatgpt.core.errors",
     "ChatMessage": "chatgpt.core.messages",
+    "ChatResponse": "chatgpt.core.messages",
     "ContextReport": "chatgpt.core.messages",
     "Role": "chatgpt.core.messages",
     "Usage": "chatgpt.core.messages",
     "Moderation": "chatgpt.core.moderation",
     "SendMessageOptions": "chatgpt.core.options",
     "Secret": "chatgpt.core.secrets",
+    "ConversationRecord": "chatgpt.core.web.conversations",
+    "ConversationSummary": "chatgpt.core.web.conversations",
+    "SendMessageBrowserOptions": "chatgpt.core.web.options",
+    "ContentType": "chatgpt.core.wire.web",
+    "ConversationJSONBody": "chatgpt.core.wire.web",
+    "ConversationResponseEvent": "chatgpt.core.wire.web",
+    "Message": "chatgpt.core.wire.web",
+    "MessageActionType": "chatgpt.core.wire.web",
+    "MessageContent": "chatgpt.core.wire.web",
+    "MessageFeedbackResult": "chatgpt.core.wire.web",
+    "MessageFeedbackTag": "chatgpt.core.wire.web",
+    "MessageMetadata": "chatgpt.core.wire.web",
+    "MessageRating": "chatgpt.core.wire.web",
+    "ModerationsJSONResult": "chatgpt.core.wire.web",
+    "Prompt": "chatgpt.core.wire.web",
+    "PromptContent": "chatgpt.core.wire.web",
+    "SessionResult": "chatgpt.core.wire.web",
+    "User": "chatgpt.core.wire.web",
+    "ChatGPTUnofficialProxyAPI": "chatgpt.proxy",
+    "GetAccessTokenFn": "chatgpt.proxy",
+    "AChatGPTAPI": "chatgpt.session",
+    "ChatGPTSessionAPI": "chatgpt.session",
     "GetMessageByIdFunction": "chatgpt.stores.functions",
     "UpsertMessageFunction": "chatgpt.stores.functions",
     "MemoryStore": "chatgpt.stores.memory",
@@ -105,6 +193,7 @@ _HOMES: Final = {
 }
 
 __all__ = [
+    "AChatGPTAPI",
     "APIConnectionError",
     "APIStatusError",
     "APITimeoutError",
@@ -115,38 +204,63 @@ __all__ = [
     "ChatGPTAPI",
     "ChatGPTError",
     "ChatGPTErrorType",
+    "ChatGPTSessionAPI",
+    "ChatGPTUnofficialProxyAPI",
     "ChatMessage",
+    "ChatResponse",
+    "ConcurrentRequestError",
     "ConfigurationError",
     "ConflictError",
     "ContentFilterError",
+    "ContentType",
     "ContextLengthError",
     "ContextReport",
+    "Conversation",
+    "ConversationJSONBody",
+    "ConversationRecord",
+    "ConversationResponseEvent",
+    "ConversationSummary",
     "FetchFn",
+    "GetAccessTokenFn",
     "GetMessageByIdFunction",
     "InternalServerError",
     "InvalidResponseError",
     "MemoryStore",
+    "Message",
+    "MessageActionType",
+    "MessageContent",
+    "MessageFeedbackResult",
+    "MessageFeedbackTag",
+    "MessageMetadata",
     "MessageNotFoundError",
+    "MessageRating",
     "MessageStore",
     "MessageStream",
     "Moderation",
+    "ModerationsJSONResult",
     "NotFoundError",
     "PermissionDeniedError",
     "PoolError",
+    "Prompt",
+    "PromptContent",
     "PromptTooLongError",
     "QuotaExceededError",
     "RateLimitError",
     "RequestTooLargeError",
     "Role",
     "Secret",
+    "SendMessageBrowserOptions",
     "SendMessageOptions",
     "ServerOverloadedError",
+    "SessionResult",
     "StreamError",
     "StreamInterruptedError",
     "TokenExpiredError",
     "UnprocessableEntityError",
+    "UnusualActivityError",
     "UpsertMessageFunction",
     "Usage",
+    "User",
     "__version__",
     "openai",
 ]

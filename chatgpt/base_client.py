@@ -1,6 +1,7 @@
-"""What the clients of the official flow are in both twins: their settings, store and transport.
+"""What a client is in both twins: its options, and for the official flow its settings and store.
 
-A twin adds the methods that wait. The constructor stands here, so that both take the same options.
+A twin adds the methods that wait. The constructors stand here and in `base_web_clients`, so that both
+twins take the same options.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from chatgpt.core.options import (
     DEFAULT_IDLE_TIMEOUT,
     DEFAULT_MAX_RETRIES,
     DEFAULT_TIMEOUT,
-    ClientSettings,
     SendMessageOptions,
     call_options,
     client_settings,
@@ -40,12 +40,34 @@ UpsertMessageFunctionT = TypeVar("UpsertMessageFunctionT")
 FetchFnT = TypeVar("FetchFnT")
 
 
-class BaseChatGPTAPI(
-    ABC, Generic[MessageStoreT, GetMessageByIdFunctionT, UpsertMessageFunctionT, FetchFnT]
-):
-    """A client of the official flow, but for what waits."""
+class BaseClient(ABC):
+    """A client of any flow: the options that made it, and what it shows and pickles of them."""
 
     _surroundings: ClassVar[Surroundings]
+    _given: dict[str, Any]
+
+    @property
+    @abstractmethod
+    def _told(self) -> str:
+        """What a repr shows of the settings; nobody's secrets."""
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        # A traceback shows a client whose constructor failed, too.
+        return (
+            f"<{name}, {self._told}>"
+            if hasattr(self, "_settings")
+            else f"<{name} that was not made>"
+        )
+
+    def __reduce__(self) -> tuple[Callable[..., Self], tuple[type[Self], dict[str, Any]]]:
+        return _restored, (type(self), self._given)
+
+
+class BaseChatGPTAPI(
+    BaseClient, Generic[MessageStoreT, GetMessageByIdFunctionT, UpsertMessageFunctionT, FetchFnT]
+):
+    """A client of the official flow, but for what waits."""
 
     def __init__(
         self,
@@ -196,17 +218,12 @@ class BaseChatGPTAPI(
         checked = call_options(self._settings, text, is_iterated=is_iterated, **options)
         return official.send_message(checked, self._settings, self._surroundings)
 
-    def __repr__(self) -> str:
-        settings: ClientSettings | None = getattr(self, "_settings", None)
-        if settings is None:  # a traceback shows a client whose constructor failed
-            return "<ChatGPTAPI that was not made>"
-        return f"<ChatGPTAPI, {settings.model} at {settings.chat_url.partition('?')[0]}>"
-
-    def __reduce__(self) -> tuple[Callable[..., Self], tuple[type[Self], dict[str, Any]]]:
-        return _restored, (type(self), self._given)
+    @property
+    def _told(self) -> str:
+        return f"{self._settings.model} at {self._settings.chat_url.partition('?')[0]}"
 
 
-def _restored(client: type[BaseChatGPTAPI[Any, Any, Any, Any]], given: dict[str, Any]) -> Any:
+def _restored(client: type[BaseClient], given: dict[str, Any]) -> Any:
     """Make a client from a pickle: its secrets come from the environment again."""
     options: dict[str, Any] = recall_secrets(given)
     return client(**options)

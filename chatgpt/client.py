@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
-from types import TracebackType
-from typing import Self
 
 from chatgpt.base_client import BaseChatGPTAPI
+from chatgpt.calling import Caller
 from chatgpt.core import moderation, official
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.moderation import DEFAULT_MODERATION_MODEL, Moderation
-from chatgpt.core.needs import Exchange
 from chatgpt.core.validation import plain_function
 from chatgpt.stores.choice import choose_store
 from chatgpt.stores.functions import FunctionStore, GetMessageByIdFunction, UpsertMessageFunction
 from chatgpt.stores.memory import MemoryStore
 from chatgpt.stores.protocol import MessageStore, check_store
 from chatgpt.streams import MessageStream
-from chatgpt.surroundings import SURROUNDINGS
-from chatgpt.transport import Call, FetchFn, T, Transport
+from chatgpt.transport import FetchFn, Transport
 
 
 class ChatGPTAPI(
-    BaseChatGPTAPI[MessageStore, GetMessageByIdFunction, UpsertMessageFunction, FetchFn]
+    Caller, BaseChatGPTAPI[MessageStore, GetMessageByIdFunction, UpsertMessageFunction, FetchFn]
 ):
     """A client for OpenAI's chat completions, and for every server that speaks the same protocol.
 
@@ -35,8 +31,6 @@ class ChatGPTAPI(
     `get_message_by_id` and `upsert_message` are plain functions, and `session` is a
     `requests.Session`.
     """
-
-    _surroundings = SURROUNDINGS
 
     def _open(
         self,
@@ -138,7 +132,7 @@ class ChatGPTAPI(
             timeout=timeout,
             is_iterated=True,
         )
-        return MessageStream(partial(self._call, exchange))
+        return self._stream(exchange)
 
     def send_moderation(self, text: str, *, model: str = DEFAULT_MODERATION_MODEL) -> Moderation:
         """Ask whether a text is against the rules (`POST /moderations`).
@@ -165,24 +159,3 @@ class ChatGPTAPI(
             MessageNotFoundError: it is not in the store.
         """
         return list(self._call(official.read_thread(message_id)).run())
-
-    def close(self) -> None:
-        """Close the connections; those of running calls when these have ended.
-
-        A client that is used again opens new ones.
-        """
-        self._transport.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _call(self, exchange: Exchange[T]) -> Call[T]:
-        return Call(exchange, self._transport, self._store)

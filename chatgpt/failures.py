@@ -30,6 +30,7 @@ ResponseT = TypeVar("ResponseT")
 
 CLOSED: Final = "the server closed the connection too early"
 MALFORMED: Final = "what the server sent is not HTTP"
+NO_TURN: Final = "another call of the client had the turn"
 
 HTTP_LIBRARIES: Final = frozenset({"aiohttp", "httpx", "httpx2", "niquests", "requests"})
 """Those whose sessions look alike and are easily mixed up."""

@@ -15,6 +15,7 @@ import logging
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
@@ -36,24 +37,29 @@ from urllib3.response import HTTPResponse
 
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import (
+    AskForAccessToken,
     Exchange,
     LoadMessage,
     LoadThread,
     LoadTokenizer,
     Need,
+    PassTurn,
     ReadChunk,
+    ReportEvent,
     ReportProgress,
     ResponseHead,
     Running,
     SaveMessages,
     SendRequest,
     Sleep,
+    TakeTurn,
     TransportFailure,
 )
-from chatgpt.core.secrets import Secret, revealed
+from chatgpt.core.secrets import Secret, revealed, wrap
 from chatgpt.failures import (
     CLOSED,
     MALFORMED,
+    NO_TURN,
     answer_of,
     check_session,
     links_of,
@@ -195,6 +201,7 @@ class Transport:
         self._proxy = proxy
         self._own: requests.Session | None = None
         self._process: int | None = None
+        self._turns: dict[int, threading.Lock] = {}
 
     def send(self, need: SendRequest) -> tuple[requests.Response, Sequence[Secret]]:
         """Send a request; return the answer, its body unread, and the secrets of its route.
@@ -215,6 +222,18 @@ class Transport:
         secrets = route.secrets
         answer = answer_of(outcome, requests.Response, NETWORK_ERRORS, failing, secrets=secrets)
         return answer, secrets
+
+    def take_turn(self, seconds: float) -> threading.Lock:
+        """Wait until no other exchange of the client has the turn; releasing the lock passes it on.
+
+        Raises:
+            TransportFailure: it took too long.
+        """
+        # A child process must not wait for a thread of its parent.
+        turn = self._turns.setdefault(os.getpid(), threading.Lock())
+        if not turn.acquire(timeout=min(seconds, threading.TIMEOUT_MAX)):
+            raise TransportFailure("timeout", NO_TURN)
+        return turn
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
@@ -344,6 +363,7 @@ class Call(Generic[T]):
         self._transport = transport
         self._store = store
         self._answer: _Body | None = None
+        self._turn: threading.Lock | None = None
         self._is_logged = log.isEnabledFor(logging.DEBUG)
         self._running = Running(exchange)
 
@@ -389,7 +409,13 @@ class Call(Generic[T]):
     def close(self) -> None:
         """End the exchange where it stands, and its connection with it if it is not read empty."""
         self._running.close()
+        self._pass_turn()
         self._close_answer()
+
+    def _pass_turn(self) -> None:
+        turn, self._turn = self._turn, None
+        if turn is not None:
+            turn.release()
 
     def _close_answer(self) -> None:
         answer, self._answer = self._answer, None
@@ -424,5 +450,16 @@ class Call(Generic[T]):
                 return None
             case LoadTokenizer(encoding):
                 return load_tokenizer(encoding)
+            case ReportEvent():
+                need.call()
+                return None
+            case AskForAccessToken():
+                return wrap(need.call())
+            case TakeTurn(timeout):
+                self._turn = self._transport.take_turn(timeout)
+                return None
+            case PassTurn():
+                self._pass_turn()
+                return None
             case _:
                 raise TypeError(f"This shell cannot meet {need!r}.")

@@ -34,44 +34,94 @@ if TYPE_CHECKING:
         ChatGPTError,
         ChatGPTErrorType,
         ChatMessage,
+        ChatResponse,
+        ConcurrentRequestError,
         ConfigurationError,
         ConflictError,
         ContentFilterError,
+        ContentType,
         ContextLengthError,
         ContextReport,
+        ConversationJSONBody,
+        ConversationRecord,
+        ConversationResponseEvent,
+        ConversationSummary,
         InternalServerError,
         InvalidResponseError,
+        Message,
+        MessageActionType,
+        MessageContent,
+        MessageFeedbackResult,
+        MessageFeedbackTag,
+        MessageMetadata,
         MessageNotFoundError,
+        MessageRating,
         Moderation,
+        ModerationsJSONResult,
         NotFoundError,
         PermissionDeniedError,
         PoolError,
+        Prompt,
+        PromptContent,
         PromptTooLongError,
         QuotaExceededError,
         RateLimitError,
         RequestTooLargeError,
         Role,
         Secret,
+        SendMessageBrowserOptions,
         SendMessageOptions,
         ServerOverloadedError,
+        SessionResult,
         StreamError,
         StreamInterruptedError,
         TokenExpiredError,
         UnprocessableEntityError,
+        UnusualActivityError,
         Usage,
+        User,
         __version__,
         openai,
     )
-    from chatgpt_async.client import ChatGPTAPI
-    from chatgpt_async.stores.functions import GetMessageByIdFunction, UpsertMessageFunction
-    from chatgpt_async.stores.memory import MemoryStore
-    from chatgpt_async.stores.protocol import MessageStore
-    from chatgpt_async.streams import MessageStream
-    from chatgpt_async.transport import FetchFn
+    from chatgpt_async.client import (
+        ChatGPTAPI,
+    )
+    from chatgpt_async.conversation import (
+        Conversation,
+    )
+    from chatgpt_async.proxy import (
+        ChatGPTUnofficialProxyAPI,
+        GetAccessTokenFn,
+    )
+    from chatgpt_async.session import (
+        AChatGPTAPI,
+        ChatGPTSessionAPI,
+    )
+    from chatgpt_async.stores.functions import (
+        GetMessageByIdFunction,
+        UpsertMessageFunction,
+    )
+    from chatgpt_async.stores.memory import (
+        MemoryStore,
+    )
+    from chatgpt_async.stores.protocol import (
+        MessageStore,
+    )
+    from chatgpt_async.streams import (
+        MessageStream,
+    )
+    from chatgpt_async.transport import (
+        FetchFn,
+    )
 
 _OWN: Final = {
+    "AChatGPTAPI": "chatgpt_async.session",
     "ChatGPTAPI": "chatgpt_async.client",
+    "ChatGPTSessionAPI": "chatgpt_async.session",
+    "ChatGPTUnofficialProxyAPI": "chatgpt_async.proxy",
+    "Conversation": "chatgpt_async.conversation",
     "FetchFn": "chatgpt_async.transport",
+    "GetAccessTokenFn": "chatgpt_async.proxy",
     "GetMessageByIdFunction": "chatgpt_async.stores.functions",
     "MemoryStore": "chatgpt_async.stores.memory",
     "MessageStore": "chatgpt_async.stores.protocol",
@@ -80,6 +130,7 @@ _OWN: Final = {
 }
 
 __all__ = [
+    "AChatGPTAPI",
     "APIConnectionError",
     "APIStatusError",
     "APITimeoutError",
@@ -90,38 +141,63 @@ __all__ = [
     "ChatGPTAPI",
     "ChatGPTError",
     "ChatGPTErrorType",
+    "ChatGPTSessionAPI",
+    "ChatGPTUnofficialProxyAPI",
     "ChatMessage",
+    "ChatResponse",
+    "ConcurrentRequestError",
     "ConfigurationError",
     "ConflictError",
     "ContentFilterError",
+    "ContentType",
     "ContextLengthError",
     "ContextReport",
+    "Conversation",
+    "ConversationJSONBody",
+    "ConversationRecord",
+    "ConversationResponseEvent",
+    "ConversationSummary",
     "FetchFn",
+    "GetAccessTokenFn",
     "GetMessageByIdFunction",
     "InternalServerError",
     "InvalidResponseError",
     "MemoryStore",
+    "Message",
+    "MessageActionType",
+    "MessageContent",
+    "MessageFeedbackResult",
+    "MessageFeedbackTag",
+    "MessageMetadata",
     "MessageNotFoundError",
+    "MessageRating",
     "MessageStore",
     "MessageStream",
     "Moderation",
+    "ModerationsJSONResult",
     "NotFoundError",
     "PermissionDeniedError",
     "PoolError",
+    "Prompt",
+    "PromptContent",
     "PromptTooLongError",
     "QuotaExceededError",
     "RateLimitError",
     "RequestTooLargeError",
     "Role",
     "Secret",
+    "SendMessageBrowserOptions",
     "SendMessageOptions",
     "ServerOverloadedError",
+    "SessionResult",
     "StreamError",
     "StreamInterruptedError",
     "TokenExpiredError",
     "UnprocessableEntityError",
+    "UnusualActivityError",
     "UpsertMessageFunction",
     "Usage",
+    "User",
     "__version__",
     "openai",
 ]

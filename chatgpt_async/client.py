@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
-from types import TracebackType
-from typing import Self
-
-from attrs import evolve
 
 from chatgpt.base_client import BaseChatGPTAPI
 from chatgpt.core import moderation, official
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.moderation import DEFAULT_MODERATION_MODEL, Moderation
-from chatgpt.core.needs import Exchange
 from chatgpt.stores.choice import choose_store
 from chatgpt.stores.protocol import MessageStore as PlainStore
-from chatgpt.surroundings import SURROUNDINGS
+from chatgpt_async.calling import Caller
 from chatgpt_async.stores.functions import (
     FunctionStore,
     GetMessageByIdFunction,
@@ -25,13 +19,14 @@ from chatgpt_async.stores.functions import (
 from chatgpt_async.stores.memory import MemoryStore
 from chatgpt_async.stores.protocol import MessageStore, awaitable_store
 from chatgpt_async.streams import MessageStream
-from chatgpt_async.transport import Call, FetchFn, T, Transport
+from chatgpt_async.transport import FetchFn, Transport
 
 
 class ChatGPTAPI(
+    Caller,
     BaseChatGPTAPI[
         MessageStore | PlainStore, GetMessageByIdFunction, UpsertMessageFunction, FetchFn
-    ]
+    ],
 ):
     """A client for OpenAI's chat completions, and for every server that speaks the same protocol.
 
@@ -48,8 +43,6 @@ class ChatGPTAPI(
     Cancelling a call stops it at once, closes its connection and stores nothing, but for what a store
     has begun to save: an `upsert_message` saves the question first, a worker thread is not waited for.
     """
-
-    _surroundings = evolve(SURROUNDINGS, may_block=False)
 
     def _open(
         self,
@@ -153,7 +146,7 @@ class ChatGPTAPI(
             timeout=timeout,
             is_iterated=True,
         )
-        return MessageStream(partial(self._call, exchange))
+        return self._stream(exchange)
 
     async def send_moderation(
         self, text: str, *, model: str = DEFAULT_MODERATION_MODEL
@@ -182,28 +175,3 @@ class ChatGPTAPI(
             MessageNotFoundError: it is not in the store.
         """
         return list(await self._call(official.read_thread(message_id)).run())
-
-    async def aclose(self) -> None:
-        """Close the connections of this event loop; those of running calls when these have ended.
-
-        A client that is used again opens new ones.
-        """
-        await self._transport.aclose()
-
-    async def close(self) -> None:
-        """The same as `aclose`."""
-        await self.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
-    def _call(self, exchange: Exchange[T]) -> Call[T]:
-        return Call(exchange, self._transport, self._store)

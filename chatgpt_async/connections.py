@@ -62,6 +62,18 @@ class OwnConnections:
         Raises:
             OSError, ValueError: the proxy or the certificates of the route cannot be used.
         """
+        return await self._here().on(route)
+
+    @property
+    def turn(self) -> anyio.Semaphore:
+        """What one exchange of the client at a time holds in the running event loop.
+
+        A semaphore, because a lock is released by the task alone that took it, and a stream may be left
+        by another one.
+        """
+        return self._here().turn
+
+    def _here(self) -> _LoopConnections:
         loop = current_token()
         opened = self._by_loop.get(loop)
         if opened is None:
@@ -69,7 +81,7 @@ class OwnConnections:
                 if _has_ended(other):
                     self._by_loop.pop(other, None)
             opened = self._by_loop.setdefault(loop, _LoopConnections())
-        return await opened.on(route)
+        return opened
 
     async def aclose(self) -> None:
         """Close those of the running event loop; the next call opens new ones."""
@@ -97,6 +109,7 @@ class _LoopConnections:
         self._making = anyio.Lock()
         self._closings = 0
         self._free = anyio.Semaphore(MAX_CONNECTIONS, fast_acquire=True)
+        self.turn = anyio.Semaphore(1)
 
     async def on(self, route: Route) -> RouteConnections:
         known = self._routes.get(route)

@@ -25,25 +25,30 @@ from anyio import to_thread
 
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import (
+    AskForAccessToken,
     Exchange,
     LoadMessage,
     LoadThread,
     LoadTokenizer,
     Need,
+    PassTurn,
     ReadChunk,
+    ReportEvent,
     ReportProgress,
     ResponseHead,
     Running,
     SaveMessages,
     SendRequest,
     Sleep,
+    TakeTurn,
     TransportFailure,
 )
-from chatgpt.core.secrets import Secret, revealed
+from chatgpt.core.secrets import Secret, revealed, wrap
 from chatgpt.core.validation import is_asynchronous
 from chatgpt.failures import (
     CLOSED,
     MALFORMED,
+    NO_TURN,
     answer_of,
     check_session,
     links_of,
@@ -139,6 +144,18 @@ class Transport:
         # Nonsense from a proxy for SOCKS is whatever socksio and httpcore2 make of it.
         errors = (Exception,) if route.is_socks else NETWORK_ERRORS
         return answer_of(outcome, httpx2.Response, errors, failing, secrets=secrets), secrets
+
+    async def take_turn(self, seconds: float) -> anyio.Semaphore:
+        """Wait until no other exchange of the client has the turn; releasing it passes it on.
+
+        Raises:
+            TransportFailure: it took too long.
+        """
+        turn = self._own.turn
+        with anyio.move_on_after(seconds):
+            await turn.acquire()
+            return turn
+        raise TransportFailure("timeout", NO_TURN)
 
     async def aclose(self) -> None:
         """Close the connections of this event loop; the next call opens new ones."""
@@ -284,6 +301,7 @@ class Call(Generic[T]):
         self._transport = transport
         self._store = store
         self._answer: _Body | None = None
+        self._turn: anyio.Semaphore | None = None
         self._is_logged = log.isEnabledFor(logging.DEBUG)
         self._running = Running(exchange)
 
@@ -329,7 +347,13 @@ class Call(Generic[T]):
     async def aclose(self) -> None:
         """End the exchange where it stands, and its connection with it if it is not read empty."""
         self._running.close()
+        self._pass_turn()
         await self._close_answer()
+
+    def _pass_turn(self) -> None:
+        turn, self._turn = self._turn, None
+        if turn is not None:
+            turn.release()
 
     async def _close_answer(self) -> None:
         answer, self._answer = self._answer, None
@@ -364,5 +388,16 @@ class Call(Generic[T]):
                 return None
             case LoadTokenizer(encoding):
                 return await to_thread.run_sync(load_tokenizer, encoding, abandon_on_cancel=True)
+            case ReportEvent():
+                await completed(need.call())
+                return None
+            case AskForAccessToken():
+                return wrap(await completed(need.call()))
+            case TakeTurn(timeout):
+                self._turn = await self._transport.take_turn(timeout)
+                return None
+            case PassTurn():
+                self._pass_turn()
+                return None
             case _:
                 raise TypeError(f"This shell cannot meet {need!r}.")

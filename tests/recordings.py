@@ -40,7 +40,11 @@ def golden(name: str) -> dict[str, Any]:
     return case
 
 
-GOLDEN = sorted(path.stem for path in (FIXTURES / "golden").glob("*.json"))
+GOLDEN = sorted(path.stem for path in (FIXTURES / "golden").glob("v5-*.json"))
+WEB_GOLDEN = sorted(
+    path.stem for path in (FIXTURES / "golden").glob("*.json") if path.stem not in GOLDEN
+)
+"""The cases of the web flow, of all versions."""
 
 
 def _streams() -> dict[str, bytes]:

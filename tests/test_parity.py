@@ -14,21 +14,36 @@ import pytest
 
 import chatgpt
 import chatgpt.base_client
+import chatgpt.base_web_clients
+import chatgpt.calling
 import chatgpt.client
+import chatgpt.conversation
+import chatgpt.session
 import chatgpt.stores.functions
 import chatgpt.streams
 import chatgpt.transport
+import chatgpt.web_calling
 import chatgpt_async
+import chatgpt_async.calling
 import chatgpt_async.client
+import chatgpt_async.conversation
+import chatgpt_async.session
 import chatgpt_async.stores.functions
 import chatgpt_async.streams
 import chatgpt_async.transport
+import chatgpt_async.web_calling
 from chatgpt.core.needs import HttpRequest, ResponseHead
 from chatgpt.core.options import CallOptions, ClientSettings
+from chatgpt.core.web.options import ProxySettings, SessionSettings, WebCallOptions
 
 OWN = {
+    "AChatGPTAPI",
     "ChatGPTAPI",
+    "ChatGPTSessionAPI",
+    "ChatGPTUnofficialProxyAPI",
+    "Conversation",
     "FetchFn",
+    "GetAccessTokenFn",
     "GetMessageByIdFunction",
     "MemoryStore",
     "MessageStore",
@@ -42,10 +57,23 @@ CLASSES = sorted(
 )
 """`FetchFn` is the type of `session`, which differs by design: what requests and httpx2 offer."""
 
-ADDED = {"ChatGPTAPI": {"aclose"}, "MessageStream": {"aclose"}}
+CLIENTS = {
+    "ChatGPTAPI": chatgpt.base_client.BaseChatGPTAPI,
+    "ChatGPTSessionAPI": chatgpt.base_web_clients.BaseSessionAPI,
+    "ChatGPTUnofficialProxyAPI": chatgpt.base_web_clients.BaseUnofficialProxyAPI,
+}
+"""The clients, and where their constructors stand."""
+
+ADDED = {name: {"aclose"} for name in (*CLIENTS, "MessageStream")}
 """The async twin has both `close` and `aclose`."""
 
-PLAIN = {("ChatGPTAPI", "stream_message"), ("MessageStream", "result")}
+PLAIN = {
+    *((name, "stream_message") for name in CLIENTS),
+    *((name, "conversation") for name in CLIENTS),
+    ("ChatGPTSessionAPI", "list_conversations"),
+    ("Conversation", "stream"),
+    ("MessageStream", "result"),
+}
 """Methods that wait for nothing, in both twins."""
 
 
@@ -80,6 +108,8 @@ def test_the_same_members_with_the_same_parameters(name: str) -> None:
     for member, value in members.items():
         twin = twins[member]
         assert type(value) is type(twin), member
+        if isinstance(value, property):
+            assert inspect.getdoc(value), member
         if inspect.isfunction(value):
             assert parameters_of(value) == parameters_of(twin), member
             assert inspect.iscoroutinefunction(twin) == ((name, member) not in PLAIN), member
@@ -94,19 +124,23 @@ def parameters_of(function: Any) -> list[tuple[str, Any, Any]]:
     ]
 
 
-def test_the_constructor_is_written_once() -> None:
+@pytest.mark.parametrize("name", CLIENTS)
+def test_the_constructor_is_written_once(name: str) -> None:
+    base: Any = CLIENTS[name]
     for twin in (chatgpt, chatgpt_async):
-        assert twin.ChatGPTAPI.__init__ is chatgpt.base_client.BaseChatGPTAPI.__init__
-    documented = inspect.getdoc(chatgpt.base_client.BaseChatGPTAPI.__init__) or ""
-    for name, _, _ in parameters_of(chatgpt.ChatGPTAPI)[1:]:
-        assert f"\n    {name}: " in documented, name
+        assert getattr(twin, name).__init__ is base.__init__
+    documented = inspect.getdoc(base.__init__) or ""
+    for option, _, _ in parameters_of(getattr(chatgpt, name)):
+        assert f"\n    {option}: " in documented, option
 
 
 @pytest.mark.parametrize("twin", [chatgpt, chatgpt_async])
-def test_every_option_of_a_call_is_documented(twin: Any) -> None:
-    documented = inspect.getdoc(twin.ChatGPTAPI.send_message) or ""
-    for name, _, _ in parameters_of(twin.ChatGPTAPI.send_message)[1:]:
-        assert f"\n    {name}: " in documented, name
+@pytest.mark.parametrize("name", CLIENTS)
+def test_every_option_of_a_call_is_documented(twin: Any, name: str) -> None:
+    send_message = getattr(twin, name).send_message
+    documented = inspect.getdoc(send_message) or ""
+    for option, _, _ in parameters_of(send_message)[1:]:
+        assert f"\n    {option}: " in documented, option
 
 
 # --- how the shells are written ----------------------------------------------------------------
@@ -149,6 +183,12 @@ class _WithoutAsync(ast.NodeTransformer):
             value = value.args[0]
         return self.visit(value)  # type: ignore[no-any-return] # ast says Any
 
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        # The sync twin refuses async functions.
+        if isinstance(node.func, ast.Name) and node.func.id == "plain_function":
+            return self.visit(node.args[1])  # type: ignore[no-any-return] # ast says Any
+        return self.generic_visit(node)
+
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         node.attr = self.names.get(node.attr, node.attr)
         return self.generic_visit(node)
@@ -161,7 +201,12 @@ class _WithoutAsync(ast.NodeTransformer):
 ALIKE = [
     *((chatgpt.transport.Call, chatgpt_async.transport.Call, name) for name in ("run", "advance", "_next_part", "close", "_close_answer")),
     *((chatgpt.streams.MessageStream, chatgpt_async.streams.MessageStream, name) for name in ("__enter__", "__exit__", "close", "_advance")),
-    *((chatgpt.client.ChatGPTAPI, chatgpt_async.client.ChatGPTAPI, name) for name in ("stream_message", "send_moderation", "thread", "close", "__exit__", "_call")),
+    *((chatgpt.client.ChatGPTAPI, chatgpt_async.client.ChatGPTAPI, name) for name in ("send_message", "stream_message", "send_moderation", "thread")),
+    *((chatgpt.calling.Caller, chatgpt_async.calling.Caller, name) for name in ("close", "__enter__", "__exit__", "_call", "_stream")),
+    *((chatgpt.web_calling.WebCaller, chatgpt_async.web_calling.WebCaller, name) for name in ("send_message", "stream_message", "conversation")),
+    *((chatgpt.conversation.Conversation, chatgpt_async.conversation.Conversation, name) for name in ("__init__", "send", "stream")),
+    *((chatgpt.session.ChatGPTSessionAPI, chatgpt_async.session.ChatGPTSessionAPI, name) for name in vars(chatgpt.ChatGPTSessionAPI) if inspect.isfunction(getattr(chatgpt.ChatGPTSessionAPI, name)) and name != "_listed"),
+    (chatgpt.AChatGPTAPI, chatgpt_async.AChatGPTAPI, "reset_session"),
     *((chatgpt.stores.functions.FunctionStore, chatgpt_async.stores.functions.FunctionStore, name) for name in ("get", "save")),
 ]  # fmt: skip
 ASYNC_NAMES = {name: twin for twin, name in _WithoutAsync.names.items()}
@@ -191,11 +236,29 @@ def test_the_needs_are_met_alike() -> None:
 SHELLS = [
     Path(package.__file__ or "").parent / f"{name}.py"
     for package in (chatgpt, chatgpt_async)
-    for name in ("client", "streams", "transport")
+    for name in (
+        "calling",
+        "client",
+        "conversation",
+        "proxy",
+        "session",
+        "streams",
+        "transport",
+        "web_calling",
+    )  # fmt: skip
 ]
 DECIDED_IN_THE_CORE = {
     field.name.lstrip("_")
-    for kind in (HttpRequest, ResponseHead, CallOptions, ClientSettings, chatgpt.ChatMessage)
+    for kind in (
+        HttpRequest,
+        ResponseHead,
+        CallOptions,
+        ClientSettings,
+        ProxySettings,
+        SessionSettings,
+        WebCallOptions,
+        chatgpt.ChatMessage,
+    )  # fmt: skip
     for field in attrs.fields(kind)
 } - {"proxy"}  # of a route, on which routes.py has decided
 

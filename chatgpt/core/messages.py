@@ -221,6 +221,10 @@ class ChatMessage:
         return _restored, ({name: getattr(stored, name) for name in _attribute_names()},)
 
 
+ChatResponse: TypeAlias = ChatMessage
+"""What npm `chatgpt` 3 calls a reply."""
+
+
 def _restored(state: dict[str, Any]) -> ChatMessage:
     """Make a message from a pickle, whose version may know other attributes."""
     known = _attribute_names()

@@ -10,7 +10,8 @@
 
 It is a real HTTP server on the loopback interface (standard library, threads), which speaks
 `/v1/chat/completions` (plain and streamed), `/v1/completions`, `/v1/models` and `/v1/moderations`
-as OpenAI does, refuses what OpenAI refuses, and misbehaves on demand (`Fault`). pytest finds the
+as OpenAI does, and `/api/auth/session` and `/backend-api/...` as ChatGPT's own backend does
+(`server.web`), refuses what they refuse, and misbehaves on demand (`Fault`). pytest finds the
 fixture `chatgpt_server` by itself; `python -m chatgpt.testing` runs a server for other programs.
 """
 
@@ -18,6 +19,7 @@ from chatgpt.testing.faults import Fault
 from chatgpt.testing.requests import RecordedRequest
 from chatgpt.testing.responders import Answer, RawAnswer, Reply, Responder, echo
 from chatgpt.testing.server import DEFAULT_API_KEY, ChatGPTServer
+from chatgpt.testing.web import WebBackend
 
 __all__ = [
     "DEFAULT_API_KEY",
@@ -28,5 +30,6 @@ __all__ = [
     "RecordedRequest",
     "Reply",
     "Responder",
+    "WebBackend",
     "echo",
 ]

@@ -14,7 +14,7 @@ class RecordedRequest:
     """One request, as it arrived.
 
     Attributes:
-        method: `"POST"` or `"GET"`.
+        method: `"POST"`, `"GET"` or `"PATCH"`.
         path: with its query.
         headers: names in lower case.
         body: the raw bytes.
@@ -22,6 +22,7 @@ class RecordedRequest:
         id: what its answer tells as `x-request-id`.
         parts_sent: how many pieces of the answer's body were written so far.
         is_disconnected: whether the client closed the connection before the answer was written.
+        thread: in the web flow, the thread that the message goes on with, as the server knows it.
     """
 
     method: str
@@ -32,6 +33,7 @@ class RecordedRequest:
     id: str = ""
     parts_sent: int = 0
     is_disconnected: bool = False
+    thread: Sequence[Mapping[str, object]] | None = field(default=None, repr=False)
 
     @cached_property
     def json(self) -> Mapping[str, object]:
@@ -47,7 +49,9 @@ class RecordedRequest:
 
     @property
     def messages(self) -> Sequence[Mapping[str, object]]:
-        """The messages of a chat completion; empty where there are none."""
+        """The messages of a chat completion, or the whole thread of the web flow; may be empty."""
+        if self.thread is not None:
+            return self.thread
         messages = self.json.get("messages")
         return messages if isinstance(messages, list) else []
 

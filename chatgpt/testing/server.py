@@ -18,8 +18,6 @@ from threading import Lock, Thread
 from types import TracebackType
 from typing import Any, Final, Self
 
-from attrs import evolve
-
 from chatgpt.testing.completions import (
     completion_body,
     error_body,
@@ -30,13 +28,21 @@ from chatgpt.testing.completions import (
 from chatgpt.testing.faults import Fault
 from chatgpt.testing.requests import RecordedRequest
 from chatgpt.testing.responders import Answer, RawAnswer, Reply, Responder, echo, replies_in_order
+from chatgpt.testing.web import WebBackend
 
 DEFAULT_API_KEY: Final = "sk-test"
 """The key that a server accepts unless it is given others."""
 
 DEFAULT_MODELS: Final = ("gpt-5.4-mini", "gpt-5.4", "gpt-4o")
 
+WEB_PATHS: Final = ("/api/", "/backend-api/")
+"""Where ChatGPT's own backend is."""
+
 _NO_FAULT: Final = Fault()
+_FAILED_RESPONDER: Final = (
+    b"HTTP/1.1 500 Internal Server Error\r\ncontent-type: application/json\r\n"
+    b"x-should-retry: false\r\ncontent-length: %d\r\n\r\n%s"
+)
 
 
 def _harmless(_: str) -> Mapping[str, float]:
@@ -44,7 +50,7 @@ def _harmless(_: str) -> Mapping[str, float]:
 
 
 class ChatGPTServer:
-    """A server on the loopback interface that speaks OpenAI's protocol.
+    """A server on the loopback interface that speaks OpenAI's protocol, and ChatGPT's own.
 
     Args:
         replies: what it answers: a function of the request, a list of replies that are given in
@@ -72,7 +78,9 @@ class ChatGPTServer:
         self.requests: list[RecordedRequest] = []
         """Every request that arrived, in order."""
         self.replies = replies
-        self._faults: deque[Fault] = deque()
+        self.web = WebBackend()
+        """ChatGPT's own backend: its tokens, its conversations, the dialect of its streams."""
+        self._faults: deque[Fault | RawAnswer] = deque()
         self._lock = Lock()
         # Bound, so that the port is known; until it listens, a client is refused at once.
         self._http = _HTTPServer(("127.0.0.1", port), _Handler, False)
@@ -119,11 +127,35 @@ class ChatGPTServer:
         """The base URL for clients, `/v1` included."""
         return f"http://127.0.0.1:{self.port}/v1"
 
-    def inject(self, *faults: Fault) -> None:
-        """Let the next requests fail, each with one of these faults, in order."""
-        for fault in faults:
-            if not isinstance(fault, Fault):
-                raise TypeError(f"inject takes Fault(...), not {type(fault).__name__}.")
+    @property
+    def proxy_options(self) -> dict[str, str]:
+        """The options of a `ChatGPTUnofficialProxyAPI` for this server, with a new access token."""
+        return {
+            "access_token": self.web.access_token(),
+            "api_reverse_proxy_url": f"{self._backend_url}/conversation",
+        }
+
+    @property
+    def session_options(self) -> dict[str, str]:
+        """The options of a `ChatGPTSessionAPI` for this server."""
+        return {
+            "session_token": self.web.session_token or "signed-out",
+            "clearance_token": self.web.clearance_token,
+            "api_base_url": f"http://127.0.0.1:{self.port}/api",
+            "backend_api_base_url": self._backend_url,
+        }
+
+    @property
+    def _backend_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/backend-api"
+
+    def inject(self, *faults: Fault | RawAnswer) -> None:
+        """Let the next requests fail, each with one of these faults, or get these bytes, in order."""
+        given: Sequence[object] = faults
+        for fault in given:
+            if not isinstance(fault, (Fault, RawAnswer)):
+                name = type(fault).__name__
+                raise TypeError(f"inject takes Fault(...) or RawAnswer(...), not {name}.")
         with self._lock:
             self._faults.extend(faults)
 
@@ -166,7 +198,7 @@ class ChatGPTServer:
     def __repr__(self) -> str:
         return f"<ChatGPTServer at {self.base_url}, {len(self.requests)} requests>"
 
-    def _record(self, request: RecordedRequest) -> Fault:
+    def _record(self, request: RecordedRequest) -> Fault | RawAnswer:
         with self._lock:
             self.requests.append(request)
             request.id = f"req_{len(self.requests)}"
@@ -222,6 +254,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._serve()
 
+    def do_PATCH(self) -> None:
+        self._serve()
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it
         """Say nothing: the requests are recorded."""
 
@@ -232,10 +267,13 @@ class _Handler(BaseHTTPRequestHandler):
         self._request = RecordedRequest(
             self.command, self.path, headers, body, client_port=self.client_address[1]
         )
-        self._fault = fault = owner._record(self._request)  # noqa: SLF001 - one thing in two classes
-        time.sleep(fault.delay)
+        fault = owner._record(self._request)  # noqa: SLF001 - one thing in two classes
+        self._fault = fault if isinstance(fault, Fault) else _NO_FAULT
+        time.sleep(self._fault.delay)
         try:
-            if fault.reset and fault.cut_after is None:
+            if isinstance(fault, RawAnswer):
+                self._send_raw(fault)
+            elif fault.reset and fault.cut_after is None:
                 self._reset()
             elif fault.status is not None:
                 given = fault.body
@@ -243,6 +281,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(
                     fault.status, [error_body("An error on demand.") if text is None else text]
                 )
+            elif self.path.startswith(WEB_PATHS):
+                self._answer_web()
             elif owner._refuses(self._request):  # noqa: SLF001
                 given_key = (
                     "Incorrect API key provided."
@@ -297,12 +337,7 @@ class _Handler(BaseHTTPRequestHandler):
             )
             self._refuse(404, message, param="model", code="model_not_found")
             return
-        try:
-            answer = _answer_of(self.server.owner.replies(self._request))
-        except Exception as error:  # noqa: BLE001 - the failure of a test's own function is the answer
-            self._fault = evolve(self._fault, headers={"x-should-retry": "false"})
-            self._send(500, [error_body(f"The responder failed: {error!r}", type="server_error")])
-            return
+        answer = self._reply(self._request)
         if isinstance(answer, RawAnswer):
             self._send_raw(answer)
             return
@@ -311,6 +346,21 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, events, content_type="text/event-stream; charset=utf-8")
         else:
             self._send(200, [completion_body(answer, request, is_chat=is_chat)])
+
+    def _answer_web(self) -> None:
+        owner = self.server.owner
+        answer = owner.web.answer(self._request, self._fault, self._reply, owner.moderate)
+        if isinstance(answer, RawAnswer):
+            self._send_raw(answer)
+        else:
+            self._send(answer.status, answer.parts, content_type=answer.content_type)
+
+    def _reply(self, request: RecordedRequest) -> Answer | RawAnswer:
+        try:
+            return _answer_of(self.server.owner.replies(request))
+        except Exception as error:  # noqa: BLE001 - the failure of a test's own function is the answer
+            body = error_body(f"The responder failed: {error!r}", type="server_error")
+            return RawAnswer([_FAILED_RESPONDER % (len(body), body)])
 
     def _refuse(
         self, status: int, message: str, param: str | None = None, code: str | None = None

@@ -135,6 +135,14 @@ class Access(ABC):
         redact.also([token])
         return token
 
+    def has_valid_token(self, limits: Limits, redact: SecretMask) -> Exchange[bool]:
+        """Whether there is a valid token, or one could be got."""
+        try:
+            yield from self.valid_token(limits, redact)
+        except ChatGPTError:
+            return False
+        return True
+
     def _renewed(
         self, limits: Limits, redact: SecretMask, other_than: Secret | None
     ) -> Exchange[Secret]:

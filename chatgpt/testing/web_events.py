@@ -1,0 +1,168 @@
+"""The streams of ChatGPT's own backend, in both dialects, as its servers write them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from time import time
+from typing import Any, Final
+from uuid import uuid4
+
+from chatgpt.testing.faults import Fault
+from chatgpt.testing.responders import Answer
+
+FINISH_TYPES: Final = {"length": "max_tokens"}
+
+
+def new_message(
+    role: str,
+    text: str | None,
+    *,
+    message_id: str | None = None,
+    content: Mapping[str, object] | None = None,
+    **fields: object,
+) -> dict[str, Any]:
+    """A message as the backend keeps and sends it."""
+    return {
+        "id": message_id or str(uuid4()),
+        "author": {"role": role, "name": None, "metadata": {}},
+        "create_time": time(),
+        "update_time": None,
+        "content": content or {"content_type": "text", "parts": [text or ""]},
+        "status": "finished_successfully",
+        "end_turn": None,
+        "weight": 1.0,
+        "metadata": {},
+        "recipient": "all",
+        **fields,
+    }
+
+
+def hidden_message() -> dict[str, Any]:
+    """What the server tells the model, and no reader."""
+    metadata = {"is_visually_hidden_from_conversation": True}
+    return new_message("system", "", weight=0.0, end_turn=True, metadata=metadata)
+
+
+def thoughts_message(reasoning: str) -> dict[str, Any]:
+    """What the model thought before it spoke."""
+    content = {"content_type": "thoughts", "thoughts": [{"summary": "", "content": reasoning}]}
+    return new_message("assistant", None, content=content)
+
+
+def snapshot_events(
+    before: Sequence[Mapping[str, Any]],
+    reply: Mapping[str, Any],
+    answer: Answer,
+    conversation_id: str,
+    fault: Fault,
+) -> Iterator[bytes]:
+    """The older dialect: every event holds the whole message so far."""
+
+    def snapshots() -> Iterator[object]:
+        def snapshot(message: Mapping[str, Any]) -> object:
+            return {"message": message, "conversation_id": conversation_id, "error": None}
+
+        yield from map(snapshot, before)
+        text = ""
+        for delta in answer.deltas:
+            text += delta
+            yield snapshot(_unfinished(reply, text))
+        if answer.finish_reason is not None:
+            yield snapshot(reply)
+        yield {
+            "conversation_id": conversation_id,
+            "message_id": reply["id"],
+            "is_completion": True,
+            "moderation_response": {"flagged": False, "blocked": False, "moderation_id": "modr-1"},
+        }
+
+    for sent, event in enumerate(snapshots()):
+        if sent == fault.error_after:
+            yield _event(_error(conversation_id, fault), fault)
+            return
+        yield _event(event, fault)
+    if not fault.omit_done:
+        yield _done(fault)
+
+
+def delta_events(
+    before: Sequence[Mapping[str, Any]],
+    reply: Mapping[str, Any],
+    answer: Answer,
+    conversation_id: str,
+    fault: Fault,
+) -> Iterator[bytes]:
+    """The newer dialect: `delta_encoding` v1, and side events."""
+    ids = {"conversation_id": conversation_id}
+
+    def events() -> Iterator[tuple[object, str | None]]:
+        def root(message: Mapping[str, Any], channel: int) -> object:
+            value = {"message": message, **ids, "error": None}
+            return {"p": "", "o": "add", "v": value, "c": channel}
+
+        yield "v1", "delta_encoding"
+        yield {"type": "resume_conversation_token", "token": f"resume-{uuid4().hex}", **ids}, None
+        channel = 0
+        for channel, message in enumerate(before):
+            yield root(message, channel), "delta"
+        yield {"type": "input_message", "input_message": before[-1], **ids}, None
+        yield root(_unfinished(reply, ""), channel + 1), "delta"
+        for number, delta in enumerate(answer.deltas):
+            place = {"p": "/message/content/parts/0", "o": "append"} if number == 0 else {}
+            yield {**place, "v": delta}, "delta"
+        if answer.finish_reason is None:
+            return
+        steps = [
+            {"p": "/message/status", "o": "replace", "v": reply["status"]},
+            {"p": "/message/end_turn", "o": "replace", "v": reply["end_turn"]},
+            {"p": "/message/metadata", "o": "append", "v": reply["metadata"]},
+        ]
+        yield {"p": "", "o": "patch", "v": steps}, "delta"
+        yield {"type": "message_stream_complete", **ids}, None
+        yield {"type": "title_generation", "title": "A conversation", **ids}, None
+
+    for sent, (event, name) in enumerate(events()):
+        if sent == fault.error_after:
+            yield _event(_error(conversation_id, fault), fault)
+            return
+        yield _event(event, fault, name)
+    if not fault.omit_done:
+        yield _done(fault)
+
+
+def finished(reply: dict[str, Any], answer: Answer, model: object) -> dict[str, Any]:
+    """A reply as it is when everything was said."""
+    kind = FINISH_TYPES.get(answer.finish_reason or "", answer.finish_reason)
+    metadata = {"model_slug": model, "finish_details": {"type": kind}, "is_complete": True}
+    return {**reply, "end_turn": True, "metadata": metadata}
+
+
+def _unfinished(reply: Mapping[str, Any], text: str) -> dict[str, Any]:
+    slug = reply["metadata"].get("model_slug")
+    return {
+        **reply,
+        "content": {**reply["content"], "parts": [text]},
+        "status": "in_progress",
+        "end_turn": None,
+        "metadata": {"message_type": "next", "model_slug": slug},
+    }
+
+
+def _error(conversation_id: str, fault: Fault) -> object:
+    return {
+        "message": None,
+        "conversation_id": conversation_id,
+        "error": fault.error.get("message"),
+    }
+
+
+def _event(value: object, fault: Fault, name: str | None = None) -> bytes:
+    line_end = b"\r\n" if fault.crlf else b"\n"
+    data = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    head = b"" if name is None else b"event: " + name.encode() + line_end
+    return head + b"data: " + data + 2 * line_end
+
+
+def _done(fault: Fault) -> bytes:
+    return b"data: [DONE]" + 2 * (b"\r\n" if fault.crlf else b"\n")
