@@ -6,6 +6,7 @@ face an async client works in an event loop, in a thread of its own.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -39,11 +40,24 @@ class Engine:
 
     def client(self, **options: Any) -> chatgpt.ChatGPTAPI:
         """Make a client, which is closed after the test."""
-        return self.adopt(self.package.ChatGPTAPI(**options))
+        client: chatgpt.ChatGPTAPI = self.package.ChatGPTAPI(**options)
+        return self.adopt(client)
 
-    def adopt(self, client: Any) -> chatgpt.ChatGPTAPI:
+    def proxy_client(self, **options: Any) -> chatgpt.ChatGPTUnofficialProxyAPI:
+        """Make a client of a reverse proxy, which is closed after the test."""
+        client: chatgpt.ChatGPTUnofficialProxyAPI = self.package.ChatGPTUnofficialProxyAPI(
+            **options
+        )
+        return self.adopt(client)
+
+    def session_client(self, **options: Any) -> chatgpt.ChatGPTSessionAPI:
+        """Make a client with a session, which is closed after the test."""
+        client: chatgpt.ChatGPTSessionAPI = self.package.ChatGPTSessionAPI(**options)
+        return self.adopt(client)
+
+    def adopt(self, client: T) -> T:
         """Give a client of the twin the face of the sync one; it is closed after the test."""
-        return cast("chatgpt.ChatGPTAPI", self._clients.enter_context(client))
+        return cast("T", self._clients.enter_context(cast("Any", client)))
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call what has to be awaited in the async twin."""
@@ -67,8 +81,8 @@ class AsyncEngine(Engine):
         self._loop = ExitStack()
         self._portal = self._loop.enter_context(from_thread.start_blocking_portal(backend))
 
-    def adopt(self, client: Any) -> chatgpt.ChatGPTAPI:
-        return super().adopt(_Client(client, self))
+    def adopt(self, client: T) -> T:
+        return cast("T", super().adopt(_Client(client, self)))
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
         return self._portal.call(function, *args)
@@ -89,7 +103,8 @@ class _Face:
         vars(self).update(_behind=behind, _engine=engine)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._behind, name)
+        value = getattr(self._behind, name)
+        return partial(self._wait_for, value) if inspect.iscoroutinefunction(value) else value
 
     def __setattr__(self, name: str, value: object) -> None:
         setattr(self._behind, name, value)
@@ -117,25 +132,31 @@ class _Face:
 
 
 class _Client(_Face):
-    def send_message(self, *args: Any, **options: Any) -> Any:
-        return self._wait_for(self._behind.send_message, *args, **options)
-
-    def send_moderation(self, *args: Any, **options: Any) -> Any:
-        return self._wait_for(self._behind.send_moderation, *args, **options)
-
-    def thread(self, *args: Any, **options: Any) -> Any:
-        return self._wait_for(self._behind.thread, *args, **options)
-
     def stream_message(self, *args: Any, **options: Any) -> Any:
         return _Stream(self._behind.stream_message(*args, **options), self._engine)
 
+    def conversation(self, **options: Any) -> Any:
+        return _Conversation(self._behind.conversation(**options), self._engine)
 
-class _Stream(_Face, Iterator[ChatMessage]):
-    def __next__(self) -> ChatMessage:
+    def list_conversations(self, **options: Any) -> Any:
+        return _Iterator(self._behind.list_conversations(**options), self._engine)
+
+
+class _Conversation(_Face):
+    def stream(self, *args: Any, **options: Any) -> Any:
+        return _Stream(self._behind.stream(*args, **options), self._engine)
+
+
+class _Iterator(_Face, Iterator[Any]):
+    def __next__(self) -> Any:
         try:
-            return cast("ChatMessage", self._wait_for(self._behind.__anext__))
+            return self._wait_for(self._behind.__anext__)
         except StopAsyncIteration:
             raise StopIteration from None
+
+
+class _Stream(_Iterator, Iterator[ChatMessage]):
+    pass
 
 
 def stored_messages(client: chatgpt.ChatGPTAPI) -> Sequence[ChatMessage]:

@@ -245,7 +245,7 @@ SHELLS = [
         "streams",
         "transport",
         "web_calling",
-    )  # fmt: skip
+    )
 ]
 DECIDED_IN_THE_CORE = {
     field.name.lstrip("_")
@@ -258,7 +258,7 @@ DECIDED_IN_THE_CORE = {
         SessionSettings,
         WebCallOptions,
         chatgpt.ChatMessage,
-    )  # fmt: skip
+    )
     for field in attrs.fields(kind)
 } - {"proxy"}  # of a route, on which routes.py has decided
 
