@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,9 @@ WEB_GOLDEN = sorted(
 """The cases of the web flow, of all versions."""
 
 
-def _streams() -> dict[str, bytes]:
-    streams = {name: body_of(capture(name)) for name in CAPTURES if "stream" in name}
-    for name in GOLDEN:
+def _streams_of(names: Iterable[str]) -> dict[str, bytes]:
+    streams: dict[str, bytes] = {}
+    for name in names:
         for number, request in enumerate(golden(name)["requests"]):
             answer = request["answered_with"]
             if "chunks" in answer:
@@ -59,5 +60,11 @@ def _streams() -> dict[str, bytes]:
     return streams
 
 
-STREAMS = _streams()
-"""The bodies of all recorded streams, by name."""
+STREAMS = {
+    **{name: body_of(capture(name)) for name in CAPTURES if "stream" in name},
+    **_streams_of(GOLDEN),
+}
+"""The bodies of all recorded streams of the official flow, by name."""
+
+WEB_STREAMS = _streams_of(WEB_GOLDEN)
+"""Those of the web flow."""

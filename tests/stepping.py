@@ -10,13 +10,16 @@ from typing import Any, TypeVar
 
 from chatgpt import ChatMessage, Role
 from chatgpt.core.needs import (
+    AskForAccessToken,
     CountTokens,
     Exchange,
     LoadMessage,
     LoadThread,
     LoadTokenizer,
     Need,
+    PassTurn,
     ReadChunk,
+    ReportEvent,
     ReportProgress,
     ResponseHead,
     Running,
@@ -24,6 +27,7 @@ from chatgpt.core.needs import (
     SendRequest,
     Sleep,
     Surroundings,
+    TakeTurn,
     TransportFailure,
 )
 from chatgpt.core.official import send_message
@@ -195,8 +199,13 @@ class Stepper:
                 return None
             case LoadTokenizer():
                 return self.tokenizer
-            case ReportProgress():
+            case ReportProgress() | TakeTurn() | PassTurn():
                 return None
+            case ReportEvent():
+                need.call()
+                return None
+            case AskForAccessToken():
+                return wrap(need.call())
         raise AssertionError(need)
 
     def _read(self, timeout: float) -> bytes:

@@ -34,7 +34,17 @@ class Limits:
         connect: for connecting.
     """
 
-    __slots__ = ("_began", "_clock", "_connect", "_end", "_idle", "_nearest", "_patience", "_total")
+    __slots__ = (
+        "_began",
+        "_clock",
+        "_connect",
+        "_end",
+        "_idle",
+        "_last",
+        "_nearest",
+        "_patience",
+        "_total",
+    )
 
     def __init__(
         self, clock: Callable[[], float], *, total: float, idle: float, connect: float
@@ -44,7 +54,7 @@ class Limits:
         self._idle = idle
         self._connect = connect
         self._began = clock()
-        self._end = self._began + min(total, LONGEST_WAIT)
+        self._last = self._end = self._began + min(total, LONGEST_WAIT)
         self._patience = min(idle, LONGEST_WAIT)
         self._nearest: TimeoutLimit = "total"
 
@@ -56,6 +66,10 @@ class Limits:
     def end_within(self, seconds: float) -> None:
         """Bring the end of the call nearer: there is little left to wait for."""
         self._end = min(self._end, self._clock() + seconds)
+
+    def go_on(self) -> None:
+        """Take `end_within` back: there is more to wait for than it seemed."""
+        self._end = self._last
 
     def connect_timeout(self) -> float:
         """Seconds for connecting.

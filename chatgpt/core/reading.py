@@ -197,6 +197,8 @@ def _read(
     while chunk and not reply.has_ended():
         if reply.is_ending:
             limits.end_within(REST_SECONDS)
+        else:  # of the web flow: another message has begun
+            limits.go_on()
         try:
             chunk = yield from read_chunk(limits, redact)
         except (APITimeoutError, StreamInterruptedError) as error:

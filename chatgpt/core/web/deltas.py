@@ -119,6 +119,8 @@ class DeltaTrees:
                 if isinstance(value, str) and pointer.startswith(CONTENT):
                     self._text_pointer = pointer
                 _append(place, key, value)
+            case "add" | "replace" if place is holder and not isinstance(value, dict):
+                raise _NotDone("the root must be an object")
             case "add" if isinstance(place, list) and place is not holder:
                 place.insert(int(key), value)
             case "add" | "replace":

@@ -1,0 +1,337 @@
+"""Access tokens, stepped by hand: kept, renewed once for all who wait, and again after a refusal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chatgpt import (
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ChatGPTError,
+    ConfigurationError,
+    Secret,
+    StreamError,
+    TokenExpiredError,
+)
+from chatgpt.core.limits import Limits
+from chatgpt.core.needs import (
+    AskForAccessToken,
+    Exchange,
+    Need,
+    PassTurn,
+    Running,
+    SendRequest,
+    TakeTurn,
+    TransportFailure,
+)
+from chatgpt.core.secrets import SecretMask
+from chatgpt.core.web.access import Access, GivenAccess
+from tests.core.web.made import access_of, events, message, proxy, send, session, snapshot
+from tests.core.web.made import surroundings as moment_of
+from tests.stepping import Answered, Clock, Stepper, json_answer, surroundings
+
+EXPIRED = {"detail": {"message": "Your token has expired", "code": "token_expired"}}
+HELLO = events(snapshot(message("Hello", end_turn=True)))
+
+
+def tokens_of(stepper: Stepper) -> list[str]:
+    """The bearer tokens that were sent, by request; those without are of the session."""
+    sent = []
+    for need in stepper.of(SendRequest):
+        header = need.request.headers.get("authorization")
+        sent.append(header.reveal().removeprefix("Bearer ") if header is not None else "session")
+    return sent
+
+
+class Tokens:
+    """A function that gets access tokens, and what it was called with."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, str | None]] = []
+
+    def __call__(self, **credentials: str | None) -> str:
+        self.calls.append(credentials)
+        return f"token-{len(self.calls)}"
+
+
+def test_a_given_token_is_used() -> None:
+    stepper = Stepper(Answered(HELLO))
+    send(stepper)
+    assert tokens_of(stepper) == ["access-token-1"]
+    assert stepper.of(TakeTurn) == []
+
+
+def test_the_function_is_asked_once() -> None:
+    function = Tokens()
+    settings = proxy(get_access_token=function, email="e", password="p w", session_token="s")
+    stepper = Stepper(Answered(HELLO), Answered(HELLO))
+    access = access_of(settings, moment_of(stepper))
+    for _ in range(2):
+        send(stepper, settings=settings, access=access)
+    assert function.calls == [{"email": "e", "password": "p w", "session_token": "s"}]
+    assert tokens_of(stepper) == ["token-1", "token-1"]
+
+
+def test_it_is_asked_again_once_after_a_refusal() -> None:
+    function = Tokens()
+    settings = proxy(get_access_token=function)
+    stepper = Stepper(json_answer(EXPIRED, 401), Answered(HELLO))
+    assert send(stepper, settings=settings).text == "Hello"
+    assert tokens_of(stepper) == ["token-1", "token-2"]
+
+    stepper = Stepper(json_answer(EXPIRED, 401), json_answer(EXPIRED, 401))
+    with pytest.raises(TokenExpiredError):
+        send(stepper, settings=settings)
+    assert len(function.calls) == 4
+
+
+@pytest.mark.parametrize("code", ["token_expired", "invalid_jwt", "invalid_token"])
+def test_a_proxy_that_drops_the_status(code: str) -> None:
+    refusal = {"detail": {"message": "no", "code": code}}
+    settings = proxy(get_access_token=Tokens())
+    stepper = Stepper(json_answer(refusal), Answered(HELLO))
+    assert send(stepper, settings=settings).text == "Hello"
+    assert tokens_of(stepper) == ["token-1", "token-2"]
+
+
+def test_what_was_said_already_is_not_asked_for_again() -> None:
+    settings = proxy(get_access_token=Tokens())
+    stepper = Stepper(Answered(events(snapshot(message("Hel")), EXPIRED)))
+    with pytest.raises(StreamError) as caught:
+        send(stepper, settings=settings)
+    assert (caught.value.partial, caught.value.code) == ("Hel", "token_expired")
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 429, 500])
+def test_other_errors_cost_no_token(status: int) -> None:
+    settings = proxy(get_access_token=Tokens())
+    stepper = Stepper(json_answer(EXPIRED, status))
+    with pytest.raises(ChatGPTError):
+        send(stepper, settings=settings)
+    assert tokens_of(stepper) == ["token-1"]
+
+
+def test_without_a_function_a_refusal_is_an_error() -> None:
+    stepper = Stepper(json_answer(EXPIRED, 401))
+    with pytest.raises(TokenExpiredError):
+        send(stepper)
+
+
+@pytest.mark.parametrize(
+    ("returned", "kind", "shown"),
+    [
+        (None, ConfigurationError, "returned None"),
+        ("", ConfigurationError, "is blank"),
+        ("a b", ConfigurationError, "holds a line end, a space"),
+        (5, TypeError, "must be a str or a Secret, not int"),
+    ],
+)
+def test_what_the_function_must_not_return(
+    returned: Any, kind: type[Exception], shown: str
+) -> None:
+    settings = proxy(get_access_token=lambda **_: returned)
+    with pytest.raises(kind, match=shown):
+        send(Stepper(), settings=settings)
+
+
+def test_it_may_return_a_secret() -> None:
+    settings = proxy(get_access_token=lambda **_: Secret("hidden-token"))
+    stepper = Stepper(Answered(HELLO))
+    send(stepper, settings=settings)
+    assert tokens_of(stepper) == ["hidden-token"]
+
+
+def test_a_token_of_the_session_lives_as_long_as_it_may() -> None:
+    clock = Clock()
+    settings = session(access_token_ttl=10)
+    answers = []
+    for number in range(2):
+        answers += [
+            json_answer({"accessToken": f"token-{number}"}),
+            Answered(HELLO),
+            Answered(HELLO),
+        ]
+    stepper = Stepper(*answers, clock=clock)
+    access = access_of(settings, moment_of(stepper))
+    for later in (0, 9.9, 0.2, 9.7):
+        clock.seconds += later
+        send(stepper, settings=settings, access=access)
+    assert tokens_of(stepper) == ["session", "token-0", "token-0", "session", "token-1", "token-1"]
+
+
+def test_a_token_that_is_set_wins() -> None:
+    stepper = Stepper(Answered(HELLO), Answered(HELLO))
+    settings = proxy(get_access_token=Tokens())
+    access = access_of(settings, moment_of(stepper))
+    access.keep(Secret("set-1"))
+    send(stepper, settings=settings, access=access)
+    access.keep(None)
+    send(stepper, settings=settings, access=access)
+    assert tokens_of(stepper) == ["set-1", "token-1"]
+
+
+# --- many at once ----------------------------------------------------------------------------
+
+
+class Crowd:
+    """Exchanges that want a token at the same time; one of them has the turn.
+
+    Args:
+        access: whose token.
+        count: how many there are.
+        other_than: the token that was refused to all of them.
+    """
+
+    def __init__(self, access: Access, count: int, other_than: Secret | None = None) -> None:
+        self.clock = Clock()
+        self.fetched = 0
+        self.waiting: list[Running[Secret]] = []
+        self.results: list[Secret | ChatGPTError] = []
+        self._access = access
+        for _ in range(count):
+            self.join(other_than)
+
+    def join(self, other_than: Secret | None = None, timeout: float = 60.0) -> None:
+        limits = Limits(self.clock, total=timeout, idle=60, connect=10)
+        running = Running(self._access.valid_token(limits, SecretMask([]), other_than))
+        assert isinstance(running.need, TakeTurn)
+        self.waiting.append(running)
+
+    def play(self, answer: Any) -> None:
+        """Let one after the other have the turn; `answer` is what a fetch gives."""
+        while self.waiting:
+            running = self.waiting.pop(0)
+            running.resume(None)
+            while (need := running.need) is not None:
+                running.resume(self._meet(need, answer))
+            try:
+                self.results.append(running.result())
+            except ChatGPTError as error:
+                self.results.append(error)
+
+    def _meet(self, need: Need[Any], answer: Any) -> Any:
+        if isinstance(need, PassTurn):
+            return None
+        assert isinstance(need, AskForAccessToken)
+        self.fetched += 1
+        return answer(self.fetched)
+
+
+def access() -> Access:
+    return GivenAccess(surroundings(), lambda **_: "x", {})
+
+
+def test_one_renewal_serves_all() -> None:
+    crowd = Crowd(access(), 50)
+    crowd.play(lambda number: Secret(f"token-{number}"))
+    assert crowd.fetched == 1
+    assert crowd.results == 50 * [Secret("token-1")]
+
+
+def test_one_renewal_serves_all_to_whom_the_token_was_refused() -> None:
+    shared = access()
+    shared.keep(Secret("old"))
+    crowd = Crowd(shared, 50, other_than=Secret("old"))
+    crowd.play(lambda number: Secret(f"token-{number}"))
+    assert (crowd.fetched, set(crowd.results)) == (1, {Secret("token-1")})
+
+
+def test_the_same_token_again_is_renewed_once_all_the_same() -> None:
+    shared = access()
+    shared.keep(Secret("old"))
+    crowd = Crowd(shared, 50, other_than=Secret("old"))
+    crowd.play(lambda _: Secret("old"))
+    assert (crowd.fetched, crowd.results) == (1, 50 * [Secret("old")])
+
+
+def test_a_failure_is_shared_by_those_who_waited() -> None:
+    crowd = Crowd(access(), 50)
+    crowd.play(lambda _: Secret("not a token"))
+    assert crowd.fetched == 1
+    errors = [error for error in crowd.results if isinstance(error, ConfigurationError)]
+    assert len({id(error) for error in errors}) == 50
+    assert len({str(error) for error in errors}) == 1
+
+    crowd.join()
+    crowd.play(lambda number: Secret(f"token-{number}"))
+    assert crowd.results[-1] == Secret("token-2")
+
+
+def test_whoever_waits_too_long_says_so() -> None:
+    crowd = Crowd(access(), 0)
+    crowd.join(timeout=5)
+    running = crowd.waiting[0]
+    assert isinstance(running.need, TakeTurn)
+    assert running.need.timeout == 5
+    running.fail(TransportFailure("timeout", "another call had the turn"))
+    with pytest.raises(APITimeoutError, match="another call was getting an access token") as caught:
+        running.result()
+    assert caught.value.limit == "total"
+
+
+def test_a_renewal_that_is_left_is_no_attempt() -> None:
+    """The next one who has the turn makes his own."""
+    crowd = Crowd(access(), 2)
+    first = crowd.waiting.pop(0)
+    first.resume(None)
+    first.close()
+    crowd.play(lambda _: Secret("token-x"))
+    assert (crowd.fetched, crowd.results) == (1, [Secret("token-x")])
+
+
+def test_a_limit_of_one_call_is_not_shared() -> None:
+    settings = session(timeout=5.0, max_retries=0)
+    stepper = Stepper(
+        TransportFailure("read_timeout", "silence"), json_answer({"accessToken": "t-1"})
+    )
+    shared = access_of(settings, moment_of(stepper))
+    limits = [Limits(stepper.clock, total=5, idle=60, connect=10) for _ in range(2)]
+    waiting = Running(shared.valid_token(limits[1], SecretMask([])))
+    with pytest.raises(APITimeoutError):
+        stepper.run(shared.valid_token(limits[0], SecretMask([])))
+    stepper.clock.seconds -= 5
+
+    def going_on() -> Exchange[Secret]:
+        while waiting.need is not None:
+            waiting.resume((yield waiting.need))
+        return waiting.result()
+
+    assert stepper.run(going_on()) == Secret("t-1")
+
+
+def test_no_token_and_no_way_to_one() -> None:
+    alone = GivenAccess(surroundings(), None, {})
+    with pytest.raises(ConfigurationError, match="access_token is missing"):
+        Stepper().run(
+            alone.valid_token(Limits(Clock(), total=5, idle=5, connect=5), SecretMask([]))
+        )
+
+
+def test_is_authenticated() -> None:
+    settings = session(max_retries=0)
+    for answer, expected in (
+        (json_answer({"accessToken": "t"}), True),
+        (json_answer({}), False),
+        (json_answer({}, 500), False),
+        (TransportFailure("unreached", "refused"), False),
+    ):
+        stepper = Stepper(answer)
+        shared = access_of(settings, moment_of(stepper))
+        limits = Limits(stepper.clock, total=5, idle=5, connect=5)
+        assert stepper.run(shared.has_valid_token(limits, SecretMask([]))) is expected
+
+
+@pytest.mark.parametrize("kind", [AuthenticationError, BadRequestError])
+def test_a_shared_error_keeps_what_it_says(kind: type[ChatGPTError]) -> None:
+    from chatgpt.core.web.access import _again
+
+    cause = ValueError("cause")
+    error = kind("x", status_code=401, retry_after=2.0, body={"a": 1})
+    error.__cause__ = cause
+    twin = _again(error)
+    assert twin is not error
+    assert (type(twin), str(twin), vars(twin)) == (kind, "x", vars(error))
+    assert twin.__cause__ is cause
