@@ -40,6 +40,7 @@ def head(status: int, reason: str = "", **headers: str) -> ResponseHead:
         ({"error": {"code": "error", "message": {"code": "token_expired", "message": "m"}}}, "m", None, None, "token_expired"),
         ({"error": {"message": "m"}, "message": "outer"}, "m", None, None, None),
         ({"choices": [{"error": {"code": 502, "message": "m"}, "finish_reason": "error"}]}, "m", None, None, "502"),
+        ({"error": {"code": "error", "message": {"code": "token_expired"}, "type": "401 Unauthorized"}}, None, "401 Unauthorized", None, "token_expired"),
         ({"error": {}}, None, None, None, None),
         (None, None, None, None, None),
     ],
@@ -90,6 +91,19 @@ def test_bodies_that_are_no_json(text: str, message: str | None) -> None:
         (402, '{"error": {"message": "pay"}}', errors.APIStatusError),
         (403, '{"error": {"message": "no"}}', errors.PermissionDeniedError),
         (403, "<html><title>Just a moment...</title></html>", errors.BlockedByCloudflareError),
+        (403, "<html><div class='cf-error-details cf-error-1020'></div></html>", errors.BlockedByCloudflareError),
+        (403, "<html><title>Unable to load site</title></html>", errors.BlockedByCloudflareError),
+        (403, "<html><title>Forbidden</title></html>", errors.PermissionDeniedError),
+        (403, '{"detail": "Our systems have detected unusual activity from your system. Please try again later."}', errors.UnusualActivityError),
+        (403, '{"detail": "Our systems have detected unusual activity from your device."}', errors.UnusualActivityError),
+        (401, '{"detail": {"message": "m", "code": "invalid_jwt"}}', errors.AuthenticationError),
+        (401, '{"detail": "invalid_token"}', errors.AuthenticationError),
+        (401, '{"error": {"code": "error", "message": {"code": "token_expired"}, "param": null, "type": "401 Unauthorized"}}', errors.TokenExpiredError),
+        (404, '{"detail": {"message": "Conversation not found", "code": "history_disabled_conversation_not_found"}}', errors.NotFoundError),
+        (413, '{"detail": {"message": "The message is too long", "code": "message_length_exceeds_limit"}}', errors.RequestTooLargeError),
+        (429, '{"detail": "Too many requests in 1 hour. Try again later."}', errors.RateLimitError),
+        (429, '{"detail": "Only one message at a time. Please allow any other responses to complete."}', errors.ConcurrentRequestError),
+        (429, '{"detail": {"code": "model_cap_exceeded", "clears_in": 60}}', errors.RateLimitError),
         (404, "", errors.NotFoundError),
         (408, "", errors.APIStatusError),
         (409, "", errors.ConflictError),
@@ -126,6 +140,43 @@ def test_an_error_without_a_body_has_a_message_all_the_same() -> None:
     error = status_error(head(503, "Service Unavailable"), "", as_is)
     assert str(error) == "503 Service Unavailable, without a reason"
     assert error.body is None
+
+
+@pytest.mark.parametrize(
+    ("body", "seconds"),
+    [
+        ({"detail": "Too many requests in 1 hour. Try again later."}, 3600),
+        ({"detail": "Too many requests in 24 hours. Try again later."}, 86400),
+        ({"detail": "Try again in 5 minutes."}, 300),
+        ({"detail": {"code": "model_cap_exceeded", "message": "You've hit your limit.", "clears_in": 1234}}, 1234),
+        ({"detail": {"code": "model_cap_exceeded", "clears_in": 12.5}}, 12.5),
+        ({"detail": {"code": "x", "message": "m", "clears_in": "soon"}}, None),
+        ({"detail": {"code": "x", "message": "m", "clears_in": -1}}, None),
+        ({"detail": {"code": "x", "message": "m", "clears_in": 1e300}}, None),
+        ({"detail": "Too many requests, please slow down"}, None),
+        # The words of other servers tell of a period, not of a time to wait.
+        ({"error": {"message": "Limit: 100 requests in 1 hour."}}, None),
+    ],
+)  # fmt: skip
+def test_the_time_that_the_backend_tells(body: object, seconds: float | None) -> None:
+    assert status_error(head(429), json.dumps(body), as_is).retry_after == seconds
+
+
+def test_a_page_of_cloudflare_is_one_line() -> None:
+    page = (
+        "<!DOCTYPE html>\n<html><title>Just a moment...</title>\n" + 1000 * "<p>x</p>\n" + "</html>"
+    )
+    error = status_error(head(403, "Forbidden"), page, as_is)
+    assert str(error).startswith(
+        "403 Forbidden: Cloudflare asks for a browser (a page of HTML, 'Just a moment...')"
+    )
+    assert "\n" not in str(error)
+    assert error.body is None
+
+
+def test_what_was_not_modified_is_no_redirect() -> None:
+    error = status_error(head(304, "Not Modified"), "", as_is)
+    assert str(error) == "304 Not Modified, without a reason"
 
 
 def test_a_redirect_says_why_it_is_not_followed() -> None:

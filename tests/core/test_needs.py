@@ -6,9 +6,11 @@ import pytest
 
 from chatgpt import AbortedError, ChatMessage, StreamError
 from chatgpt.core.needs import (
+    AskForAccessToken,
     Exchange,
     HttpRequest,
     ReadChunk,
+    ReportEvent,
     ReportProgress,
     ResponseHead,
     Running,
@@ -146,7 +148,13 @@ def test_no_need_shows_a_secret_or_a_text_in_its_repr() -> None:
         b'{"text": "canary"}',
     )
     message = ChatMessage(id="m1", text="canary")
-    for need in (SendRequest(request, 1, 2, 3), SaveMessages((message,)), ReportProgress(message)):
+    for need in (
+        SendRequest(request, 1, 2, 3),
+        SaveMessages((message,)),
+        ReportProgress(message),
+        ReportEvent(print, {"text": "canary"}),
+        AskForAccessToken(print, {"password": Secret("canary")}),
+    ):
         assert "canary" not in repr(need)
     assert "https://host/path" in repr(SendRequest(request, 1, 2, 3))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import chatgpt.core
+import chatgpt.core.web
 
 ROOT = Path(chatgpt.core.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
@@ -76,4 +76,10 @@ def test_each_file_opens_with_its_strategy(path: Path) -> None:
 def test_the_overview_names_every_module() -> None:
     overview = chatgpt.core.__doc__ or ""
     names = {path.name for path in FILES if path.parent == ROOT} - {"__init__.py", "version.py"}
+    assert {name for name in names if name not in overview} == set()
+
+
+def test_the_overview_of_the_web_flow_names_every_module() -> None:
+    overview = chatgpt.core.web.__doc__ or ""
+    names = {path.name for path in FILES if path.parent == ROOT / "web"} - {"__init__.py"}
     assert {name for name in names if name not in overview} == set()

@@ -59,7 +59,9 @@ def _wrapped(given: dict[str, Any]) -> dict[str, Any]:
         if name in given:
             given[name] = wrap(given[name], f"OPENAI_{name.upper()}")
     given["headers"] = wrap_headers(given["headers"])
-    given["proxy"] = wrap_url(given["proxy"])
+    for name in ("proxy", "api_reverse_proxy_url", "api_base_url", "backend_api_base_url"):
+        if name in given:
+            given[name] = wrap_url(given[name])
     return given
 
 
