@@ -329,7 +329,8 @@ class _Body:
         """
         handled = sys.exception()
         try:
-            if self._socket is not None:
+            # A full pool closes a connection whose answer is read to its end.
+            if self._socket is not None and self._socket.fileno() >= 0:
                 self._socket.settimeout(seconds)
             if self._chunks is not None:
                 return next(self._chunks, b"")

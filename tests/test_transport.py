@@ -21,6 +21,7 @@ from chatgpt import (
     StreamInterruptedError,
 )
 from chatgpt.testing import Answer, ChatGPTServer, Fault, RawAnswer
+from chatgpt.transport import IDLE_CONNECTIONS
 from tests.engines import Engine
 
 
@@ -388,3 +389,24 @@ def test_cookies_are_not_kept(chatgpt_server: ChatGPTServer, client: ChatGPTAPI)
     client.send_message("hi")
     client.send_message("hi")
     assert "cookie" not in chatgpt_server.requests[1].headers
+
+
+def test_more_answers_at_once_than_connections_are_kept(chatgpt_server: ChatGPTServer) -> None:
+    """A connection that is given back to a full pool is closed, before the end of its answer is read."""
+    count = IDLE_CONNECTIONS + 16
+    together = threading.Barrier(count)
+
+    def moderate(_: str) -> dict[str, float]:
+        together.wait(5)
+        return {"hate": 0.0}
+
+    chatgpt_server.moderate = moderate
+    with (
+        ChatGPTAPI(
+            api_key=chatgpt_server.api_key, api_base_url=chatgpt_server.base_url, max_retries=0
+        ) as client,
+        ThreadPoolExecutor(count) as pool,
+    ):
+        for _ in range(2):
+            results = list(pool.map(client.send_moderation, ["hi"] * count))
+            assert {result.flagged for result in results} == {False}

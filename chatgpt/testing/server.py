@@ -28,7 +28,7 @@ from chatgpt.testing.completions import (
 from chatgpt.testing.faults import Fault
 from chatgpt.testing.requests import RecordedRequest
 from chatgpt.testing.responders import Answer, RawAnswer, Reply, Responder, echo, replies_in_order
-from chatgpt.testing.web import WebBackend
+from chatgpt.testing.web import ProxyOptions, SessionOptions, WebBackend
 
 DEFAULT_API_KEY: Final = "sk-test"
 """The key that a server accepts unless it is given others."""
@@ -128,7 +128,7 @@ class ChatGPTServer:
         return f"http://127.0.0.1:{self.port}/v1"
 
     @property
-    def proxy_options(self) -> dict[str, str]:
+    def proxy_options(self) -> ProxyOptions:
         """The options of a `ChatGPTUnofficialProxyAPI` for this server, with a new access token."""
         return {
             "access_token": self.web.access_token(),
@@ -136,7 +136,7 @@ class ChatGPTServer:
         }
 
     @property
-    def session_options(self) -> dict[str, str]:
+    def session_options(self) -> SessionOptions:
         """The options of a `ChatGPTSessionAPI` for this server."""
         return {
             "session_token": self.web.session_token or "signed-out",

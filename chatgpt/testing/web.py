@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from http.cookies import CookieError, SimpleCookie
 from threading import Lock
 from time import time
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, TypedDict
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
@@ -36,6 +36,22 @@ CLEARANCE_COOKIE: Final = "cf_clearance"
 EXPIRED: Final = "Your authentication token has expired. Please try signing in again."
 CLOUDFLARE_PAGE: Final = b"<!DOCTYPE html><html><head><title>Just a moment...</title></head></html>"
 DEFAULT_LIMIT: Final = 20
+
+
+class ProxyOptions(TypedDict):
+    """The options of a `ChatGPTUnofficialProxyAPI` for a server."""
+
+    access_token: str
+    api_reverse_proxy_url: str
+
+
+class SessionOptions(TypedDict):
+    """The options of a `ChatGPTSessionAPI` for a server."""
+
+    session_token: str
+    clearance_token: str
+    api_base_url: str
+    backend_api_base_url: str
 
 
 @frozen

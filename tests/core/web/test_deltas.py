@@ -173,6 +173,7 @@ def test_poison(pointer: str, operation: str) -> None:
     trees = DeltaTrees()
     trees.apply({"p": "", "o": "add", "v": root("kept")})
     tracemalloc.start()
+    value: Any
     for value in ("x", 1, None, [], {}, [{"p": pointer, "o": "add", "v": 1}], 10**9):
         try:
             trees.apply({"p": pointer, "o": operation, "v": value})

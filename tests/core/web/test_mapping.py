@@ -57,6 +57,7 @@ def test_the_newest_leaf_takes_its_place() -> None:
         **node("b", "a", create_time=3.0),
         **node("c", "a", create_time=2.0),
     }
+    missing: object
     for missing in (None, "gone", 5, []):
         assert current_node_of(mapping, missing) == "b"
     assert current_node_of({**node("a", None), **node("b", "a"), **node("c", "a")}, None) == "c"

@@ -112,6 +112,7 @@ def test_times() -> None:
     assert time_of(0) == datetime(1970, 1, 1, tzinfo=UTC)
     assert time_of("2024-05-06T07:08:09.123456+00:00") == datetime(2024, 5, 6, 7, 8, 9, 123456, UTC)
     assert time_of("2024-05-06T07:08:09") == datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
+    nonsense: object
     for nonsense in (None, True, "soon", 1e300, float("nan"), float("inf"), [], "9" * 100):
         assert time_of(nonsense) is None
 

@@ -45,7 +45,7 @@ def test_tokens_of_the_environment() -> None:
     assert settings.model == "auto"
     assert proxy(environment, access_token="given").access_token == Secret("given")
     assert proxy(environment, get_access_token=lambda **_: "x").access_token is None
-    tokens = {
+    tokens: dict[str, object] = {
         "OPENAI_SESSION_TOKEN": Secret("s-env"),
         "OPENAI_CLEARANCE_TOKEN": Secret("c-env"),
         "OPENAI_ACCESS_TOKEN": Secret("from-env"),
@@ -134,6 +134,7 @@ def test_what_a_pickle_left_behind() -> None:
 
 
 def test_both_ids_or_neither() -> None:
+    given: Any
     for given in ({}, {"parent_message_id": PARENT, "conversation_id": CONVERSATION}):
         web_call_options(proxy(), "hi", **given)
     with pytest.raises(ValueError, match="parent_message_id is missing: give conversation_id and"):
@@ -161,7 +162,7 @@ def test_a_session_takes_one_of_them() -> None:
     ],
 )
 def test_ids_that_are_no_uuids(name: str, value: str) -> None:
-    given = {"parent_message_id": PARENT, "conversation_id": CONVERSATION, name: value}
+    given: Any = {"parent_message_id": PARENT, "conversation_id": CONVERSATION, name: value}
     with pytest.raises(ValueError, match=f"{name} must be a uuid of version 4"):
         web_call_options(proxy(), "hi", **given)
 

@@ -106,10 +106,10 @@ STREAMS = {
 }
 
 
-def outcome(*chunks: Any) -> object:
+def outcome(*chunks: Any) -> tuple[Any, list[tuple[str, str | None, bool]]]:
     stepper = Stepper(Answered(*chunks))
     try:
-        reply: object = send(stepper)
+        reply: Any = send(stepper)
     except ChatGPTError as error:
         reply = (type(error), str(error), error.partial)
     if isinstance(reply, ChatMessage):
@@ -135,19 +135,19 @@ def test_any_split_gives_the_same(name: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("name", sorted(STREAMS))
 def test_the_parts_lead_to_the_reply(name: str) -> None:
-    reply, parts = outcome(STREAMS[name])  # type: ignore[misc] # a pair
+    reply, parts = outcome(STREAMS[name])
     shown = ""
     for text, delta, is_rewritten in parts:
         if is_rewritten:
             assert not text.startswith(shown)
-            assert text.endswith(delta)
+            assert text.endswith(delta or "")
         else:
-            assert text == shown + delta
+            assert text == shown + (delta or "")
             assert delta
         shown = text
     assert shown == reply[1] or isinstance(reply[0], type)
     if not any(is_rewritten for _, _, is_rewritten in parts):
-        assert "".join(delta for _, delta, _ in parts) == shown
+        assert "".join(delta or "" for _, delta, _ in parts) == shown
 
 
 # --- which message it is ---------------------------------------------------------------------
@@ -387,7 +387,7 @@ def test_poison(pointer: str) -> None:
 
 
 def test_side_events_are_passed_over() -> None:
-    noise = [
+    noise: list[object] = [
         "v1",
         None,
         [],
