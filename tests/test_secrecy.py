@@ -97,7 +97,7 @@ def frames_of(trace: TracebackType | None) -> Iterator[str]:
     """What a traceback with locals shows, the test's own frames aside."""
     while trace is not None:
         frame = trace.tb_frame
-        if frame.f_code.co_filename != __file__:
+        if "test_secrecy" not in frame.f_code.co_filename:
             yield from (
                 f"{frame.f_code.co_name}: {name}={value!r}"
                 for name, value in frame.f_locals.items()

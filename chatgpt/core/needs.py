@@ -55,6 +55,7 @@ class HttpRequest:
         method, url, headers, body: what is sent; the headers' names in lower case.
         is_local: whether it goes to this machine, past the proxies of the environment: they could
             not reach it, and need not see its key.
+        others: secrets of the client that are not sent now: the server may know them all the same.
     """
 
     method: Literal["GET", "POST", "PATCH"]
@@ -62,11 +63,13 @@ class HttpRequest:
     headers: Mapping[str, str | Secret] = field(repr=False)
     body: bytes = field(repr=lambda body: f"<{len(body)} bytes>")
     is_local: bool = False
+    others: Sequence[Secret] = field(default=(), repr=False)
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """The secrets among the headers."""
-        return tuple(value for value in self.headers.values() if isinstance(value, Secret))
+        """The secrets that an answer may repeat: those among the headers, and the others."""
+        sent = (value for value in self.headers.values() if isinstance(value, Secret))
+        return (*sent, *self.others)
 
 
 def _text_or_nothing(reason: str | None) -> str:

@@ -60,10 +60,12 @@ _CREDENTIAL_WORDS: Final = (
 )
 
 
-# What a server of the web flow makes itself, and writes into a JSON answer.
+# What a server of the web flow makes itself and writes into an answer: in a field of JSON, be it cut
+# or broken, or anywhere as a JSON web token (RFC 7519), which begins with `{"` in base64.
 _TOKEN_FIELD: Final = re.compile(
     r'"(?:access|session|refresh|id)_?token"\s*:\s*"([^"\\]+)', re.IGNORECASE
 )
+_WEB_TOKEN: Final = re.compile(r"\beyJ[\w-]{5,}(?:\.[\w-]+){1,4}")
 
 
 class Secret:
@@ -198,8 +200,8 @@ class SecretMask:
 
 
 def tokens_in(text: str) -> list[Secret]:
-    """The tokens that a server wrote into a JSON answer, be it cut or broken."""
-    return [Secret(token) for token in _TOKEN_FIELD.findall(text)]
+    """The tokens that a server wrote into an answer."""
+    return [Secret(token) for token in (*_TOKEN_FIELD.findall(text), *_WEB_TOKEN.findall(text))]
 
 
 def _masked(secrets: Iterable[Secret]) -> set[str]:

@@ -7,7 +7,7 @@ says are decided once.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any, Final, Literal
 
@@ -51,21 +51,24 @@ COMPRESSIONS: Final = "gzip, deflate"
 """What both transports can decompress, whatever else is installed."""
 
 
-def get(url: str, headers: Mapping[str, str | Secret]) -> HttpRequest:
+def get(
+    url: str, headers: Mapping[str, str | Secret], others: Sequence[Secret] = ()
+) -> HttpRequest:
     """Make a request that asks for something."""
     headers = {"accept-encoding": COMPRESSIONS, **headers}
-    return HttpRequest("GET", url, headers, b"", is_local=is_loopback(url))
+    return HttpRequest("GET", url, headers, b"", is_loopback(url), others)
 
 
 def post(
     url: str,
     headers: Mapping[str, str | Secret],
     body: Mapping[str, object],
+    others: Sequence[Secret] = (),
     method: Literal["POST", "PATCH"] = "POST",
 ) -> HttpRequest:
     """Make a request that sends JSON."""
     headers = {"accept-encoding": COMPRESSIONS, **headers}
-    return HttpRequest(method, url, headers, encode_json(body), is_local=is_loopback(url))
+    return HttpRequest(method, url, headers, encode_json(body), is_loopback(url), others)
 
 
 def send_with_retries(

@@ -87,8 +87,12 @@ class WebBackend:
     def access_token(self) -> str:
         """Make an access token, which is valid until it expires."""
         token = f"access-{uuid4().hex}"
-        self._valid_tokens.append(token)
+        self.accept(token)
         return token
+
+    def accept(self, token: str) -> None:
+        """Accept an access token that was made elsewhere."""
+        self._valid_tokens.append(token)
 
     def expire_access_tokens(self) -> None:
         """Let every access token expire that was made so far."""

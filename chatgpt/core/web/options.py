@@ -112,7 +112,12 @@ class WebSettings:
 
     def redactor(self) -> SecretMask:
         """What masks every secret of these settings in a text."""
-        return SecretMask(self._secrets())
+        return SecretMask(self.secrets)
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """Every secret of these settings."""
+        return tuple(self._secrets())
 
     def _secrets(self) -> Iterator[Secret]:
         own = (self.access_token, self.session_token, self.clearance, self.proxy)

@@ -50,7 +50,7 @@ def session_request(settings: SessionSettings) -> HttpRequest:
             SESSION_TOKEN_VARIABLE,
         ),
     }
-    return get(f"{settings.api_base_url}/auth/session", headers)
+    return get(f"{settings.api_base_url}/auth/session", headers, settings.secrets)
 
 
 @frozen
@@ -108,7 +108,7 @@ class WebCall:
                 "accept": "text/event-stream",
                 "content-type": "application/json",
             }
-            return post(self.settings.conversation_url, headers, body)
+            return post(self.settings.conversation_url, headers, body, self.settings.secrets)
 
         return (yield from self._send(request, read, repeats_sent=False))
 
@@ -119,13 +119,14 @@ class WebCall:
         body: Mapping[str, object] | None = None,
     ) -> Exchange[dict[str, Any]]:
         """Ask an endpoint whose answer is one JSON object."""
-        url = f"{self.settings.backend_url}{path}"
+        url, others = f"{self.settings.backend_url}{path}", self.settings.secrets
 
         def request(token: Secret) -> HttpRequest:
             headers: Headers = {**self._authorized(token), "accept": "*/*"}
             if method == "GET":
-                return get(url, headers)
-            return post(url, {**headers, "content-type": "application/json"}, body or {}, method)
+                return get(url, headers, others)
+            headers["content-type"] = "application/json"
+            return post(url, headers, body or {}, others, method)
 
         def read(head: ResponseHead) -> Exchange[dict[str, Any]]:
             return read_document(head, self.limits, self.redact)
