@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 
@@ -20,8 +20,9 @@ TRANSPORT_HEADERS = {"host", "connection"}
 """What requests and httpx2 write themselves."""
 
 _MADE_UP = re.compile(
-    r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}|(?:chatcmpl|cmpl|modr)-[0-9a-f]{12,}"
+    r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}|(?:chatcmpl|cmpl|modr|access|resume)-[0-9a-f]{12,}"
 )
+_TIMES = frozenset({"created", "create_time", "update_time", "created_at", "updated_at"})
 _SHOWN_OF_ERRORS = (
     "status_code status_text code param type body request_id retry_after partial is_final limit tokens"
 ).split()
@@ -55,6 +56,18 @@ class Scene:
         given = {"api_key": self.server.api_key, "api_base_url": self.server.base_url, **options}
         self._client = self.engine.client(**given)
         return self._client
+
+    def use_proxy(self, **options: Any) -> Any:
+        """Make a client of the reverse proxy that the server is."""
+        client: Any = self.engine.proxy_client(**{**self.server.proxy_options, **options})
+        self._client = client
+        return client
+
+    def use_session(self, **options: Any) -> Any:
+        """Make a client with the session of the server."""
+        client: Any = self.engine.session_client(**{**self.server.session_options, **options})
+        self._client = client
+        return client
 
     def in_both_ways(self) -> None:
         """Send a message and stream one, each over a connection of its own."""
@@ -127,9 +140,7 @@ class Scene:
                 }
             case Mapping():
                 return {
-                    self._named(str(key)): "some time"
-                    if key == "created"
-                    else self.named_alike(value)
+                    self._named(str(key)): "some time" if key in _TIMES else self.named_alike(value)
                     for key, value in thing.items()
                 }
             case list() | tuple():
@@ -150,3 +161,44 @@ class Scene:
             name: value for name, value in request.headers.items() if name not in TRANSPORT_HEADERS
         }
         return [request.method, request.path, headers, request.body.decode("utf-8", "replace")]
+
+
+Case: TypeAlias = Callable[[Scene], object]
+
+
+class Table:
+    """Conversations that are played on every engine.
+
+    Attributes:
+        cases: them by name.
+    """
+
+    def __init__(self) -> None:
+        self.cases: dict[str, Case] = {}
+
+    def case(self, play: Case) -> Case:
+        """Put a conversation into the table."""
+        self.cases[play.__name__] = play
+        return play
+
+    def variants(
+        self, name: str, variants: Mapping[str, Any]
+    ) -> Callable[[Callable[..., object]], None]:
+        """Put the variants of a conversation into the table."""
+
+        def put(play: Callable[..., object]) -> None:
+            for variant, value in variants.items():
+                self.cases[f"{name}-{variant}"] = lambda scene, value=value: play(scene, value)  # type: ignore[misc] # it is called with a scene
+
+        return put
+
+    def play(self, engines: Mapping[str, Engine], name: str) -> dict[str, list[object]]:
+        """Play a case on every engine, and return what was seen on each."""
+        seen: dict[str, list[object]] = {}
+        for engine in engines.values():
+            with ChatGPTServer() as server:
+                scene = Scene(engine, server)
+                scene.attempt(lambda scene=scene: self.cases[name](scene))  # type: ignore[misc] # it is called at once
+                seen[engine.name] = scene.end()
+                engine.close_clients()
+        return seen

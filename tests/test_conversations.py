@@ -8,50 +8,20 @@ and the texts of errors. The recordings are cases, too.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from chatgpt import ChatMessage, MemoryStore
-from chatgpt.testing import Answer, ChatGPTServer, Fault, RawAnswer
+from chatgpt.testing import Answer, Fault, RawAnswer
 from tests.engines import NAMES, Engine
 from tests.recordings import CAPTURES, GOLDEN, capture, golden
-from tests.scenes import Scene
+from tests.scenes import Scene, Table
 from tests.test_golden import OPTIONS, ORIGINAL_PARAMS, ORIGINAL_SYSTEM_MESSAGE, defined, raw_answer
 
-Case: TypeAlias = Callable[[Scene], object]
-
-CASES: dict[str, Case] = {}
-"""The table."""
-
-
-def case(play: Case) -> Case:
-    """Put a conversation into the table."""
-    CASES[play.__name__] = play
-    return play
-
-
-def cases(name: str, variants: Mapping[str, Any]) -> Callable[[Callable[..., object]], None]:
-    """Put the variants of a conversation into the table."""
-
-    def put(play: Callable[..., object]) -> None:
-        for variant, value in variants.items():
-            CASES[f"{name}-{variant}"] = lambda scene, value=value: play(scene, value)  # type: ignore[misc] # it is called with a scene
-
-    return put
-
-
-def play(made_engines: Mapping[str, Engine], name: str) -> dict[str, list[object]]:
-    """Play a case on every engine, and return what was seen on each."""
-    seen: dict[str, list[object]] = {}
-    for engine in made_engines.values():
-        with ChatGPTServer() as server:
-            scene = Scene(engine, server)
-            scene.attempt(lambda scene=scene: CASES[name](scene))  # type: ignore[misc] # it is called at once
-            seen[engine.name] = scene.end()
-            engine.close_clients()
-    return seen
+TABLE = Table()
+case, cases = TABLE.case, TABLE.variants
 
 
 # --- threads -----------------------------------------------------------------------------------
@@ -505,11 +475,11 @@ def played() -> dict[str, dict[str, list[object]]]:
     return {}
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", TABLE.cases)
 def test_a_case_is_the_same_on_every_engine(
     engines: dict[str, Engine], played: dict[str, dict[str, list[object]]], name: str
 ) -> None:
-    played[name] = seen = play(engines, name)
+    played[name] = seen = TABLE.play(engines, name)
     assert list(seen) == NAMES
     for engine in NAMES[1:]:
         assert seen[engine] == seen["sync"], engine
@@ -520,7 +490,7 @@ def test_the_cases_give_replies_errors_and_parts(
     played: dict[str, dict[str, list[object]]],
 ) -> None:
     """A table whose cases all failed alike would show nothing."""
-    if len(played) < len(CASES):
+    if len(played) < len(TABLE.cases):
         pytest.skip("only some cases were played")
     kinds = [line[0] for seen in played.values() for line in seen["sync"] if isinstance(line, list)]
     assert kinds.count("result") > 100
