@@ -49,6 +49,7 @@ def test_what_the_wheel_holds(wheel: Path) -> None:
     for name in (
         "chatgpt/__init__.py",
         "chatgpt/py.typed",
+        "chatgpt/core/web/send.py",
         "chatgpt/core/wire/openai.py",
         "chatgpt/vocabularies/cl100k_base.tiktoken.gz",
         "chatgpt/vocabularies/o200k_base.tiktoken.gz",

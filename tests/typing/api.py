@@ -8,18 +8,27 @@ from typing import assert_type
 import requests
 
 from chatgpt import (
+    AChatGPTAPI,
     APITimeoutError,
     ChatGPTAPI,
     ChatGPTError,
+    ChatGPTSessionAPI,
+    ChatGPTUnofficialProxyAPI,
     ChatMessage,
+    ChatResponse,
     ContextReport,
+    Conversation,
+    ConversationResponseEvent,
+    ConversationSummary,
     MemoryStore,
     MessageStore,
     MessageStream,
     Moderation,
     Secret,
+    SendMessageBrowserOptions,
     SendMessageOptions,
     Usage,
+    User,
     openai,
 )
 from chatgpt.testing import Answer, ChatGPTServer, Fault, RecordedRequest
@@ -102,3 +111,40 @@ def respond(request: RecordedRequest) -> Answer:
 with ChatGPTServer(respond) as server:
     assert_type(server.base_url, str)
     server.inject(Fault(status=500))
+    server.web.dialect = "deltas"
+
+    def get_access_token(
+        *, email: str | None, password: str | None, session_token: str | None
+    ) -> str:
+        return server.web.access_token()
+
+    url = server.proxy_options["api_reverse_proxy_url"]
+    proxy = ChatGPTUnofficialProxyAPI(get_access_token=get_access_token, api_reverse_proxy_url=url)
+    ChatGPTUnofficialProxyAPI(**server.proxy_options)
+    ChatGPTUnofficialProxyAPI(get_access_token=lambda **_: "token")
+    ChatGPTUnofficialProxyAPI(get_access_token=lambda: "token")  # type: ignore[arg-type] # it is called with keywords
+    assert_type(proxy.access_token, Secret | None)
+
+    def take(event: ConversationResponseEvent) -> None:
+        assert_type(event.get("conversation_id"), str | None)
+
+    assert_type(proxy.send_message("Hi", on_conversation_response=take), ChatMessage)
+    assert_type(proxy.stream_message("Hi", action="variant"), MessageStream)
+    proxy.send_message("Hi", action="continue")  # type: ignore[arg-type] # next or variant
+    browser_options: SendMessageBrowserOptions = {"conversation_id": "x", "action": "next"}
+    proxy.send_message("Hi", **browser_options)
+
+    session = ChatGPTSessionAPI(**server.session_options, markdown=False)
+    as_base: AChatGPTAPI = session
+    assert_type(as_base.reset_session(), Secret)
+    assert_type(session.user, User | None)
+    assert_type(session.get_is_authenticated(), bool)
+    chat = session.conversation()
+    assert_type(chat, Conversation)
+    assert_type(chat.send("Hi"), ChatResponse)
+    for summary in session.list_conversations():
+        assert_type(summary, ConversationSummary)
+        assert_type(session.get_conversation(summary.id).messages, tuple[ChatMessage, ...])
+    session.send_feedback("c", "m", "thumbsUp", tags=["harmful"])
+    session.send_feedback("c", "m", "up")  # type: ignore[arg-type] # thumbsUp or thumbsDown
+    assert_type(session.send_moderation("x")["flagged"], bool)

@@ -12,7 +12,12 @@ from chatgpt_async import (
     APITimeoutError,
     ChatGPTAPI,
     ChatGPTError,
+    ChatGPTSessionAPI,
+    ChatGPTUnofficialProxyAPI,
     ChatMessage,
+    Conversation,
+    ConversationRecord,
+    ConversationSummary,
     MemoryStore,
     MessageStore,
     MessageStream,
@@ -88,3 +93,25 @@ async def main() -> None:
     print(client.send_message("Hi").text)  # type: ignore[attr-defined] # it is awaited
     chatgpt.ChatGPTAPI(message_store=MemoryStore())  # type: ignore[arg-type] # its methods are async
     chatgpt.ChatGPTAPI(get_message_by_id=look_up)  # type: ignore[arg-type] # it is async
+
+
+async def get_access_token(**_: str | None) -> str:
+    return "token"
+
+
+async def web() -> None:
+    async with ChatGPTUnofficialProxyAPI(get_access_token=get_access_token) as proxy:
+        assert_type(await proxy.send_message("Hi", on_progress=on_progress), ChatMessage)
+        async with proxy.stream_message("Hi") as stream:
+            assert_type(stream, MessageStream)
+    ChatGPTUnofficialProxyAPI(get_access_token=lambda **_: "token")
+
+    async with ChatGPTSessionAPI(session_token="s", clearance_token="c") as session:
+        assert_type(await session.refresh_session(), Secret)
+        assert_type(await session.reset_session(), Secret)
+        chat = session.conversation()
+        assert_type(chat, Conversation)
+        assert_type(await chat.send("Hi"), ChatMessage)
+        async for summary in session.list_conversations():
+            assert_type(summary, ConversationSummary)
+            assert_type(await session.get_conversation(summary.id), ConversationRecord)
