@@ -109,7 +109,7 @@ def test_streams_that_fail(chatgpt_server: ChatGPTServer, token: str, dialect: A
 
 def test_an_unfinished_answer(chatgpt_server: ChatGPTServer, token: str) -> None:
     for dialect in ("snapshots", "deltas"):
-        chatgpt_server.web.dialect = dialect  # type: ignore[assignment] # it is one of both
+        chatgpt_server.web.dialect = dialect
         chatgpt_server.replies = [Answer(text="cut", finish_reason=None)]
         text = ask(chatgpt_server, "POST", "/backend-api/conversation", body(), token).text
         assert '"end_turn": true' not in text.partition("assistant")[2]
