@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import threading
 import time
@@ -594,6 +595,20 @@ def test_it_pickles_as_its_configuration(
     monkeypatch.setenv("OPENAI_ACCESS_TOKEN", given["access_token"])
     with pickle.loads(pickled) as again:
         assert again.send_message("Hi").model == "gpt-4o"
+
+
+def test_the_debug_log(
+    engine: Engine, chatgpt_server: ChatGPTServer, capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    log = logging.getLogger("chatgpt")
+    monkeypatch.setattr(log, "handlers", [])
+    monkeypatch.setattr(log, "level", log.level)
+    engine.session_client(**chatgpt_server.session_options, debug=True).send_message("the words")
+    engine.proxy_client(**chatgpt_server.proxy_options, debug=True).send_message("the words")
+    logged = capfd.readouterr().err
+    assert logged.count("SendRequest(request=HttpRequest(method='POST'") == 2
+    assert "words" not in logged
 
 
 def test_an_unknown_option_is_a_type_error(session: Any, proxy: Any) -> None:

@@ -11,6 +11,7 @@ Rules, beside those of `chatgpt.core.options`:
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypedDict, TypeVar, cast
 from urllib.parse import urlunsplit
@@ -77,7 +78,7 @@ class SendMessageBrowserOptions(TypedDict, total=False):
 
 
 @frozen(kw_only=True)
-class WebSettings:
+class WebSettings(ABC):
     """What the settings of both clients of the web flow have in common."""
 
     model: str
@@ -91,9 +92,9 @@ class WebSettings:
     session_token: Secret | None
 
     @property
+    @abstractmethod
     def conversation_url(self) -> str:
         """Where messages are posted."""
-        raise NotImplementedError
 
     @property
     def backend_url(self) -> str | None:
