@@ -70,6 +70,31 @@ class BaseWebClient(BaseClient):
         """A call of another endpoint, which begins now."""
         return WebCall.begin(self._settings, self._access, self._surroundings)
 
+    def _check_ids(self, conversation_id: str | None, parent_message_id: str | None) -> None:
+        """Check where a chat is to begin, before its first message."""
+        web_call_options(
+            self._settings,
+            "its first message",
+            conversation_id=conversation_id,
+            parent_message_id=parent_message_id,
+        )
+
+    @property
+    def access_token(self) -> Secret | None:
+        """The access token that is used now; `access_token.reveal()` is its text.
+
+        It can be set at any time, for the calls that begin then.
+        """
+        return self._access.token
+
+    @access_token.setter
+    def access_token(self, value: str | Secret | None) -> None:
+        wrapped = wrap(value, ACCESS_TOKEN_VARIABLE)
+        del value
+        self._settings = self._settings.with_access_token(wrapped)
+        self._given["access_token"] = wrapped
+        self._access.keep(wrapped)
+
     @property
     def _told(self) -> str:
         return f"{self._settings.model} at {self._settings.conversation_url.partition('?')[0]}"
@@ -108,14 +133,17 @@ class BaseUnofficialProxyAPI(BaseWebClient, Generic[GetAccessTokenFnT, FetchFnT]
             get_access_token: a function that gets an access token, called with the keywords `email`,
                 `password` and `session_token` (those below) when there is none, and once more when
                 the server refuses the one there is (401). One call of it serves all who wait.
-            email: what `get_access_token` is called with.
-            password: the same.
-            session_token: the same.
+            email: what `get_access_token` is called with, as all three. They are read from nowhere;
+                but an unpickled client finds those that it had in `OPENAI_EMAIL`, `OPENAI_PASSWORD`
+                and `OPENAI_SESSION_TOKEN`.
+            password: see `email`.
+            session_token: see `email`.
             api_reverse_proxy_url: the whole URL to which messages are posted; by default ChatGPT's
                 own, `https://chatgpt.com/backend-api/conversation`.
             model: the model; by default `"auto"`.
             timeout: seconds for a whole call: getting a token, connecting and the last byte; by
-                default 600, `math.inf` for no limit.
+                default 600, `math.inf` for no limit. The time of your own functions counts, but they
+                are not interrupted.
             idle_timeout: seconds of silence that are borne in a stream; by default 120.
             connect_timeout: seconds for connecting; by default 10.
             max_retries: how often at most a message is sent again to which no connection was made; by
@@ -167,19 +195,6 @@ class BaseUnofficialProxyAPI(BaseWebClient, Generic[GetAccessTokenFnT, FetchFnT]
     def _open(self, session: FetchFnT | None, get_access_token: GetAccessTokenFnT | None) -> None:
         """Make the transport of the twin, and check that it can call the function."""
 
-    @property
-    def access_token(self) -> Secret | None:
-        """The access token that is used now. It can be set at any time, for the calls that begin then."""
-        return self._access.token
-
-    @access_token.setter
-    def access_token(self, value: str | Secret | None) -> None:
-        wrapped = wrap(value, ACCESS_TOKEN_VARIABLE)
-        del value
-        self._settings = self._settings.with_access_token(wrapped)
-        self._given["access_token"] = wrapped
-        self._access.keep(wrapped)
-
 
 class BaseSessionAPI(BaseWebClient, Generic[FetchFnT]):
     """A client of ChatGPT's backend with a session of a browser, but for what waits."""
@@ -224,13 +239,14 @@ class BaseSessionAPI(BaseWebClient, Generic[FetchFnT]):
                 new one; by default 3600. A token that the server refuses is replaced at once.
             api_base_url: where the session is asked for; by default `https://chatgpt.com/api`.
             backend_api_base_url: where everything else is; by default
-                `https://chatgpt.com/backend-api`.
+                `https://chatgpt.com/backend-api`. Give both or neither: the tokens go to both.
             user_agent: the browser's; by default a Chrome on macOS.
             markdown: whether replies are what the model wrote, in Markdown; otherwise they are plain
                 text, without code blocks, HTML and marks (needs the extra `markdown`).
             model: the model; by default `"auto"`.
             timeout: seconds for a whole call: getting a token, connecting, retries and the last byte;
-                by default 600, `math.inf` for no limit.
+                by default 600, `math.inf` for no limit. The time of your own functions counts, but they
+                are not interrupted.
             idle_timeout: seconds of silence that are borne in a stream; by default 120.
             connect_timeout: seconds for connecting; by default 10.
             max_retries: how often at most a request is repeated; by default 2. A message that may have

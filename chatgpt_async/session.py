@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 from chatgpt.base_web_clients import BaseSessionAPI
 from chatgpt.core.messages import ChatMessage
@@ -14,7 +14,6 @@ from chatgpt.core.web.conversations import (
     DEFAULT_PAGE,
     ConversationPages,
     ConversationRecord,
-    ConversationSummary,
 )
 from chatgpt.core.wire.web import (
     MessageFeedbackResult,
@@ -22,6 +21,7 @@ from chatgpt.core.wire.web import (
     MessageRating,
     ModerationsJSONResult,
 )
+from chatgpt_async.listing import ConversationListing
 from chatgpt_async.stores.memory import MemoryStore
 from chatgpt_async.transport import FetchFn, Transport
 from chatgpt_async.web_calling import WebCaller
@@ -85,6 +85,8 @@ class ChatGPTSessionAPI(WebCaller, AChatGPTAPI, BaseSessionAPI[FetchFn]):
     async def refresh_session(self) -> Secret:
         """Return an access token that is valid; a new one if the last is older than `access_token_ttl`.
 
+        It is a `Secret`, which prints as `***`; `.reveal()` is its text.
+
         Raises:
             TokenExpiredError: the session is over.
             AuthenticationError: nobody is signed in.
@@ -94,7 +96,11 @@ class ChatGPTSessionAPI(WebCaller, AChatGPTAPI, BaseSessionAPI[FetchFn]):
         return await self._call(self._access.valid_token(call.limits, call.redact)).run()
 
     async def get_is_authenticated(self) -> bool:
-        """Return whether there is a valid access token, or the session gives one."""
+        """Return whether there is a valid access token, or the session gives one.
+
+        Whatever keeps it from giving one, a server that is down included, is `False`; `init_session`
+        says what it is.
+        """
         call = self._web_call()
         return await self._call(self._access.has_valid_token(call.limits, call.redact)).run()
 
@@ -106,7 +112,7 @@ class ChatGPTSessionAPI(WebCaller, AChatGPTAPI, BaseSessionAPI[FetchFn]):
 
     def list_conversations(
         self, *, page_size: int = DEFAULT_PAGE, is_archived: bool = False
-    ) -> AsyncIterator[ConversationSummary]:
+    ) -> ConversationListing:
         """List the conversations, the one that was used last first; page by page, as they are asked for.
 
         It is not awaited: `async for conversation in client.list_conversations(): ...`.
@@ -119,12 +125,8 @@ class ChatGPTSessionAPI(WebCaller, AChatGPTAPI, BaseSessionAPI[FetchFn]):
             TypeError, ValueError: an option is wrong; at once.
             ChatGPTError: whatever else went wrong; when a page is read.
         """
-        return self._listed(ConversationPages(page_size, is_archived))
-
-    async def _listed(self, pages: ConversationPages) -> AsyncIterator[ConversationSummary]:
-        while not pages.has_ended:
-            for conversation in await self._call(pages.read(self._web_call())).run():
-                yield conversation
+        pages = ConversationPages(page_size, is_archived)
+        return ConversationListing(pages, lambda: self._call(pages.read(self._web_call())).run())
 
     async def get_conversation(self, conversation_id: str) -> ConversationRecord:
         """Read a conversation: what a reader sees of it, as messages.

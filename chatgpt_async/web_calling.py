@@ -34,10 +34,13 @@ class WebCaller(Caller, BaseWebClient):
             parent_message_id: the id of the message that this one replies to, a uuid of version 4;
                 `None` begins a new conversation.
             conversation_id: the id of the conversation, a uuid of version 4 or 8. A follow-up gives
-                both ids of the reply that it answers; `ChatGPTSessionAPI` takes one of them, too, and
-                goes on where the server says that the conversation stands.
+                both ids of the reply that it answers. `ChatGPTSessionAPI` also takes this one alone, and
+                goes on where the server says that the conversation stands. (It takes a
+                `parent_message_id` alone, too, as npm `chatgpt` 3 did; but the server begins a new
+                conversation then, which knows nothing of that message.)
             message_id: the id of the new message, a uuid of version 4; by default a new one.
-            action: `"next"` for the next message, `"variant"` for another reply to the same one.
+            action: `"next"` for a new message, `"variant"` for another reply to one that was sent: give
+                its `message_id` and the `parent_message_id` that it had.
             timeout: seconds for this call; by default the client's.
             on_progress: called, and awaited if it is async, with each part of the reply: a
                 `ChatMessage` with the `text` so far, what is new in `delta`, and `rewritten` where the
@@ -100,8 +103,13 @@ class WebCaller(Caller, BaseWebClient):
 
         Args:
             conversation_id: the conversation to go on with; by default a new one.
-            parent_message_id: the message to reply to first.
+            parent_message_id: the message to reply to first; both or neither, but that
+                `ChatGPTSessionAPI` takes a `conversation_id` alone.
+
+        Raises:
+            TypeError, ValueError: an id is wrong.
         """
+        self._check_ids(conversation_id, parent_message_id)
         return Conversation(
             self._sending, self._call, self._stream, conversation_id, parent_message_id
         )

@@ -18,6 +18,7 @@ import chatgpt.base_web_clients
 import chatgpt.calling
 import chatgpt.client
 import chatgpt.conversation
+import chatgpt.listing
 import chatgpt.session
 import chatgpt.stores.functions
 import chatgpt.streams
@@ -27,6 +28,7 @@ import chatgpt_async
 import chatgpt_async.calling
 import chatgpt_async.client
 import chatgpt_async.conversation
+import chatgpt_async.listing
 import chatgpt_async.session
 import chatgpt_async.stores.functions
 import chatgpt_async.streams
@@ -205,7 +207,8 @@ ALIKE = [
     *((chatgpt.calling.Caller, chatgpt_async.calling.Caller, name) for name in ("close", "__enter__", "__exit__", "_call", "_stream")),
     *((chatgpt.web_calling.WebCaller, chatgpt_async.web_calling.WebCaller, name) for name in ("send_message", "stream_message", "conversation")),
     *((chatgpt.conversation.Conversation, chatgpt_async.conversation.Conversation, name) for name in ("__init__", "send", "stream")),
-    *((chatgpt.session.ChatGPTSessionAPI, chatgpt_async.session.ChatGPTSessionAPI, name) for name in vars(chatgpt.ChatGPTSessionAPI) if inspect.isfunction(getattr(chatgpt.ChatGPTSessionAPI, name)) and name != "_listed"),
+    *((chatgpt.session.ChatGPTSessionAPI, chatgpt_async.session.ChatGPTSessionAPI, name) for name in vars(chatgpt.ChatGPTSessionAPI) if inspect.isfunction(getattr(chatgpt.ChatGPTSessionAPI, name))),
+    *((chatgpt.listing.ConversationListing, chatgpt_async.listing.ConversationListing, name) for name in ("__iter__", "__next__")),
     (chatgpt.AChatGPTAPI, chatgpt_async.AChatGPTAPI, "reset_session"),
     *((chatgpt.stores.functions.FunctionStore, chatgpt_async.stores.functions.FunctionStore, name) for name in ("get", "save")),
 ]  # fmt: skip
@@ -240,6 +243,7 @@ SHELLS = [
         "calling",
         "client",
         "conversation",
+        "listing",
         "proxy",
         "session",
         "streams",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import pickle
 import threading
@@ -144,6 +145,41 @@ def test_long_replies_and_limits(session: ChatGPTSessionAPI, chatgpt_server: Cha
     chatgpt_server.replies = [Answer(parts=["😀"] * 500, finish_reason="length")]
     reply = session.send_message("Go on")
     assert (reply.text, reply.finish_reason) == ("😀" * 500, "length")
+
+
+def test_ids_are_checked_before_a_chat_begins(session: Any, proxy: Any) -> None:
+    wrong: Any
+    for client in (session, proxy):
+        for wrong in (5, "nope"):
+            with pytest.raises((TypeError, ValueError), match="conversation_id must be"):
+                client.conversation(conversation_id=wrong)
+    with pytest.raises(ValueError, match="parent_message_id is missing"):
+        proxy.conversation(conversation_id="67aa804e-4678-8006-970a-23d76d933f3c")
+
+
+@pytest.mark.parametrize("is_left", [True, False])
+def test_a_listing_can_be_left(session: ChatGPTSessionAPI, is_left: bool) -> None:
+    """Nothing stays open: not even a warning comes when it is forgotten."""
+    for number in range(3):
+        session.send_message(str(number))
+    titles = []
+    for summary in session.list_conversations(page_size=1):
+        titles.append(summary.title)
+        if is_left:
+            break
+    gc.collect()
+    assert len(titles) == (1 if is_left else 3)
+
+
+@pytest.mark.usefixtures("dialect")
+def test_a_reply_that_is_taken_back(
+    session: ChatGPTSessionAPI, chatgpt_server: ChatGPTServer
+) -> None:
+    chatgpt_server.replies = lambda _: "bad words"
+    chatgpt_server.web.is_blocked = lambda text: "bad" in text
+    with pytest.raises(StreamError, match="moderation blocked the reply") as caught:
+        session.send_message("Hi")
+    assert (caught.value.code, caught.value.partial) == ("moderation_blocked", "bad words")
 
 
 def test_a_variant(session: ChatGPTSessionAPI) -> None:
@@ -361,6 +397,20 @@ def test_a_token_that_is_set(engine: Engine, chatgpt_server: ChatGPTServer) -> N
     with pytest.raises(ConfigurationError, match="access_token holds"):
         client.access_token = "a b"
     assert client.send_message("Hi").text
+
+
+def test_a_token_of_the_session_that_is_set(
+    session: ChatGPTSessionAPI, chatgpt_server: ChatGPTServer
+) -> None:
+    any_client: Any = session
+    assert any_client.access_token is None
+    session.access_token = chatgpt_server.web.access_token()
+    assert session.send_message("Hi").text
+    assert paths(chatgpt_server) == ["/backend-api/conversation"]
+    session.access_token = None
+    session.send_message("Hi")
+    assert isinstance(any_client.access_token, Secret)
+    assert len(chatgpt_server.requests) == 3
 
 
 def test_a_function_that_gets_tokens(engine: Engine, chatgpt_server: ChatGPTServer) -> None:

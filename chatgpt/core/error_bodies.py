@@ -45,7 +45,7 @@ _TITLE: Final = re.compile(r"<title[^>]*>\s*(.*?)\s*</title>", re.IGNORECASE | r
 _CLOUDFLARE: Final = re.compile(
     r"just a moment|challenge-error-text|cf-error|cloudflare|unable to load site", re.IGNORECASE
 )
-_UNUSUAL: Final = re.compile(r"detected (?:unusual|suspicious) activity", re.IGNORECASE)
+_UNUSUAL: Final = re.compile(r"(?:unusual|suspicious) activity", re.IGNORECASE)
 _CONCURRENT: Final = re.compile(r"only one message at a time", re.IGNORECASE)
 _PERIOD: Final = re.compile(r"\bin (\d+) (second|minute|hour|day)s?\b", re.IGNORECASE)
 _SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
@@ -175,7 +175,7 @@ def status_error(head: ResponseHead, text: str, redact: Redactor) -> errors.APIS
     phrase = f"{head.status} {redact(head.reason)}".strip()
     message = details.message
     if 300 <= head.status < 400 and head.status != NOT_MODIFIED:
-        message = "the server redirects; redirects are not followed with a key"
+        message = "the server redirects; redirects are not followed, as keys and tokens stay here"
     if kind is errors.BlockedByCloudflareError:
         message = f"Cloudflare asks for a browser ({message}); {_CLEARANCE}"
         details = evolve(details, body=None)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, signature
 from ipaddress import ip_address
 from math import inf, isnan
 from typing import Any, Final, TypeVar
@@ -28,6 +28,8 @@ from chatgpt.core.surrogates import strict
 _Function = TypeVar("_Function")
 
 DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
+
+_EXAMPLES: Final = f"{DEFAULT_BASE_URL} or http://localhost:11434"
 
 _VISIBLE_ASCII: Final = re.compile(r"[\x21-\x7e]+")
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
@@ -164,6 +166,8 @@ def credential_of(name: str, value: object) -> Secret | None:
 def _secret_problem(secret: Secret) -> str | None:
     if not secret.reveal():
         return "is blank."
+    if secret.reveal().lower().startswith("bearer "):
+        return "begins with the word Bearer: leave it out."
     if not _VISIBLE_ASCII.fullmatch(secret.reveal()):
         return "holds a line end, a space, a control character or a letter outside ASCII."
     return None
@@ -201,11 +205,17 @@ def _is_header_value(value: str | Secret) -> bool:
     return _HEADER_VALUE.fullmatch(value) is not None
 
 
-def url_of(name: str, value: object, example: str = DEFAULT_BASE_URL) -> SplitResult:
-    """Check that an argument is an http or https URL that holds no password."""
+def url_of(name: str, value: object, example: str = _EXAMPLES) -> SplitResult:
+    """Check that an argument is an http or https URL that holds no password.
+
+    Args:
+        name: the argument's name, for the message.
+        value: its value.
+        example: what could stand there.
+    """
     if isinstance(value, Secret):  # it holds an @ (`secrets.wrap_url`)
         raise ConfigurationError(
-            f"{name} must hold no user name or password; use api_key or headers."
+            f"{name} must hold no user name or password: give them in headers."
         )
     text = text_of(name, value).strip()
     try:
@@ -216,10 +226,7 @@ def url_of(name: str, value: object, example: str = DEFAULT_BASE_URL) -> SplitRe
     if not is_usable or re.search(r"[\s\\\x00-\x1f]", text):
         # The value is not shown: a key may have slipped into it.
         lack = "" if "://" in text else "; it lacks http:// or https://"
-        raise ConfigurationError(
-            f"{name} must be an http or https URL, such as {example} or "
-            f"http://localhost:11434{lack}."
-        )
+        raise ConfigurationError(f"{name} must be an http or https URL, such as {example}{lack}.")
     return url._replace(fragment="")
 
 
@@ -278,7 +285,9 @@ def header_text(name: str, value: object) -> str | None:
 def header_line(name: str, value: object) -> str:
     """Check that an argument is text that can stand in a header, spaces inside it included."""
     text = text_of(name, value)
-    if not text or not _is_header_value(text):
+    if not text:
+        raise ConfigurationError(f"{name} must not be empty.")
+    if not _is_header_value(text):
         raise ConfigurationError(
             f"{name} must be ASCII without line ends and control characters, and not begin or end with a space."
         )
@@ -331,6 +340,20 @@ def function_of(name: str, value: _Function) -> _Function:
         raise TypeError(f"{name} must be a function, not {kind_of(value)}.")
     if isgeneratorfunction(value) or isasyncgenfunction(value):
         raise TypeError(f"{name} must be a function without `yield`: calling it would do nothing.")
+    return value
+
+
+def function_taking(name: str, value: _Function, keywords: Sequence[str]) -> _Function:
+    """Check that an argument is a function that can be called with these keywords, or `None`."""
+    if function_of(name, value) is None:
+        return value
+    try:
+        signature(value).bind(**dict.fromkeys(keywords))  # type: ignore[arg-type] # it is a function
+    except TypeError as problem:
+        words = ", ".join(keywords)
+        raise TypeError(f"{name} is called with the keywords {words}: {problem}.") from None
+    except ValueError:  # a function in C that tells no signature
+        return value
     return value
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from attrs import field, frozen
-from attrs.validators import ge, optional
+from attrs.validators import ge, instance_of, optional
 
 
 @frozen(kw_only=True)
@@ -33,7 +33,7 @@ class Fault:
         stay_open: seconds for which a stream stays open after its last event.
     """
 
-    status: int | None = None
+    status: int | None = field(default=None, validator=optional(instance_of(int)))
     body: str | bytes | None = None
     headers: Mapping[str, str] = field(factory=dict)
     delay: float = field(default=0.0, validator=ge(0))

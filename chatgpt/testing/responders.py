@@ -21,7 +21,8 @@ class Answer:
         parts: the deltas of a stream, in place of the words of `text`.
         id: its id; by default a new one.
         finish_reason: why it ended.
-        reasoning: what was thought before, sent as `reasoning_content`.
+        reasoning: what was thought before, sent as `reasoning_content`, in the web flow as a message of
+            thoughts.
         has_usage: whether the server tells the usage.
     """
 

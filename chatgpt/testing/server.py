@@ -41,7 +41,7 @@ WEB_PATHS: Final = ("/api/", "/backend-api/")
 _NO_FAULT: Final = Fault()
 _FAILED_RESPONDER: Final = (
     b"HTTP/1.1 500 Internal Server Error\r\ncontent-type: application/json\r\n"
-    b"x-should-retry: false\r\ncontent-length: %d\r\n\r\n%s"
+    b"x-should-retry: false\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%s"
 )
 
 
@@ -60,6 +60,12 @@ class ChatGPTServer:
         moderate: gives the scores of a text by category; from 0.5 on it is flagged.
         port: where it listens; 0 for a free port.
 
+    Attributes:
+        requests: every request that arrived, in order (`RecordedRequest`).
+        replies: what it answers; can be set at any time.
+        moderate: the function that was given; can be set at any time.
+        web: ChatGPT's own backend (`WebBackend`): tokens, conversations, the dialect of its streams.
+
     Used as a context manager, or with `start` and `stop`.
     """
 
@@ -76,10 +82,8 @@ class ChatGPTServer:
         self._accepted_models = models
         self.moderate = moderate
         self.requests: list[RecordedRequest] = []
-        """Every request that arrived, in order."""
         self.replies = replies
         self.web = WebBackend()
-        """ChatGPT's own backend: its tokens, its conversations, the dialect of its streams."""
         self._faults: deque[Fault | RawAnswer] = deque()
         self._lock = Lock()
         # Bound, so that the port is known; until it listens, a client is refused at once.

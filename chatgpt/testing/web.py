@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from http.cookies import CookieError, SimpleCookie
 from threading import Lock
 from time import time
-from typing import Any, Final, Literal, TypeAlias, TypedDict
+from typing import Any, Final, Literal, TypeAlias, TypedDict, get_args
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
@@ -21,6 +21,7 @@ from chatgpt.testing.faults import Fault
 from chatgpt.testing.requests import RecordedRequest
 from chatgpt.testing.responders import Answer, RawAnswer
 from chatgpt.testing.web_events import (
+    Streamed,
     delta_events,
     finished,
     hidden_message,
@@ -71,18 +72,31 @@ class WebBackend:
             v1). It can be set at any time.
         session_token: the session that is signed in; `None` when it was signed out.
         clearance_token: the value of Cloudflare's cookie, without which its page is answered.
+        is_blocked: whether the moderation takes a reply back: a function of its text.
         conversations: those that the server keeps, by their ids, as it answers them.
         feedback: what was said of replies.
     """
 
     def __init__(self) -> None:
-        self.dialect: Dialect = "snapshots"
+        self._dialect: Dialect = "snapshots"
+        self.is_blocked: Callable[[str], bool] = lambda _: False
         self.session_token: str | None = "session-test"  # noqa: S105 - it opens nothing
         self.clearance_token = "clearance-test"  # noqa: S105
         self.conversations: dict[str, dict[str, Any]] = {}
         self.feedback: list[Mapping[str, Any]] = []
         self._valid_tokens: list[str] = []
         self._lock = Lock()
+
+    @property
+    def dialect(self) -> Dialect:
+        """How streams are written."""
+        return self._dialect
+
+    @dialect.setter
+    def dialect(self, dialect: Dialect) -> None:
+        if dialect not in get_args(Dialect):
+            raise ValueError(f"dialect must be 'snapshots' or 'deltas', not {dialect!r}.")
+        self._dialect = dialect
 
     def access_token(self) -> str:
         """Make an access token, which is valid until it expires."""
@@ -130,7 +144,9 @@ class WebBackend:
                 return _json({"flagged": flagged, "blocked": False, "moderation_id": moderation_id})
             case "GET", ["conversations"]:
                 return self._list(parse_qs(url.query))
-            case "POST", ["conversation", "message_feedback"]:
+            case "POST", ["conversation", "message_feedback"] if self._knows(
+                str(body.get("conversation_id"))
+            ):
                 self.feedback.append(body)
                 return _json({**body, "user_id": USER["id"]})
             case "POST", ["conversation", "gen_title", identifier] if self._knows(identifier):
@@ -193,7 +209,14 @@ class WebBackend:
             conversation["current_node"] = replied["id"]
             conversation["update_time"] = time()
         write = delta_events if self.dialect == "deltas" else snapshot_events
-        events = write([*hidden, question, *thoughts], replied, answer, conversation["id"], fault)
+        stream = Streamed(
+            before=[*hidden, question, *thoughts],
+            reply=replied,
+            answer=answer,
+            conversation_id=conversation["id"],
+            is_blocked=self.is_blocked(answer.whole_text),
+        )
+        events = write(stream, fault)
         return WebResponse(200, events, "text/event-stream; charset=utf-8")
 
     def _list(self, query: Mapping[str, Sequence[str]]) -> WebResponse:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from time import time
 from typing import Any, Final
 from uuid import uuid4
+
+from attrs import frozen
 
 from chatgpt.testing.faults import Fault
 from chatgpt.testing.responders import Answer
@@ -50,85 +52,103 @@ def thoughts_message(reasoning: str) -> dict[str, Any]:
     return new_message("assistant", None, content=content)
 
 
-def snapshot_events(
-    before: Sequence[Mapping[str, Any]],
-    reply: Mapping[str, Any],
-    answer: Answer,
-    conversation_id: str,
-    fault: Fault,
-) -> Iterator[bytes]:
+@frozen(kw_only=True)
+class Streamed:
+    """What a stream tells.
+
+    Attributes:
+        before: the messages before the reply; the question among them.
+        reply: the reply, finished.
+        answer: how it is said.
+        conversation_id: the conversation.
+        is_blocked: whether the moderation takes it back.
+    """
+
+    before: Sequence[Mapping[str, Any]]
+    reply: Mapping[str, Any]
+    answer: Answer
+    conversation_id: str
+    is_blocked: bool
+
+
+def snapshot_events(stream: Streamed, fault: Fault) -> Iterator[bytes]:
     """The older dialect: every event holds the whole message so far."""
-
-    def snapshots() -> Iterator[object]:
-        def snapshot(message: Mapping[str, Any]) -> object:
-            return {"message": message, "conversation_id": conversation_id, "error": None}
-
-        yield from map(snapshot, before)
-        text = ""
-        for delta in answer.deltas:
-            text += delta
-            yield snapshot(_unfinished(reply, text))
-        if answer.finish_reason is not None:
-            yield snapshot(reply)
-        yield {
-            "conversation_id": conversation_id,
-            "message_id": reply["id"],
-            "is_completion": True,
-            "moderation_response": {"flagged": False, "blocked": False, "moderation_id": "modr-1"},
-        }
-
-    for sent, event in enumerate(snapshots()):
-        if sent == fault.error_after:
-            yield _event(_error(conversation_id, fault), fault)
-            return
-        yield _event(event, fault)
-    if not fault.omit_done:
-        yield _done(fault)
+    return _written(((event, None) for event in _snapshots(stream)), stream, fault)
 
 
-def delta_events(
-    before: Sequence[Mapping[str, Any]],
-    reply: Mapping[str, Any],
-    answer: Answer,
-    conversation_id: str,
-    fault: Fault,
-) -> Iterator[bytes]:
+def delta_events(stream: Streamed, fault: Fault) -> Iterator[bytes]:
     """The newer dialect: `delta_encoding` v1, and side events."""
-    ids = {"conversation_id": conversation_id}
+    return _written(_deltas(stream), stream, fault)
 
-    def events() -> Iterator[tuple[object, str | None]]:
-        def root(message: Mapping[str, Any], channel: int) -> object:
-            value = {"message": message, **ids, "error": None}
-            return {"p": "", "o": "add", "v": value, "c": channel}
 
-        yield "v1", "delta_encoding"
-        yield {"type": "resume_conversation_token", "token": f"resume-{uuid4().hex}", **ids}, None
-        channel = 0
-        for channel, message in enumerate(before):
-            yield root(message, channel), "delta"
-        yield {"type": "input_message", "input_message": before[-1], **ids}, None
-        yield root(_unfinished(reply, ""), channel + 1), "delta"
-        for number, delta in enumerate(answer.deltas):
-            place = {"p": "/message/content/parts/0", "o": "append"} if number == 0 else {}
-            yield {**place, "v": delta}, "delta"
-        if answer.finish_reason is None:
-            return
-        steps = [
-            {"p": "/message/status", "o": "replace", "v": reply["status"]},
-            {"p": "/message/end_turn", "o": "replace", "v": reply["end_turn"]},
-            {"p": "/message/metadata", "o": "append", "v": reply["metadata"]},
-        ]
-        yield {"p": "", "o": "patch", "v": steps}, "delta"
-        yield {"type": "message_stream_complete", **ids}, None
-        yield {"type": "title_generation", "title": "A conversation", **ids}, None
+def _snapshots(stream: Streamed) -> Iterator[object]:
+    def snapshot(message: Mapping[str, Any]) -> object:
+        return {"message": message, "conversation_id": stream.conversation_id, "error": None}
 
-    for sent, (event, name) in enumerate(events()):
+    yield from map(snapshot, stream.before)
+    text = ""
+    for delta in stream.answer.deltas:
+        text += delta
+        yield snapshot(_unfinished(stream.reply, text))
+    if stream.answer.finish_reason is not None:
+        yield snapshot(stream.reply)
+    yield _moderation(stream)
+
+
+def _deltas(stream: Streamed) -> Iterator[tuple[object, str | None]]:
+    ids = {"conversation_id": stream.conversation_id}
+
+    def root(message: Mapping[str, Any], channel: int) -> object:
+        value = {"message": message, **ids, "error": None}
+        return {"p": "", "o": "add", "v": value, "c": channel}
+
+    yield "v1", "delta_encoding"
+    yield {"type": "resume_conversation_token", "token": f"resume-{uuid4().hex}", **ids}, None
+    for channel, message in enumerate(stream.before):
+        yield root(message, channel), "delta"
+        if message["author"]["role"] == "user":
+            yield {"type": "input_message", "input_message": message, **ids}, None
+    yield root(_unfinished(stream.reply, ""), len(stream.before)), "delta"
+    for number, delta in enumerate(stream.answer.deltas):
+        place = {"p": "/message/content/parts/0", "o": "append"} if number == 0 else {}
+        yield {**place, "v": delta}, "delta"
+    if stream.answer.finish_reason is None:
+        return
+    steps = [
+        {"p": "/message/status", "o": "replace", "v": stream.reply["status"]},
+        {"p": "/message/end_turn", "o": "replace", "v": stream.reply["end_turn"]},
+        {"p": "/message/metadata", "o": "append", "v": stream.reply["metadata"]},
+    ]
+    yield {"p": "", "o": "patch", "v": steps}, "delta"
+    if stream.is_blocked:
+        yield {"type": "moderation", **_moderation(stream)}, None
+    yield {"type": "message_stream_complete", **ids}, None
+    yield {"type": "title_generation", "title": "A conversation", **ids}, None
+
+
+def _moderation(stream: Streamed) -> dict[str, object]:
+    flags = {"flagged": stream.is_blocked, "blocked": stream.is_blocked}
+    return {
+        "conversation_id": stream.conversation_id,
+        "message_id": stream.reply["id"],
+        "is_completion": True,
+        "moderation_response": {**flags, "moderation_id": "modr-1"},
+    }
+
+
+def _written(
+    events: Iterable[tuple[object, str | None]], stream: Streamed, fault: Fault
+) -> Iterator[bytes]:
+    """Events and their names as bytes, with what goes wrong."""
+    for sent, (event, name) in enumerate(events):
         if sent == fault.error_after:
-            yield _event(_error(conversation_id, fault), fault)
+            told = fault.error.get("message")
+            error = {"message": None, "conversation_id": stream.conversation_id, "error": told}
+            yield _event(error, fault)
             return
         yield _event(event, fault, name)
     if not fault.omit_done:
-        yield _done(fault)
+        yield b"data: [DONE]" + 2 * (b"\r\n" if fault.crlf else b"\n")
 
 
 def finished(reply: dict[str, Any], answer: Answer, model: object) -> dict[str, Any]:
@@ -149,20 +169,8 @@ def _unfinished(reply: Mapping[str, Any], text: str) -> dict[str, Any]:
     }
 
 
-def _error(conversation_id: str, fault: Fault) -> object:
-    return {
-        "message": None,
-        "conversation_id": conversation_id,
-        "error": fault.error.get("message"),
-    }
-
-
 def _event(value: object, fault: Fault, name: str | None = None) -> bytes:
     line_end = b"\r\n" if fault.crlf else b"\n"
     data = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
     head = b"" if name is None else b"event: " + name.encode() + line_end
     return head + b"data: " + data + 2 * line_end
-
-
-def _done(fault: Fault) -> bytes:
-    return b"data: [DONE]" + 2 * (b"\r\n" if fault.crlf else b"\n")

@@ -96,6 +96,7 @@ def test_bodies_that_are_no_json(text: str, message: str | None) -> None:
         (403, "<html><title>Forbidden</title></html>", errors.PermissionDeniedError),
         (403, '{"detail": "Our systems have detected unusual activity from your system. Please try again later."}', errors.UnusualActivityError),
         (403, '{"detail": "Our systems have detected unusual activity from your device."}', errors.UnusualActivityError),
+        (403, '{"detail": "Unusual activity has been detected from your device. Try again later."}', errors.UnusualActivityError),
         (401, '{"detail": {"message": "m", "code": "invalid_jwt"}}', errors.AuthenticationError),
         (401, '{"detail": "invalid_token"}', errors.AuthenticationError),
         (401, '{"error": {"code": "error", "message": {"code": "token_expired"}, "param": null, "type": "401 Unauthorized"}}', errors.TokenExpiredError),

@@ -137,6 +137,7 @@ def test_a_conversation_is_kept(chatgpt_server: ChatGPTServer, token: str) -> No
         ("GET", f"/conversation/{uuid4()}", None, 404),
         ("PATCH", f"/conversation/{uuid4()}", {"title": "x"}, 404),
         ("POST", f"/conversation/gen_title/{uuid4()}", {}, 404),
+        ("POST", "/conversation/message_feedback", {"conversation_id": str(uuid4())}, 404),
         ("GET", "/elsewhere", None, 404),
     ],
 )
@@ -174,3 +175,15 @@ def test_raw_answers_and_a_responder_that_fails(chatgpt_server: ChatGPTServer, t
 def test_broken_cookies(chatgpt_server: ChatGPTServer) -> None:
     page = ask(chatgpt_server, "GET", "/api/auth/session", headers={"cookie": "a[]=b;;=;"})
     assert page.status_code == 403
+
+
+def test_a_dialect_that_is_none(chatgpt_server: ChatGPTServer) -> None:
+    with pytest.raises(ValueError, match="dialect must be 'snapshots' or 'deltas', not 'delta'"):
+        chatgpt_server.web.dialect = "delta"  # type: ignore[assignment] # that is the point
+
+
+def test_the_failure_of_a_responder_ends_the_connection(chatgpt_server: ChatGPTServer) -> None:
+    chatgpt_server.replies = lambda _: 5  # type: ignore[assignment, return-value] # that is the point
+    for _ in range(20):
+        answer = ask(chatgpt_server, "POST", "/backend-api/conversation", body(), chatgpt_server.web.access_token())  # fmt: skip
+        assert (answer.status_code, answer.headers["connection"]) == (500, "close")

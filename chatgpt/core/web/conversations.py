@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, cast
@@ -79,7 +80,7 @@ class ConversationRecord(ConversationSummary):
 
 
 class ConversationPages:
-    """A listing on its way.
+    """A listing on its way: what was read and not taken yet, and what is still to be read.
 
     Args:
         page_size: how many conversations are asked for at once.
@@ -93,10 +94,20 @@ class ConversationPages:
         self._is_archived = truth_of("is_archived", is_archived)
         self._offset = 0
         self._seen: set[str] = set()
-        self.has_ended = False
+        self._waiting: deque[ConversationSummary] = deque()
+        self._has_more = True
 
-    def read(self, call: WebCall) -> Exchange[Sequence[ConversationSummary]]:
-        """Read the next page, and return what is new on it."""
+    @property
+    def must_be_read(self) -> bool:
+        """Whether the next conversation stands on a page that was not read yet, if there is one."""
+        return self._has_more and not self._waiting
+
+    def take(self) -> ConversationSummary | None:
+        """The next conversation of those that were read; `None` where there is none."""
+        return self._waiting.popleft() if self._waiting else None
+
+    def read(self, call: WebCall) -> Exchange[None]:
+        """Read the next page."""
         path = f"/conversations?offset={self._offset}&limit={self._page_size}&order=updated"
         if self._is_archived:
             path += "&is_archived=true"
@@ -110,8 +121,8 @@ class ConversationPages:
         self._offset += len(items)
         total = page.get("total")
         is_last = self._offset >= total if isinstance(total, int) else len(items) < self._page_size
-        self.has_ended = not new or is_last
-        return new
+        self._has_more = bool(new) and not is_last
+        self._waiting.extend(new)
 
 
 def get_conversation(call: WebCall, conversation_id: object) -> Exchange[ConversationRecord]:

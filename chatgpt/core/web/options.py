@@ -11,9 +11,10 @@ Rules, beside those of `chatgpt.core.options`:
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, TypedDict, TypeVar, cast
+from typing import Any, Final, Self, TypedDict, TypeVar, cast
 from urllib.parse import urlunsplit
 
 from attrs import evolve, field, frozen
@@ -30,6 +31,7 @@ from chatgpt.core.secrets import (
 from chatgpt.core.validation import (
     credential_of,
     function_of,
+    function_taking,
     header_line,
     headers_of,
     identifier,
@@ -57,7 +59,13 @@ DEFAULT_USER_AGENT: Final = (
 )
 
 CONVERSATION_VERSIONS: Final = "48"
+_NO_COOKIE_VALUE: Final = re.compile(
+    r'[;,"\\]|^(?:__Secure-next-auth\.session-token|cf_clearance)\s*='
+)
+
 ACTIONS: Final = ("next", "variant")
+CREDENTIALS: Final = ("email", "password", "session_token")
+"""What `get_access_token` is called with."""
 
 _SettingsT = TypeVar("_SettingsT")
 
@@ -111,6 +119,16 @@ class WebSettings(ABC):
         """Turns the Markdown of a reply into plain text, where that is wanted."""
         return None
 
+    def with_access_token(self, value: object) -> Self:
+        """The settings with another token, which is wrapped already; `None` for none."""
+        settings = evolve(self, access_token=secret_of("access_token", value))
+        settings.require_token()
+        return settings
+
+    @abstractmethod
+    def require_token(self) -> None:
+        """Check that there is a token, or a way to one."""
+
     def redactor(self) -> SecretMask:
         """What masks every secret of these settings in a text."""
         return SecretMask(self.secrets)
@@ -144,23 +162,13 @@ class ProxySettings(WebSettings):
     @property
     def credentials(self) -> Mapping[str, Secret | None]:
         """What `get_access_token` is called with."""
-        return {
-            "email": self.email,
-            "password": self.password,
-            "session_token": self.session_token,
-        }
+        return {name: getattr(self, name) for name in CREDENTIALS}
 
     def _secrets(self) -> Iterator[Secret]:
         yield from super()._secrets()
         for value in (self.email, self.password):
             if value is not None:
                 yield value
-
-    def with_access_token(self, value: object) -> ProxySettings:
-        """The settings with another token, which is wrapped already."""
-        settings = evolve(self, access_token=secret_of("access_token", value))
-        settings.require_token()
-        return settings
 
     def require_token(self) -> None:
         """Check that there is a token, or a way to one."""
@@ -203,6 +211,9 @@ class SessionSettings(WebSettings):
         """Turns the Markdown of a reply into plain text, where that is wanted."""
         return self.plain_text
 
+    def require_token(self) -> None:
+        """The session gives one."""
+
 
 def proxy_settings(given: Mapping[str, object], environment: Mapping[str, object]) -> ProxySettings:
     """Check the options of a `ChatGPTUnofficialProxyAPI`.
@@ -225,11 +236,18 @@ def _proxy_settings(
     token = secret_of("access_token", given["access_token"])
     if function is None:
         token = token or secret_of("access_token", environment.get(ACCESS_TOKEN_VARIABLE))
+        useless = [name for name in CREDENTIALS if given[name] is not None]
+        if useless:
+            raise ConfigurationError(
+                f"{useless[0]} is what get_access_token is called with, and get_access_token is missing."
+            )
     elif token is not None and not token.is_known:
         token = None  # left behind by a pickle; the function gets another
     settings = ProxySettings(
         access_token=token,
-        get_access_token=cast("Callable[..., object]", function_of("get_access_token", function)),
+        get_access_token=cast(
+            "Callable[..., object]", function_taking("get_access_token", function, CREDENTIALS)
+        ),
         email=credential_of("email", given["email"]),
         password=credential_of("password", given["password"]),
         session_token=secret_of("session_token", given["session_token"]),
@@ -276,12 +294,16 @@ def _session_settings(
             raise ConfigurationError(
                 f"{name} is missing: give {name}=..., or set {variable} in the environment."
             )
-        if token.is_known and _CUTS_COOKIE & set(token.reveal()):
+        if token.is_known and _NO_COOKIE_VALUE.search(token.reveal()):
             raise ConfigurationError(
-                f"{name} holds a character that ends a cookie: give the value of the cookie alone."
+                f"{name} is more than a cookie's value: give that alone, without its name and without ';'."
             )
         return token
 
+    if (given["api_base_url"] is None) != (given["backend_api_base_url"] is None):
+        raise ConfigurationError(
+            "Give both api_base_url and backend_api_base_url, or neither: the tokens go to both."
+        )
     access_token = secret_of("access_token", given["access_token"])
     user_agent = header_line("user_agent", _or(given["user_agent"], DEFAULT_USER_AGENT))
     common = _common(given)
@@ -298,9 +320,6 @@ def _session_settings(
         plain_text=None if truth_of("markdown", given["markdown"]) else load_plain_text(),
         **common,
     )
-
-
-_CUTS_COOKIE: Final = frozenset(';,"\\')
 
 
 def _browser_headers(user_agent: str) -> dict[str, str]:

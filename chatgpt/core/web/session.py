@@ -6,7 +6,8 @@ Rules:
 
 1. A session that is over answers 200: with `{}`, `null`, no token, or an `error`. That is a typed
    error (`AuthenticationError`, `TokenExpiredError`), whose `body` shows no token.
-2. Who is signed in stays known when the session is closed here, as in npm `chatgpt` 3.
+2. Who is signed in stays known when the session is closed here, as in npm `chatgpt` 3; not when the
+   server says that it is over.
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ class SessionAccess(Access):
             session = _session_in(text, redact)
             token = secret_of("The accessToken of the session", Secret(session["accessToken"]))
         except ChatGPTError as error:
+            if isinstance(error, AuthenticationError):
+                self.user = None
             described_by(head, error, redact)
             raise
         assert token is not None, "it was given one"

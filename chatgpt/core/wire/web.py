@@ -91,15 +91,35 @@ class Message(TypedDict, total=False):
 
 
 class ConversationResponseEvent(TypedDict, total=False):
-    """One event of the stream that answers a message."""
+    """One event of the stream that answers a message: a snapshot, an operation, or a side event.
+
+    Attributes:
+        message: in a snapshot, the message so far.
+        conversation_id: the conversation's id, in snapshots and most side events.
+        error: in a snapshot, what went wrong.
+        c: in an operation (`delta_encoding` v1), the channel; absent where it stays the same, as `p` and `o`.
+        p: the JSON pointer to what is changed.
+        o: what is done: `"add"`, `"append"`, `"replace"`, `"remove"`, `"patch"` or `"truncate"`.
+        v: the value.
+        type: what kind of side event it is: `"title_generation"`, `"message_marker"`, ...
+        title: in a `title_generation`, the title.
+        moderation_response: what the moderation says of a message.
+    """
 
     message: Message | None
     conversation_id: str
     error: str | None
+    c: int
+    p: str
+    o: str
+    v: object
+    type: str
+    title: str
+    moderation_response: Mapping[str, object]
 
 
 class User(TypedDict, total=False):
-    """Who is signed in."""
+    """Who is signed in: id, name and address, URLs of pictures, groups and features that are on."""
 
     id: str
     name: str
@@ -111,7 +131,10 @@ class User(TypedDict, total=False):
 
 
 class SessionResult(TypedDict, total=False):
-    """The answer of `GET /api/auth/session`."""
+    """The answer of `GET /api/auth/session`.
+
+    `expires` is the session's end (ISO 8601), `error` says why there is no access token.
+    """
 
     user: User
     expires: str
@@ -120,7 +143,10 @@ class SessionResult(TypedDict, total=False):
 
 
 class ModerationsJSONResult(TypedDict):
-    """The answer of `POST /backend-api/moderations`."""
+    """The answer of `POST /backend-api/moderations`.
+
+    `flagged` says whether a text is against the rules, `blocked` whether it would be taken back.
+    """
 
     flagged: bool
     blocked: bool

@@ -10,6 +10,11 @@ from chatgpt import ConfigurationError, Secret
 from chatgpt.core.web.options import web_call_options
 from tests.core.web.made import CONVERSATION, PARENT, proxy, session
 
+
+def any_token(**_: str | None) -> str:
+    return "token"
+
+
 VERSION_8 = "67aa804e-4678-8006-970a-23d76d933f3c"
 
 
@@ -29,7 +34,11 @@ def test_the_defaults_of_a_session() -> None:
 
 
 def test_slashes_at_the_end_are_no_matter() -> None:
-    settings = session(backend_api_base_url="http://localhost:1/backend-api//")
+    settings = session(
+        api_base_url="http://localhost:1/api/",
+        backend_api_base_url="http://localhost:1/backend-api//",
+    )
+    assert settings.api_base_url == "http://localhost:1/api"
     assert settings.conversation_url == "http://localhost:1/backend-api/conversation"
 
 
@@ -62,9 +71,12 @@ def test_tokens_of_the_environment() -> None:
         ({"access_token": " "}, ConfigurationError, "access_token is blank"),
         ({"access_token": "a b"}, ConfigurationError, "access_token holds a line end"),
         ({"access_token": 5}, TypeError, "access_token must be a str or a Secret, not int"),
+        ({"access_token": "Bearer abc"}, ConfigurationError, "begins with the word Bearer: leave it out"),
+        ({"email": "e"}, ConfigurationError, "email is what get_access_token is called with"),
+        ({"get_access_token": lambda email: email}, TypeError, "get_access_token is called with the keywords email, password, session_token"),
         ({"get_access_token": "x"}, TypeError, "get_access_token must be a function, not str"),
-        ({"get_access_token": print, "email": 5}, TypeError, "email must be a str or a Secret"),
-        ({"get_access_token": print, "password": ""}, ConfigurationError, "password is blank"),
+        ({"get_access_token": any_token, "email": 5}, TypeError, "email must be a str or a Secret"),
+        ({"get_access_token": any_token, "password": ""}, ConfigurationError, "password is blank"),
         ({"api_reverse_proxy_url": "chat"}, ConfigurationError, "such as https://chatgpt.com/backend-api/conversation"),
         ({"api_reverse_proxy_url": "https://u:p@x/"}, ConfigurationError, "no user name or password"),
         ({"model": ""}, ConfigurationError, "model must not be blank"),
@@ -85,16 +97,19 @@ def test_bad_settings_of_a_proxy(given: dict[str, Any], kind: type[Exception], s
         ({"session_token": None}, ConfigurationError, "session_token is missing: give session_token"),
         ({"clearance_token": None}, ConfigurationError, "clearance_token is missing"),
         ({"session_token": "a; b=c"}, ConfigurationError, "session_token holds a line end, a space"),
-        ({"session_token": "a;b=c"}, ConfigurationError, "session_token holds a character that ends a cookie"),
-        ({"clearance_token": 'a"b'}, ConfigurationError, "clearance_token holds a character that ends a cookie"),
+        ({"session_token": "a;b=c"}, ConfigurationError, "session_token is more than a cookie's value"),
+        ({"clearance_token": 'a"b'}, ConfigurationError, "clearance_token is more than a cookie's value"),
         ({"access_token_ttl": 0}, ConfigurationError, "access_token_ttl must be more than 0"),
         ({"access_token_ttl": "1"}, TypeError, "access_token_ttl must be a number"),
         ({"markdown": 0}, TypeError, "markdown must be True or False, not int"),
         ({"user_agent": "a\nb"}, ConfigurationError, "user_agent must be ASCII without line ends"),
-        ({"user_agent": ""}, ConfigurationError, "user_agent must be ASCII"),
+        ({"user_agent": ""}, ConfigurationError, "user_agent must not be empty"),
+        ({"session_token": "__Secure-next-auth.session-token=abc"}, ConfigurationError, "session_token is more than"),
+        ({"clearance_token": "cf_clearance=abc"}, ConfigurationError, "clearance_token is more than"),
+        ({"api_base_url": "https://x"}, ConfigurationError, "Give both api_base_url and"),
         ({"user_agent": 5}, TypeError, "user_agent must be a str"),
-        ({"api_base_url": "x"}, ConfigurationError, "such as https://chatgpt.com/api"),
-        ({"backend_api_base_url": "https://x/?a=b"}, ConfigurationError, "must have no query"),
+        ({"api_base_url": "x", "backend_api_base_url": "https://x"}, ConfigurationError, "such as https://chatgpt.com/api"),
+        ({"api_base_url": "https://x", "backend_api_base_url": "https://x/?a=b"}, ConfigurationError, "must have no query"),
     ],
 )  # fmt: skip
 def test_bad_settings_of_a_session(
@@ -118,7 +133,7 @@ def test_the_secrets_are_masked() -> None:
     redact = session(headers={"X-Auth": "header-secret"}, access_token="access-secret").redactor()
     text = "session-token-1 clearance-token-1 access-secret header-secret"
     assert redact(text) == "*** *** *** ***"
-    own = proxy(get_access_token=print, email="me@example.com", password="pass word", session_token="sess-1")  # fmt: skip
+    own = proxy(get_access_token=any_token, email="me@example.com", password="pass word", session_token="sess-1")  # fmt: skip
     assert own.redactor()("me@example.com, pass word, sess-1") == "***, ***, ***"
 
 
@@ -126,7 +141,7 @@ def test_what_a_pickle_left_behind() -> None:
     """A token that can be got anew is no loss; another one is missed when it is sent."""
     assert session(access_token=Secret(None)).access_token is None
     lost = Secret(None, "OPENAI_ACCESS_TOKEN")
-    assert proxy(access_token=lost, get_access_token=print).access_token is None
+    assert proxy(access_token=lost, get_access_token=any_token).access_token is None
     assert proxy(access_token=lost).access_token is lost
 
 

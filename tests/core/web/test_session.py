@@ -39,7 +39,11 @@ def ask(stepper: Stepper, **given: Any) -> tuple[Secret, SessionAccess]:
 
 def test_the_request() -> None:
     stepper = Stepper(json_answer({"user": USER, "accessToken": "t"}))
-    token, access = ask(stepper, api_base_url="https://proxy.example/api/")
+    token, access = ask(
+        stepper,
+        api_base_url="https://proxy.example/api/",
+        backend_api_base_url="https://proxy.example/b",
+    )
     assert (token, access.user) == (Secret("t"), USER)
     request = stepper.of(SendRequest)[0].request
     assert (request.method, request.url) == ("GET", "https://proxy.example/api/auth/session")
@@ -53,6 +57,18 @@ def test_the_request() -> None:
 def test_nobody_is_known_before() -> None:
     stepper = Stepper()
     assert SessionAccess(session(), surroundings(stepper)).user is None
+
+
+def test_nobody_is_known_after_a_session_that_is_over() -> None:
+    stepper = Stepper(json_answer({"user": USER, "accessToken": "t"}), json_answer({}), json_answer({}, 500))  # fmt: skip
+    settings = session(max_retries=0)
+    access = SessionAccess(settings, surroundings(stepper))
+    limits = Limits(stepper.clock, total=60, idle=60, connect=10)
+    stepper.run(access.valid_token(limits, SecretMask([])))
+    access.keep(None)
+    assert access.user == USER
+    assert stepper.run(access.has_valid_token(limits, SecretMask([]))) is False
+    assert access.user is None
 
 
 def test_the_user_is_optional() -> None:
