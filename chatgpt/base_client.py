@@ -48,14 +48,14 @@ class BaseClient(ABC):
 
     @property
     @abstractmethod
-    def _told(self) -> str:
+    def _shown_settings(self) -> str:
         """What a repr shows of the settings; nobody's secrets."""
 
     def __repr__(self) -> str:
         name = type(self).__name__
         # A traceback shows a client whose constructor failed, too.
         return (
-            f"<{name}, {self._told}>"
+            f"<{name}, {self._shown_settings}>"
             if hasattr(self, "_settings")
             else f"<{name} that was not made>"
         )
@@ -219,7 +219,7 @@ class BaseChatGPTAPI(
         return official.send_message(checked, self._settings, self._surroundings)
 
     @property
-    def _told(self) -> str:
+    def _shown_settings(self) -> str:
         return f"{self._settings.model} at {self._settings.chat_url.partition('?')[0]}"
 
 

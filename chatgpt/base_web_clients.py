@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any, Generic, TypeVar, Unpack
 
 from chatgpt.base_client import BaseClient
@@ -68,7 +69,13 @@ class BaseWebClient(BaseClient):
 
     def _web_call(self) -> WebCall:
         """A call of another endpoint, which begins now."""
-        return WebCall.begin(self._settings, self._access, self._surroundings)
+        return WebCall.begin(
+            self._settings,
+            self._access,
+            self._surroundings,
+            timeout=self._settings.timeout,
+            idle_timeout=inf,
+        )
 
     def _check_ids(self, conversation_id: str | None, parent_message_id: str | None) -> None:
         """Check where a chat is to begin, before its first message."""
@@ -96,7 +103,7 @@ class BaseWebClient(BaseClient):
         self._access.keep(wrapped)
 
     @property
-    def _told(self) -> str:
+    def _shown_settings(self) -> str:
         return f"{self._settings.model} at {self._settings.conversation_url.partition('?')[0]}"
 
 
@@ -240,7 +247,8 @@ class BaseSessionAPI(BaseWebClient, Generic[FetchFnT]):
             api_base_url: where the session is asked for; by default `https://chatgpt.com/api`.
             backend_api_base_url: where everything else is; by default
                 `https://chatgpt.com/backend-api`. Give both or neither: the tokens go to both.
-            user_agent: the browser's; by default a Chrome on macOS.
+            user_agent: the browser's; by default Chrome 108 on macOS. For another one, set what goes with
+                it in `headers`, too: `sec-ch-ua` and `sec-ch-ua-platform`.
             markdown: whether replies are what the model wrote, in Markdown; otherwise they are plain
                 text, without code blocks, HTML and marks (needs the extra `markdown`).
             model: the model; by default `"auto"`.

@@ -8,7 +8,7 @@ from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import Exchange
 from chatgpt.core.validation import plain_function
 from chatgpt.core.web.following import ConversationState
-from chatgpt.core.wire.web import ConversationResponseEvent, MessageActionType
+from chatgpt.core.wire.web import ConversationResponseEvent
 from chatgpt.streams import MessageStream
 from chatgpt.transport import Call
 
@@ -36,7 +36,6 @@ class Conversation(ConversationState):
         text: str,
         *,
         message_id: str | None = None,
-        action: MessageActionType = "next",
         timeout: float | None = None,
         on_progress: Callable[[ChatMessage], object] | None = None,
         on_conversation_response: Callable[[ConversationResponseEvent], object] | None = None,
@@ -48,7 +47,6 @@ class Conversation(ConversationState):
         exchange = self._next(
             text,
             message_id=message_id,
-            action=action,
             timeout=timeout,
             on_progress=plain_function("on_progress", on_progress),
             on_conversation_response=plain_function(
@@ -62,7 +60,6 @@ class Conversation(ConversationState):
         text: str,
         *,
         message_id: str | None = None,
-        action: MessageActionType = "next",
         timeout: float | None = None,
         on_conversation_response: Callable[[ConversationResponseEvent], object] | None = None,
     ) -> MessageStream:
@@ -74,7 +71,6 @@ class Conversation(ConversationState):
         exchange = self._next(
             text,
             message_id=message_id,
-            action=action,
             timeout=timeout,
             on_conversation_response=plain_function(
                 "on_conversation_response", on_conversation_response

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from contextvars import ContextVar
 
-from chatgpt.core.secrets import Secret, SecretMask
+from chatgpt.core.secrets import Secret, SecretMask, tokens_in
 
 sent_secrets: ContextVar[Sequence[Secret]] = ContextVar("sent_secrets", default=())
 """Those of the request that is on its way in this task or thread."""
@@ -30,7 +30,9 @@ def silence_logs_of(*names: str) -> None:
 def _mask(record: logging.LogRecord) -> bool:
     secrets = sent_secrets.get()
     if secrets:
-        record.msg, record.args = SecretMask(secrets)(record.getMessage()), ()
+        text = record.getMessage()
+        # A server may send new ones, as cookies of which nobody knows yet.
+        record.msg, record.args = SecretMask((*secrets, *tokens_in(text)))(text), ()
         record.exc_info = record.exc_text = None  # it says the same, and cannot be masked
     return True
 

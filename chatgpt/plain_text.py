@@ -13,20 +13,23 @@ them up is dropped. The result is that of npm `chatgpt` 3, which used remark and
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
 from chatgpt.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
 
-def load_plain_text() -> Callable[[str], str]:
-    """Load what turns Markdown into plain text.
+def load_plain_text() -> Callable[[], Callable[[str], str]]:
+    """Load what makes, for each reply, what turns its Markdown into plain text.
 
     Raises:
         ConfigurationError: the extra `markdown` is not installed.
@@ -38,18 +41,60 @@ def load_plain_text() -> Callable[[str], str]:
         )
     from markdown_it import MarkdownIt
 
-    parse = MarkdownIt("commonmark").parse
+    return partial(PlainText, MarkdownIt("commonmark"))
 
-    def plain_text(markdown: str) -> str:
-        paragraphs = [
-            escaped("".join(_texts_of(token.children or [])))
-            for token in parse(markdown)
-            if token.type == "inline"
+
+class PlainText:
+    """Turns Markdown into plain text, again and again while it grows.
+
+    Only the last block of a text can still change by what is added to it (but for a link that is defined
+    later, which shows when the whole text is read anew). So what comes before it is read once.
+
+    Args:
+        parser: reads CommonMark.
+    """
+
+    def __init__(self, parser: MarkdownIt) -> None:
+        self._parser = parser
+        self._references: dict[str, Any] = {}
+        self._closed = ""
+        self._paragraphs: list[str] = []
+
+    def __call__(self, markdown: str) -> str:
+        """Return the plain text of a Markdown text."""
+        if not markdown.startswith(self._closed):
+            self._references, self._closed, self._paragraphs = {}, "", []
+        open_text = markdown[len(self._closed) :]
+        tokens = self._parser.parse(open_text, self._references)
+        blocks = [
+            number for number, token in enumerate(tokens) if token.level == 0 and token.nesting >= 0
         ]
-        text = "\n\n".join(paragraphs)
+        if (
+            len(blocks) > 1 and "\r" not in open_text
+        ):  # a lone one is a line end for the parser only
+            last = blocks[-1]
+            line = (tokens[last].map or [0])[0]
+            self._closed += _lines(open_text, line)
+            self._paragraphs += _paragraphs_of(tokens[:last])
+            tokens = tokens[last:]
+        text = "\n\n".join([*self._paragraphs, *_paragraphs_of(tokens)])
         return text if not text or text.endswith("\n") else f"{text}\n"
 
-    return plain_text
+
+def _lines(text: str, count: int) -> str:
+    """The first lines of a text, with their ends."""
+    end = 0
+    for _ in range(count):
+        end = text.index("\n", end) + 1
+    return text[:end]
+
+
+def _paragraphs_of(tokens: Sequence[Token]) -> list[str]:
+    return [
+        escaped("".join(_texts_of(token.children or [])))
+        for token in tokens
+        if token.type == "inline"
+    ]
 
 
 def _texts_of(tokens: Sequence[Token]) -> Iterator[str]:
@@ -109,8 +154,8 @@ _RULES: Final = (
     _rule("+", before=_LINE, after=_GAP),
     _rule("-", before=_LINE, after=r"[ \t\r\n-]"),
 )
-_PUNCTUATION: Final = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
-_ESCAPE: Final = re.compile(r"\\(?=[!-/:-@\[-`{-~])")
+_PUNCTUATION: Final = frozenset(string.punctuation)  # that of ASCII, as CommonMark has it
+_ESCAPE: Final = re.compile(rf"\\(?=[{re.escape(string.punctuation)}])")
 
 
 def escaped(text: str) -> str:

@@ -75,7 +75,7 @@ class ChatGPTSessionAPI(WebCaller, AChatGPTAPI, BaseSessionAPI[FetchFn]):
     # --- the session -------------------------------------------------------------------------
 
     def init_session(self) -> None:
-        """Get an access token, which succeeds only if the session is valid.
+        """Get an access token, which succeeds only if the session is valid, or one was given.
 
         Raises:
             ChatGPTError: it failed.
@@ -98,8 +98,8 @@ class ChatGPTSessionAPI(WebCaller, AChatGPTAPI, BaseSessionAPI[FetchFn]):
     def get_is_authenticated(self) -> bool:
         """Return whether there is a valid access token, or the session gives one.
 
-        Whatever keeps it from giving one, a server that is down included, is `False`; `init_session`
-        says what it is.
+        A token that was given counts until the server refuses it. Whatever keeps the session from giving
+        one, a server that is down included, is `False`; `init_session` says what it is.
         """
         call = self._web_call()
         return self._call(self._access.has_valid_token(call.limits, call.redact)).run()
@@ -114,6 +114,9 @@ class ChatGPTSessionAPI(WebCaller, AChatGPTAPI, BaseSessionAPI[FetchFn]):
         self, *, page_size: int = DEFAULT_PAGE, is_archived: bool = False
     ) -> ConversationListing:
         """List the conversations, the one that was used last first; page by page, as they are asked for.
+
+        What is deleted or archived while the listing is read moves the others up, past the next page: take
+        the whole list first where that is the plan.
 
         Args:
             page_size: how many are read at once, at most 100.

@@ -201,7 +201,7 @@ class Transport:
         self._proxy = proxy
         self._own: requests.Session | None = None
         self._process: int | None = None
-        self._turns: dict[int, threading.Lock] = {}
+        self._turns: dict[int, _Turn] = {}
 
     def send(self, need: SendRequest) -> tuple[requests.Response, Sequence[Secret]]:
         """Send a request; return the answer, its body unread, and the secrets of its route.
@@ -223,17 +223,11 @@ class Transport:
         answer = answer_of(outcome, requests.Response, NETWORK_ERRORS, failing, secrets=secrets)
         return answer, secrets
 
-    def take_turn(self, seconds: float) -> threading.Lock:
-        """Wait until no other exchange of the client has the turn; releasing the lock passes it on.
-
-        Raises:
-            TransportFailure: it took too long.
-        """
+    @property
+    def turn(self) -> _Turn:
+        """What one exchange of the client at a time has."""
         # A child process must not wait for a thread of its parent.
-        turn = self._turns.setdefault(os.getpid(), threading.Lock())
-        if not turn.acquire(timeout=min(seconds, threading.TIMEOUT_MAX)):
-            raise TransportFailure("timeout", NO_TURN)
-        return turn
+        return self._turns.setdefault(os.getpid(), _Turn())
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
@@ -308,6 +302,36 @@ def failure_on_the_way(error: BaseException) -> TransportFailure:
     return failure_of(error)
 
 
+class _Turn:
+    """What one call at a time has; it knows whose it is.
+
+    So a call can pass on what it may have: Ctrl-C may come between taking the turn and noting it.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._owner: object = None
+
+    def take(self, owner: object, seconds: float) -> None:
+        """Wait until nobody has the turn, and take it.
+
+        Raises:
+            TransportFailure: it took too long.
+        """
+        with self._changed:
+            wait = min(seconds, threading.TIMEOUT_MAX)
+            if not self._changed.wait_for(lambda: self._owner is None, wait):
+                raise TransportFailure("timeout", NO_TURN)
+            self._owner = owner
+
+    def pass_on(self, owner: object) -> None:
+        """Let the next one have it, if it is the owner's."""
+        with self._changed:
+            if self._owner is owner:
+                self._owner = None
+                self._changed.notify()
+
+
 class _Body:
     """The body of an answer, read as it arrives."""
 
@@ -364,7 +388,8 @@ class Call(Generic[T]):
         self._transport = transport
         self._store = store
         self._answer: _Body | None = None
-        self._turn: threading.Lock | None = None
+        self._turn: _Turn | None = None
+        self._is_asking = False
         self._is_logged = log.isEnabledFor(logging.DEBUG)
         self._running = Running(exchange)
 
@@ -414,9 +439,21 @@ class Call(Generic[T]):
         self._close_answer()
 
     def _pass_turn(self) -> None:
-        turn, self._turn = self._turn, None
-        if turn is not None:
-            turn.release()
+        if (
+            self._turn is not None and not self._is_asking
+        ):  # another thread may close what is not done
+            self._turn.pass_on(self)
+            self._turn = None
+
+    def _ask(self, need: AskForAccessToken) -> object:
+        self._is_asking = True
+        try:
+            return wrap(need.call())
+        except Exception as error:
+            need.failed(error)
+            raise
+        finally:
+            self._is_asking = False
 
     def _close_answer(self) -> None:
         answer, self._answer = self._answer, None
@@ -455,9 +492,10 @@ class Call(Generic[T]):
                 need.call()
                 return None
             case AskForAccessToken():
-                return wrap(need.call())
+                return self._ask(need)
             case TakeTurn(timeout):
-                self._turn = self._transport.take_turn(timeout)
+                self._turn = self._transport.turn
+                self._turn.take(self, timeout)
                 return None
             case PassTurn():
                 self._pass_turn()

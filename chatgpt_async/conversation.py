@@ -7,7 +7,7 @@ from collections.abc import Callable
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import Exchange
 from chatgpt.core.web.following import ConversationState
-from chatgpt.core.wire.web import ConversationResponseEvent, MessageActionType
+from chatgpt.core.wire.web import ConversationResponseEvent
 from chatgpt_async.streams import MessageStream
 from chatgpt_async.transport import Call
 
@@ -35,7 +35,6 @@ class Conversation(ConversationState):
         text: str,
         *,
         message_id: str | None = None,
-        action: MessageActionType = "next",
         timeout: float | None = None,
         on_progress: Callable[[ChatMessage], object] | None = None,
         on_conversation_response: Callable[[ConversationResponseEvent], object] | None = None,
@@ -47,7 +46,6 @@ class Conversation(ConversationState):
         exchange = self._next(
             text,
             message_id=message_id,
-            action=action,
             timeout=timeout,
             on_progress=on_progress,
             on_conversation_response=on_conversation_response,
@@ -59,7 +57,6 @@ class Conversation(ConversationState):
         text: str,
         *,
         message_id: str | None = None,
-        action: MessageActionType = "next",
         timeout: float | None = None,
         on_conversation_response: Callable[[ConversationResponseEvent], object] | None = None,
     ) -> MessageStream:
@@ -71,7 +68,6 @@ class Conversation(ConversationState):
         exchange = self._next(
             text,
             message_id=message_id,
-            action=action,
             timeout=timeout,
             on_conversation_response=on_conversation_response,
             is_iterated=True,

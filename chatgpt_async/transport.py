@@ -302,6 +302,7 @@ class Call(Generic[T]):
         self._store = store
         self._answer: _Body | None = None
         self._turn: anyio.Semaphore | None = None
+        self._is_asking = False
         self._is_logged = log.isEnabledFor(logging.DEBUG)
         self._running = Running(exchange)
 
@@ -351,9 +352,23 @@ class Call(Generic[T]):
         await self._close_answer()
 
     def _pass_turn(self) -> None:
-        turn, self._turn = self._turn, None
-        if turn is not None:
-            turn.release()
+        if (
+            self._turn is not None and not self._is_asking
+        ):  # another task may close what is not done
+            self._turn.release()
+            self._turn = None
+
+    async def _ask(self, need: AskForAccessToken) -> object:
+        self._is_asking = True
+        try:
+            with anyio.move_on_after(need.timeout):
+                return wrap(await completed(need.call()))
+        except Exception as error:
+            need.failed(error)
+            raise
+        finally:
+            self._is_asking = False
+        raise TransportFailure("timeout", "the function was not done")
 
     async def _close_answer(self) -> None:
         answer, self._answer = self._answer, None
@@ -392,7 +407,7 @@ class Call(Generic[T]):
                 await completed(need.call())
                 return None
             case AskForAccessToken():
-                return wrap(await completed(need.call()))
+                return await self._ask(need)
             case TakeTurn(timeout):
                 self._turn = await self._transport.take_turn(timeout)
                 return None

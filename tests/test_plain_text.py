@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from chatgpt import ChatGPTSessionAPI, ConfigurationError
-from chatgpt.plain_text import escaped, load_plain_text
+from chatgpt.plain_text import PlainText, escaped, load_plain_text
 
-plain_text = load_plain_text()
+new_converter = load_plain_text()
 
 
 @pytest.mark.parametrize(
@@ -47,15 +48,59 @@ plain_text = load_plain_text()
     ],
 )
 def test_cases(markdown: str, text: str) -> None:
-    assert plain_text(markdown) == text
+    assert new_converter()(markdown) == text
 
 
 @given(st.text(alphabet="ab *_`[]()!<>&#=~-+1.\\\n\t|", max_size=40))
 def test_an_escaped_paragraph_reads_the_same(text: str) -> None:
     """Read as Markdown again, it says what it said: nothing was lost, nothing got a meaning."""
     text = " ".join(text.split())
-    read_again = load_plain_text()(escaped(text))
+    read_again = new_converter()(escaped(text))
     assert read_again == (f"{escaped(text)}\n" if text else "")
+
+
+BLOCKS = ["word ", "*i* ", "**b", "`c` ", "\n", "\n\n", "- item\n", "  - inner\n", "1. one\n", "# H\n", "> q\n", "```\n", "    code\n", "---\n", "===\n", "<div>\n", "</div>\n", "<!-- c\n", "-->\n", "\r\n", "\r", "\t", "é👍"]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(BLOCKS), max_size=25))
+def test_a_text_that_grows_is_read_as_when_it_is_whole(pieces: list[str]) -> None:
+    growing, text = new_converter(), ""
+    for piece in pieces:
+        text += piece
+        assert growing(text) == new_converter()(text)
+    assert growing("other *text*") == "other text\n"
+
+
+def test_a_link_that_is_defined_later() -> None:
+    growing = new_converter()
+    assert growing("see [a]\n\nmore\n") == "see \\[a]\n\nmore\n"
+    whole = "see [a]\n\nmore\n\n[a]: http://x\n"
+    assert growing(whole) == "see \\[a]\n\nmore\n"
+    assert new_converter()(whole) == "see a\n\nmore\n"
+
+
+def test_a_link_that_was_defined_before() -> None:
+    growing = new_converter()
+    growing("[a]: http://x\n\ntext\n\n")
+    assert growing("[a]: http://x\n\ntext\n\nsee [a]") == "text\n\nsee a\n"
+
+
+def test_the_work_grows_with_the_text() -> None:
+    """Not with its square: what is closed is read once."""
+    read = 0
+
+    class Counting(MarkdownIt):
+        def parse(self, src: str, env: Any = None) -> Any:
+            nonlocal read
+            read += len(src)
+            return super().parse(src, env)
+
+    growing, text = PlainText(Counting("commonmark")), ""
+    for _ in range(200):
+        for piece in ("Some ", "*text* ", "here.\n\n"):
+            text += piece
+            growing(text)
+    assert read < 10 * len(text)
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -272,6 +272,18 @@ def test_debugging(client: Any, capfd: pytest.CaptureFixture[str], logged: io.St
     check(logged.getvalue())
 
 
+def test_cookies_that_a_server_sets_anew(
+    engine: Engine, server: ChatGPTServer, logged: io.StringIO
+) -> None:
+    """Nobody knows them before, and libraries log the head of an answer."""
+    client = make("session", engine, server)
+    cookies = f"__Secure-next-auth.session-token.0=canary-{SESSION}; Path=/, cf_clearance=canary-{CLEARANCE}"
+    for _ in range(2):
+        server.inject(Fault(headers={"set-cookie": cookies, "location": f"/?t={OTHER_ACCESS}"}))
+    client.send_message("hi")
+    check(logged.getvalue())
+
+
 def test_no_token_is_in_a_url(client: Any, server: ChatGPTServer) -> None:
     client.send_message("hi")
     assert server.requests

@@ -35,9 +35,6 @@ LONGEST_MESSAGE: Final = 500
 NOT_MODIFIED: Final = 304
 LONGEST_TIME: Final = 1e9
 """Seconds beyond which a time is nonsense."""
-_CLEARANCE: Final = (
-    "a clearance token (cf_clearance) holds for the browser's user agent and IP address alone"
-)
 LONGEST_BODY: Final = 64 * 1024
 _DEEPEST: Final = 8
 
@@ -46,6 +43,8 @@ _CLOUDFLARE: Final = re.compile(
     r"just a moment|challenge-error-text|cf-error|cloudflare|unable to load site", re.IGNORECASE
 )
 _UNUSUAL: Final = re.compile(r"(?:unusual|suspicious) activity", re.IGNORECASE)
+# A text that is no sentence: `{"detail": "invalid_token"}`.
+_CODE: Final = re.compile(r"[a-z]+(?:_[a-z]+)+")
 _CONCURRENT: Final = re.compile(r"only one message at a time", re.IGNORECASE)
 _PERIOD: Final = re.compile(r"\bin (\d+) (second|minute|hour|day)s?\b", re.IGNORECASE)
 _SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
@@ -173,11 +172,11 @@ def status_error(head: ResponseHead, text: str, redact: Redactor) -> errors.APIS
     kind = _class_of(head.status, details, text)
     details = _redacted(details, redact)
     phrase = f"{head.status} {redact(head.reason)}".strip()
-    message = details.message
+    message = details.message or (details.code and f"code {details.code}")
     if 300 <= head.status < 400 and head.status != NOT_MODIFIED:
         message = "the server redirects; redirects are not followed, as keys and tokens stay here"
     if kind is errors.BlockedByCloudflareError:
-        message = f"Cloudflare asks for a browser ({message}); {_CLEARANCE}"
+        message = f"Cloudflare asks for a browser ({message})"
         details = evolve(details, body=None)
     error = kind(f"{phrase}: {_shortened(message)}" if message else f"{phrase}, without a reason")
     if kind is not errors.QuotaExceededError and head.status in (429, 503):
@@ -249,7 +248,7 @@ def _class_of(status: int, details: ErrorDetails, text: str) -> type[errors.APIS
             return errors.ContentFilterError
         case 401 if details.code == "token_expired":
             return errors.TokenExpiredError
-        case 403 if text.lstrip().startswith("<") and _CLOUDFLARE.search(text):
+        case 403 if text.lstrip("\ufeff \t\r\n").startswith("<") and _CLOUDFLARE.search(text):
             return errors.BlockedByCloudflareError
         case 403 if _UNUSUAL.search(message):
             return errors.UnusualActivityError
@@ -286,7 +285,8 @@ def _find_in_string(value: str, depth: int) -> ErrorDetails:
             return _find(json.loads(value), depth + 1)
         except (ValueError, RecursionError):
             pass
-    return ErrorDetails(message=_from_text(value))
+    code = value if _CODE.fullmatch(value) else None
+    return ErrorDetails(message=_from_text(value), code=code)
 
 
 def _find_in_list(value: list[Any], depth: int) -> ErrorDetails:
@@ -343,7 +343,7 @@ def _period_in(details: ErrorDetails) -> float | None:
 
 def _from_text(text: str) -> str | None:
     """A body that is no JSON, in one line: the title of a page, or the text itself."""
-    text = lenient(text).strip()
+    text = lenient(text).strip("\ufeff \t\r\n")
     if text.startswith("<"):
         title = _TITLE.search(text)
         return f"a page of HTML, {title[1]!r}" if title else "a page of HTML"

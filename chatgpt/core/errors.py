@@ -215,7 +215,11 @@ class PermissionDeniedError(APIStatusError):
 
 
 class BlockedByCloudflareError(PermissionDeniedError):
-    """403: Cloudflare's page instead of an answer. `body` does not hold the page."""
+    """403: Cloudflare's page instead of an answer. `body` does not hold the page.
+
+    In the web flow a new clearance token is needed: it holds for the user agent and the IP address of the
+    browser in which it was made, and for a few hours at most.
+    """
 
 
 class UnusualActivityError(PermissionDeniedError):

@@ -14,7 +14,7 @@ from chatgpt.core.limits import Limits
 from chatgpt.core.needs import Exchange, Surroundings
 from chatgpt.core.options import ClientSettings
 from chatgpt.core.retry import RetryPolicy
-from chatgpt.core.sending import post, read_document, send_with_retries
+from chatgpt.core.sending import json_request, read_document, send_with_retries
 from chatgpt.core.validation import text_to_send
 
 DEFAULT_MODERATION_MODEL: Final = "omni-moderation-latest"
@@ -56,7 +56,7 @@ def send_moderation(
         surroundings.clock, total=settings.timeout, idle=inf, connect=settings.connect_timeout
     )
     head = yield from send_with_retries(
-        post(settings.url("/moderations"), settings.request_headers(), body),
+        json_request("POST", settings.url("/moderations"), settings.request_headers(), body),
         limits=limits,
         policy=RetryPolicy(settings.max_retries),
         surroundings=surroundings,

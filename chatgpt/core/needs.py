@@ -55,7 +55,7 @@ class HttpRequest:
         method, url, headers, body: what is sent; the headers' names in lower case.
         is_local: whether it goes to this machine, past the proxies of the environment: they could
             not reach it, and need not see its key.
-        others: secrets of the client that are not sent now: the server may know them all the same.
+        other_secrets: those of the client that are not sent now: the server may know them all the same.
     """
 
     method: Literal["GET", "POST", "PATCH"]
@@ -63,13 +63,13 @@ class HttpRequest:
     headers: Mapping[str, str | Secret] = field(repr=False)
     body: bytes = field(repr=lambda body: f"<{len(body)} bytes>")
     is_local: bool = False
-    others: Sequence[Secret] = field(default=(), repr=False)
+    other_secrets: Sequence[Secret] = field(default=(), repr=False)
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """The secrets that an answer may repeat: those among the headers, and the others."""
+        """The secrets that an answer may repeat: those among the headers, and the other ones."""
         sent = (value for value in self.headers.values() if isinstance(value, Secret))
-        return (*sent, *self.others)
+        return (*sent, *self.other_secrets)
 
 
 def _text_or_nothing(reason: str | None) -> str:
@@ -249,10 +249,15 @@ class AskForAccessToken(Need[Secret]):
     Attributes:
         function: the caller's; plain, or async in the async twin.
         credentials: its arguments by name.
+        timeout: seconds for an async function; the need fails with `"timeout"` when they have passed. (A
+            plain one cannot be stopped.)
+        failed: told of what the function raises, which goes to the caller as it is.
     """
 
     function: Callable[..., object] = field(repr=False)
     credentials: Mapping[str, Secret | None] = field(repr=False)
+    timeout: float
+    failed: Callable[[Exception], None] = field(repr=False)
 
     def call(self) -> object:
         """Call the function; it, or what it is awaited for, gives the bare token."""

@@ -33,7 +33,7 @@ from chatgpt.core.prompts import Prompt, build_prompt, chat_messages, default_sy
 from chatgpt.core.reading import read_reply
 from chatgpt.core.replies import Reply
 from chatgpt.core.retry import RetryPolicy
-from chatgpt.core.sending import post, send_with_retries
+from chatgpt.core.sending import json_request, send_with_retries
 from chatgpt.core.threads import load_history
 from chatgpt.core.validation import text_of
 from chatgpt.core.wire.openai import CreateChatCompletionRequest
@@ -137,7 +137,7 @@ def _request(prompt: Prompt, options: CallOptions, settings: ClientSettings) -> 
         headers.setdefault("accept-encoding", "identity")
     else:
         body.pop("stream_options", None)
-    return post(settings.chat_url, headers, body)
+    return json_request("POST", settings.chat_url, headers, body)
 
 
 def _counter_loader(

@@ -15,7 +15,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final, TypedDict
+from typing import Final, TypedDict, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from attrs import evolve, field, frozen
@@ -53,6 +53,8 @@ DEFAULT_CONNECT_TIMEOUT: Final = 10.0
 DEFAULT_MAX_RETRIES: Final = 2
 
 USER_AGENT: Final = f"chatgpt-sdk/{VERSION}"
+
+_SettingsT = TypeVar("_SettingsT")
 
 _LIMITS: Final = frozenset({"max_tokens", "max_completion_tokens"})
 
@@ -171,12 +173,42 @@ def client_settings(
         ConfigurationError: a value is missing, malformed or contradicts another one.
         TypeError: a value has the wrong type.
     """
+    return as_settings(lambda: _client_settings(given, environment))
+
+
+def as_settings(make: Callable[[], _SettingsT]) -> _SettingsT:
+    """Make the settings of a client: a bad value is a `ConfigurationError`."""
     try:
-        return _client_settings(given, environment)
+        return make()
     except ConfigurationError:
         raise
     except ValueError as problem:
         raise ConfigurationError(str(problem)) from None
+
+
+class ConnectionOptions(TypedDict):
+    """The options of a client of any flow that say how its server is reached, checked."""
+
+    timeout: float
+    idle_timeout: float
+    connect_timeout: float
+    max_retries: int
+    headers: Mapping[str, str | Secret]
+    proxy: str | Secret | None
+
+
+def connection_options(given: Mapping[str, object]) -> ConnectionOptions:
+    """Check the options that say how a server is reached."""
+    if given["proxy"] is not None and given["session"] is not None:
+        raise ConfigurationError("Give proxy, or set the proxy of the session that you give.")
+    return {
+        "timeout": seconds_of("timeout", given["timeout"]),
+        "idle_timeout": seconds_of("idle_timeout", given["idle_timeout"]),
+        "connect_timeout": seconds_of("connect_timeout", given["connect_timeout"]),
+        "max_retries": whole_number("max_retries", given["max_retries"], 0),
+        "headers": headers_of(given["headers"]),
+        "proxy": proxy_of(given["proxy"]),
+    }
 
 
 def _client_settings(
@@ -186,8 +218,6 @@ def _client_settings(
         values = (given[name], *map(environment.get, variables))
         return next((value for value in values if value is not None), None)
 
-    if given["proxy"] is not None and given["session"] is not None:
-        raise ConfigurationError("Give proxy, or set the proxy of the session that you give.")
     reverse_url, base_url = given["api_reverse_proxy_url"], given["api_base_url"]
     if reverse_url is not None:
         reverse_url = urlunsplit(url_of("api_reverse_proxy_url", reverse_url))
@@ -210,12 +240,7 @@ def _client_settings(
         max_model_tokens=optional_number("max_model_tokens", given["max_model_tokens"]),
         max_response_tokens=optional_number("max_response_tokens", given["max_response_tokens"]),
         tokenizer=tokenizer_of("tokenizer", given["tokenizer"]),
-        timeout=seconds_of("timeout", given["timeout"]),
-        idle_timeout=seconds_of("idle_timeout", given["idle_timeout"]),
-        connect_timeout=seconds_of("connect_timeout", given["connect_timeout"]),
-        max_retries=whole_number("max_retries", given["max_retries"], 0),
-        headers=headers_of(given["headers"]),
-        proxy=proxy_of(given["proxy"]),
+        **connection_options(given),
     )
     settings.require_key()
     in_params = _response_limit(params)

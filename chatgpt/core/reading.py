@@ -197,7 +197,7 @@ def _read(
     while chunk and not reply.has_ended():
         if reply.is_ending:
             limits.end_within(REST_SECONDS)
-        else:  # of the web flow: another message has begun
+        else:  # what seemed the last message was not
             limits.go_on()
         try:
             chunk = yield from read_chunk(limits, redact)

@@ -93,24 +93,16 @@ def is_final(error: ChatGPTError, headers: Mapping[str, str]) -> bool:
     return error.status_code not in RETRIED_STATUSES and error.status_code < 500
 
 
-def retry_after(
-    headers: Mapping[str, str], now: datetime, in_body: float | None = None
-) -> float | None:
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     """The seconds that a server asks to wait.
 
     Args:
         headers: those of the answer, names in lower case.
         now: the date and time, for a `retry-after` that is a date.
-        in_body: what the body of the answer says, which counts where the headers say nothing.
 
     Returns:
-        Seconds, not negative, or `None` where nothing is said but nonsense.
+        Seconds, not negative, or `None` where the headers do not say or say nonsense.
     """
-    in_headers = _in_headers(headers, now)
-    return in_body if in_headers is None else in_headers
-
-
-def _in_headers(headers: Mapping[str, str], now: datetime) -> float | None:
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000

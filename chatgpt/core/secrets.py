@@ -62,8 +62,9 @@ _CREDENTIAL_WORDS: Final = (
 
 # What a server of the web flow makes itself and writes into an answer: in a field of JSON, be it cut
 # or broken, or anywhere as a JSON web token (RFC 7519), which begins with `{"` in base64.
+_COOKIE: Final = re.compile(r"(?:session-token|cf_clearance)[\w.-]*=([^;,\s'\"]+)")
 _TOKEN_FIELD: Final = re.compile(
-    r'"(?:access|session|refresh|id)_?token"\s*:\s*"([^"\\]+)', re.IGNORECASE
+    r'"(?:access|session|refresh|id)_?token"\s*:\s*"((?:[^"\\]|\\.)+)', re.IGNORECASE
 )
 _WEB_TOKEN: Final = re.compile(r"\beyJ[\w-]{5,}(?:\.[\w-]+){1,4}")
 
@@ -201,7 +202,10 @@ class SecretMask:
 
 def tokens_in(text: str) -> list[Secret]:
     """The tokens that a server wrote into an answer."""
-    return [Secret(token) for token in (*_TOKEN_FIELD.findall(text), *_WEB_TOKEN.findall(text))]
+    found = [*_COOKIE.findall(text), *_WEB_TOKEN.findall(text)]
+    for field in _TOKEN_FIELD.findall(text):
+        found += [field, field.replace("\\/", "/")]  # PHP writes a slash so
+    return [Secret(token) for token in found]
 
 
 def _masked(secrets: Iterable[Secret]) -> set[str]:
@@ -231,7 +235,7 @@ def shows_secret(error: BaseException | None, redact: Redactor) -> bool:
 def _forms(value: str) -> Iterator[str]:
     yield value
     yield unquote(value)
-    yield quote(value, safe="")
+    yield quote(value, safe="", errors="replace")
     yield json.dumps(value)[1:-1]
     yield value.replace("/", "\\/")
     for raw in _encoded(value):

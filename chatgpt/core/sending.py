@@ -52,23 +52,23 @@ COMPRESSIONS: Final = "gzip, deflate"
 
 
 def get(
-    url: str, headers: Mapping[str, str | Secret], others: Sequence[Secret] = ()
+    url: str, headers: Mapping[str, str | Secret], other_secrets: Sequence[Secret] = ()
 ) -> HttpRequest:
     """Make a request that asks for something."""
     headers = {"accept-encoding": COMPRESSIONS, **headers}
-    return HttpRequest("GET", url, headers, b"", is_loopback(url), others)
+    return HttpRequest("GET", url, headers, b"", is_loopback(url), other_secrets)
 
 
-def post(
+def json_request(
+    method: Literal["POST", "PATCH"],
     url: str,
     headers: Mapping[str, str | Secret],
     body: Mapping[str, object],
-    others: Sequence[Secret] = (),
-    method: Literal["POST", "PATCH"] = "POST",
+    other_secrets: Sequence[Secret] = (),
 ) -> HttpRequest:
     """Make a request that sends JSON."""
     headers = {"accept-encoding": COMPRESSIONS, **headers}
-    return HttpRequest(method, url, headers, encode_json(body), is_loopback(url), others)
+    return HttpRequest(method, url, headers, encode_json(body), is_loopback(url), other_secrets)
 
 
 def send_with_retries(
@@ -99,7 +99,9 @@ def send_with_retries(
             text = yield from _read_error_body(limits)
             redact.also(tokens_in(text))
             error: ChatGPTError = status_error(head, text, redact)
-            error.retry_after = retry_after(head.headers, surroundings.now(), error.retry_after)
+            seconds = retry_after(head.headers, surroundings.now())
+            if seconds is not None:  # what the headers say comes before what the body says
+                error.retry_after = seconds
             error.is_final = is_final(error, head.headers)
         except TransportFailure as failure:
             redact.also(failure.secrets)

@@ -23,7 +23,7 @@ from chatgpt.core.errors import ConfigurationError
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import CountTokens
 from chatgpt.core.secrets import Secret, revealed
-from chatgpt.core.surrogates import strict
+from chatgpt.core.surrogates import lenient, strict
 
 _Function = TypeVar("_Function")
 
@@ -160,7 +160,14 @@ def credential_of(name: str, value: object) -> Secret | None:
         raise TypeError(f"{name} must be a str or a Secret, not {value.kind}.")
     if value.is_known and not value.reveal():
         raise ConfigurationError(f"{name} is blank.")
+    if value.is_known and lenient(value.reveal()) != value.reveal():
+        raise ConfigurationError(f"{name} is not valid Unicode.")
     return value
+
+
+def is_visible_ascii(secret: Secret) -> bool:
+    """Whether a secret can stand in a header."""
+    return _VISIBLE_ASCII.fullmatch(secret.reveal()) is not None
 
 
 def _secret_problem(secret: Secret) -> str | None:
@@ -168,7 +175,7 @@ def _secret_problem(secret: Secret) -> str | None:
         return "is blank."
     if secret.reveal().lower().startswith("bearer "):
         return "begins with the word Bearer: leave it out."
-    if not _VISIBLE_ASCII.fullmatch(secret.reveal()):
+    if not is_visible_ascii(secret):
         return "holds a line end, a space, a control character or a letter outside ASCII."
     return None
 
@@ -310,6 +317,14 @@ def uuid_of(name: str, value: object, versions: str = "4") -> str | None:
         accepted = " or ".join(versions)
         raise ValueError(f"{name} must be a uuid of version {accepted}, not {text[:100]!r}.")
     return text
+
+
+def required_uuid(name: str, value: object, versions: str = "4") -> str:
+    """Check that an argument is a uuid, as `uuid_of` does, and not `None`."""
+    found = uuid_of(name, value, versions)
+    if found is None:
+        raise TypeError(f"{name} must be a str, not NoneType.")
+    return found
 
 
 def one_of(name: str, value: object, accepted: Sequence[str]) -> str:

@@ -133,9 +133,9 @@ class ChatGPTServer:
 
     @property
     def proxy_options(self) -> ProxyOptions:
-        """The options of a `ChatGPTUnofficialProxyAPI` for this server, with a new access token."""
+        """The options of a `ChatGPTUnofficialProxyAPI` for this server, with an access token that is valid."""
         return {
-            "access_token": self.web.access_token(),
+            "access_token": self.web.valid_token(),
             "api_reverse_proxy_url": f"{self._backend_url}/conversation",
         }
 

@@ -39,6 +39,17 @@ CLOUDFLARE_PAGE: Final = b"<!DOCTYPE html><html><head><title>Just a moment...</t
 DEFAULT_LIMIT: Final = 20
 
 
+USER: Final = {
+    "id": "user-test",
+    "name": "A. Tester",
+    "email": "tester@example.com",
+    "image": "https://example.com/a.png",
+    "picture": "https://example.com/a.png",
+    "groups": [],
+    "features": [],
+}
+
+
 class ProxyOptions(TypedDict):
     """The options of a `ChatGPTUnofficialProxyAPI` for a server."""
 
@@ -71,7 +82,8 @@ class WebBackend:
         dialect: how streams are written: as whole `"snapshots"`, or as `"deltas"` (`delta_encoding`
             v1). It can be set at any time.
         session_token: the session that is signed in; `None` when it was signed out.
-        clearance_token: the value of Cloudflare's cookie, without which its page is answered.
+        clearance_token: the value of Cloudflare's cookie, without which the session's endpoint answers with
+            Cloudflare's page.
         is_blocked: whether the moderation takes a reply back: a function of its text.
         conversations: those that the server keeps, by their ids, as it answers them.
         feedback: what was said of replies.
@@ -103,6 +115,10 @@ class WebBackend:
         token = f"access-{uuid4().hex}"
         self.accept(token)
         return token
+
+    def valid_token(self) -> str:
+        """An access token that is valid: the last one, or a new one."""
+        return self._valid_tokens[-1] if self._valid_tokens else self.access_token()
 
     def accept(self, token: str) -> None:
         """Accept an access token that was made elsewhere."""
@@ -246,17 +262,6 @@ class WebBackend:
                 name: value for name, value in changes.items() if name in ("title", "is_archived")
             }
         return _json({"success": True})
-
-
-USER: Final = {
-    "id": "user-test",
-    "name": "A. Tester",
-    "email": "tester@example.com",
-    "image": "https://example.com/a.png",
-    "picture": "https://example.com/a.png",
-    "groups": [],
-    "features": [],
-}
 
 
 def _new_conversation() -> dict[str, Any]:

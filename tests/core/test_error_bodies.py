@@ -32,6 +32,7 @@ def head(status: int, reason: str = "", **headers: str) -> ResponseHead:
         ({"object": "error", "message": "m", "type": "t", "param": None, "code": 40001}, "m", "t", None, "40001"),
         ({"type": "error", "code": "c", "message": "m", "param": None}, "m", "error", None, "c"),
         ({"detail": "Not Found"}, "Not Found", None, None, None),
+        ({"detail": "invalid_token"}, "invalid_token", None, None, "invalid_token"),
         ({"detail": {"message": "m", "type": "t", "param": None, "code": "token_expired"}}, "m", "t", None, "token_expired"),
         ({"detail": [{"loc": ["body", "x"], "msg": "bad", "type": "v"}, {"loc": ["y"], "msg": "worse", "type": "w"}]}, "body.x: bad; y: worse", "v", "body.x", None),
         ({"message": "m"}, "m", None, None, None),
@@ -173,6 +174,16 @@ def test_a_page_of_cloudflare_is_one_line() -> None:
     )
     assert "\n" not in str(error)
     assert error.body is None
+
+
+def test_a_code_is_better_than_no_message() -> None:
+    body = '{"detail": {"code": "model_cap_exceeded", "clears_in": 77}}'
+    assert str(status_error(head(429), body, as_is)) == "429: code model_cap_exceeded"
+
+
+def test_a_page_may_begin_with_a_mark_of_its_byte_order() -> None:
+    page = "\ufeff<html><title>Just a moment...</title></html>"
+    assert type(status_error(head(403), page, as_is)) is errors.BlockedByCloudflareError
 
 
 def test_what_was_not_modified_is_no_redirect() -> None:

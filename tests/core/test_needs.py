@@ -153,7 +153,7 @@ def test_no_need_shows_a_secret_or_a_text_in_its_repr() -> None:
         SaveMessages((message,)),
         ReportProgress(message),
         ReportEvent(print, {"text": "canary"}),
-        AskForAccessToken(print, {"password": Secret("canary")}),
+        AskForAccessToken(print, {"password": Secret("canary")}, 1, print),
     ):
         assert "canary" not in repr(need)
     assert "https://host/path" in repr(SendRequest(request, 1, 2, 3))

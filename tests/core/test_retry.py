@@ -54,12 +54,6 @@ def test_what_may_have_reached_the_server_is_not_always_sent_again() -> None:
     assert POLICY.delay(0, error, chance=0.0, was_sent=True) == 0.5
 
 
-def test_the_headers_come_before_the_body() -> None:
-    assert retry_after({"retry-after": "2"}, NOW, 60.0) == 2
-    assert retry_after({"retry-after": "soon"}, NOW, 60.0) == 60
-    assert retry_after({}, NOW, None) is None
-
-
 def test_a_quota_is_never_tried_again() -> None:
     assert delay(status(429, errors.QuotaExceededError), x_should_retry="true") is None
 

@@ -7,10 +7,11 @@ the attempt that he waited for.
 Rules:
 
 1. There is one renewal at a time, however many threads or tasks ask.
-2. A token that the server refuses is not used again. The call goes on with a new one, once; what it
-   sent before was refused, so nothing is sent twice.
-3. An attempt that fails fails for all who waited for it, unless it ran into the time limit of a single
-   call. Those who come later try again.
+2. A token that the server refuses is not used again, where another can be got. The call goes on with
+   the new one, once; what it sent before was refused, so nothing is done twice.
+3. An attempt that fails fails for all who waited for it, whoever's error it is; but not if it ran into
+   the time limit of a single call, or was stopped. Those who come later try again.
+4. What the caller sets while a renewal is on its way stands.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from copy import copy
 from math import inf
 from typing import Final, TypeVar
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from chatgpt.core.errors import (
     APITimeoutError,
@@ -50,12 +51,26 @@ REFUSING_CODES: Final = frozenset(
 """What a refused token is called where a proxy drops the status of the answer."""
 
 
-@frozen
+class TokenRefused(Exception):  # noqa: N818 - no caller sees it
+    """An answer that refuses the token, and holds nothing else; it is the error's to say how."""
+
+    def __init__(self, error: StreamError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def if_refused(error: StreamError) -> Exception:
+    """What to raise for an error that is all of an answer: proxies drop the status of a refusal."""
+    return TokenRefused(error) if error.code in REFUSING_CODES else error
+
+
+@define
 class _Kept:
-    """A token, and until when it is used."""
+    """A token, and how long it is used."""
 
     token: Secret
     end: float
+    is_refused: bool = False
 
 
 @frozen
@@ -63,7 +78,7 @@ class _Attempt:
     """A renewal that is over: its number, and its error where it failed."""
 
     number: int = 0
-    error: ChatGPTError | None = field(default=None, repr=False)
+    error: Exception | None = field(default=None, repr=False)
 
 
 class Access(ABC):
@@ -78,23 +93,26 @@ class Access(ABC):
         self._surroundings = surroundings
         self._lifetime = lifetime
         self._kept: _Kept | None = None
-        self._refused: Secret | None = None
+        self._times_set = 0
         self._last = _Attempt()
 
     @property
     def token(self) -> Secret | None:
         """The token that is used now, where there is one."""
         kept = self._kept
-        if kept is None or kept.token == self._refused or self._surroundings.clock() >= kept.end:
+        if kept is None or kept.is_refused or self._surroundings.clock() >= kept.end:
             return None
         return kept.token
 
     def keep(self, token: Secret | None) -> None:
         """Use a token from now on; `None` for none."""
+        self._times_set += 1
+        self._put(token)
+
+    def _put(self, token: Secret | None) -> None:
         self._kept = (
             None if token is None else _Kept(token, self._surroundings.clock() + self._lifetime)
         )
-        self._refused = None
 
     def use(
         self, attempt: Callable[[Secret], Exchange[T]], limits: Limits, redact: SecretMask
@@ -102,36 +120,40 @@ class Access(ABC):
         """Do something with a token; once more with a new one, if the server refuses the first.
 
         Args:
-            attempt: what is done.
+            attempt: what is done; raises `TokenRefused` where a refusal has no status of its own.
             limits: the deadlines of the call.
             redact: learns the token.
 
         Raises:
             ChatGPTError: no token was to be had, or what `attempt` raises.
         """
-        token = yield from self.valid_token(limits, redact)
-        try:
-            return (yield from attempt(token))
-        except (AuthenticationError, StreamError) as error:
-            if not (self._can_renew and _refuses_token(error)):
-                raise
-        self._refused = token
-        token = yield from self.valid_token(limits, redact, other_than=token)
-        return (yield from attempt(token))
+        for is_last in (False, True):
+            token = yield from self.valid_token(limits, redact)
+            try:
+                return (yield from attempt(token))
+            except AuthenticationError as refusal:
+                error: ChatGPTError = refusal
+            except TokenRefused as refusal:
+                error = refusal.error
+            if self._can_renew:
+                self._refuse(token)
+            if is_last or not self._can_renew:
+                raise error
+        raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def valid_token(
-        self, limits: Limits, redact: SecretMask, other_than: Secret | None = None
-    ) -> Exchange[Secret]:
+    def _refuse(self, token: Secret) -> None:
+        kept = self._kept
+        if kept is not None and kept.token is token:
+            kept.is_refused = True
+
+    def valid_token(self, limits: Limits, redact: SecretMask) -> Exchange[Secret]:
         """Return the token that is kept, or a new one.
 
         Args:
             limits: the deadlines of the call.
             redact: learns the token.
-            other_than: a token that was refused.
         """
-        token = self.token
-        if token is None or token == other_than:
-            token = yield from self._renewed(limits, redact, other_than)
+        token = self.token or (yield from self._renewed(limits, redact))
         redact.also([token])
         return token
 
@@ -143,32 +165,37 @@ class Access(ABC):
             return False
         return True
 
-    def _renewed(
-        self, limits: Limits, redact: SecretMask, other_than: Secret | None
-    ) -> Exchange[Secret]:
+    def _renewed(self, limits: Limits, redact: SecretMask) -> Exchange[Secret]:
         seen = self._last
         try:
             yield from TakeTurn(max(limits.remaining, 0.0))
         except TransportFailure:
             raise limits.total_passed("another call was getting an access token") from None
         last, token = self._last, self.token
-        is_done = last.number != seen.number  # by the one that was waited for
-        if token is not None and (is_done or token != other_than):
+        if token is not None:
             yield from PassTurn()
             return token
-        if is_done and last.error is not None:
+        if (
+            last.number != seen.number and last.error is not None
+        ):  # that of the one who had the turn
             yield from PassTurn()
             raise _again(last.error)
+        times_set = self._times_set
         try:
             token = yield from self._fetch(limits, redact)
         except ChatGPTError as error:
-            if not isinstance(error, APITimeoutError):
-                self._last = _Attempt(last.number + 1, error)
+            self._failed(error)
             raise
-        self.keep(token)
+        if self._times_set == times_set:
+            self._put(token)
         self._last = _Attempt(last.number + 1)
         yield from PassTurn()
         return token
+
+    def _failed(self, error: Exception) -> None:
+        """An attempt failed; it is kept for those who wait, without the frames of the one who made it."""
+        if not isinstance(error, APITimeoutError):
+            self._last = _Attempt(self._last.number + 1, _again(error))
 
     @property
     def _can_renew(self) -> bool:
@@ -206,22 +233,23 @@ class GivenAccess(Access):
     def _fetch(self, limits: Limits, redact: SecretMask) -> Exchange[Secret]:  # noqa: ARG002
         if self._function is None:
             raise ConfigurationError("access_token is missing: set client.access_token.")
-        given = yield from AskForAccessToken(self._function, self._credentials)
+        try:
+            given = yield from AskForAccessToken(
+                self._function, self._credentials, max(limits.remaining, 0.0), self._failed
+            )
+        except TransportFailure:
+            raise limits.total_passed("get_access_token was not done") from None
         token = secret_of("What get_access_token returned", given)
         if token is None:
             raise ConfigurationError("get_access_token returned None, not an access token.")
         return token
 
 
-def _refuses_token(error: ChatGPTError) -> bool:
-    """Whether an answer says that the token is not good any more, and nothing else was said."""
-    return isinstance(error, AuthenticationError) or (
-        error.code in REFUSING_CODES and not error.partial
-    )
-
-
-def _again(error: ChatGPTError) -> ChatGPTError:
+def _again(error: Exception) -> Exception:
     """The same error, for another caller: each gets a traceback of his own."""
-    twin = copy(error)
+    try:
+        twin = copy(error)
+    except Exception:  # noqa: BLE001 - one of the caller's, which cannot be copied
+        return error
     twin.__cause__ = error.__cause__
     return twin

@@ -2,8 +2,9 @@
 
 Rules:
 
-1. A listing is read page by page, as it is asked for. `total` is not to be trusted alone: it ends with
-   a page that brings nothing new, too. A conversation that moved up meanwhile is not told twice.
+1. A listing is read page by page, as it is asked for, until the server's `total` or an empty page. A
+   conversation that moved down meanwhile is not told twice; a server that repeats itself is asked for 10
+   pages without news at most.
 2. What is changed is said in one small request; the server answers `{"success": true}`.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, Final, cast, get_args
 
 from attrs import field, frozen
 
@@ -25,24 +26,25 @@ from chatgpt.core.validation import (
     kind_of,
     one_of,
     optional_text,
+    required_uuid,
     text_to_send,
     truth_of,
-    uuid_of,
     whole_number,
 )
 from chatgpt.core.web.mapping import current_node_of, thread_to
 from chatgpt.core.web.messages import time_of
 from chatgpt.core.web.options import CONVERSATION_VERSIONS
 from chatgpt.core.web.requests import WebCall
-from chatgpt.core.wire.web import MessageFeedbackResult
+from chatgpt.core.wire.web import MessageFeedbackResult, MessageFeedbackTag, MessageRating
 
 LARGEST_PAGE: Final = 100
 DEFAULT_PAGE: Final = 28
+MOST_STALE_PAGES: Final = 10
 TITLE_MODEL: Final = "text-davinci-002-render"
 """What the title endpoint is asked for: the server ignores it, and refuses a request without it."""
 
-RATINGS: Final = ("thumbsUp", "thumbsDown")
-TAGS: Final = ("harmful", "false", "not-helpful")
+RATINGS: Final = get_args(MessageRating)
+TAGS: Final = get_args(MessageFeedbackTag)
 
 
 @frozen(kw_only=True)
@@ -95,6 +97,7 @@ class ConversationPages:
         self._offset = 0
         self._seen: set[str] = set()
         self._waiting: deque[ConversationSummary] = deque()
+        self._stale_pages = 0
         self._has_more = True
 
     @property
@@ -121,20 +124,15 @@ class ConversationPages:
         self._offset += len(items)
         total = page.get("total")
         is_last = self._offset >= total if isinstance(total, int) else len(items) < self._page_size
-        self._has_more = bool(new) and not is_last
+        self._stale_pages = 0 if new else self._stale_pages + 1
+        self._has_more = bool(items) and not is_last and self._stale_pages < MOST_STALE_PAGES
         self._waiting.extend(new)
 
 
 def get_conversation(call: WebCall, conversation_id: object) -> Exchange[ConversationRecord]:
     """Read a conversation."""
     identifier = _conversation_id(conversation_id)
-    conversation = yield from call.ask("GET", f"/conversation/{identifier}")
-    mapping = conversation.get("mapping")
-    if not isinstance(mapping, dict):
-        raise _not_there("no conversation", conversation, call)
-    node_id = current_node_of(mapping, conversation.get("current_node"))
-    if node_id is None:
-        raise _not_there("no message of the conversation", conversation, call)
+    conversation, node_id = yield from _read_conversation(call, identifier)
     summary = _summary(conversation)
     return ConversationRecord(
         id=identifier,
@@ -142,22 +140,34 @@ def get_conversation(call: WebCall, conversation_id: object) -> Exchange[Convers
         created_at=summary.created_at,
         updated_at=summary.updated_at,
         is_archived=summary.is_archived,
-        messages=tuple(thread_to(mapping, node_id, identifier)),
-        current_message_id=node_id,
+        messages=tuple(thread_to(conversation["mapping"], node_id, identifier)),
+        current_message_id=lenient(node_id),
         detail=conversation,
     )
 
 
 def current_message_id(call: WebCall, conversation_id: str) -> Exchange[str]:
     """Where a conversation stands."""
-    conversation = yield from get_conversation(call, conversation_id)
-    return conversation.current_message_id
+    _, node_id = yield from _read_conversation(call, conversation_id)
+    return lenient(node_id)
+
+
+def _read_conversation(call: WebCall, conversation_id: str) -> Exchange[tuple[dict[str, Any], str]]:
+    """Read a conversation, and find the node at which it stands."""
+    conversation = yield from call.ask("GET", f"/conversation/{conversation_id}")
+    mapping = conversation.get("mapping")
+    if not isinstance(mapping, dict):
+        raise _not_there("no conversation", conversation, call)
+    node_id = current_node_of(mapping, conversation.get("current_node"))
+    if node_id is None:
+        raise _not_there("no message of the conversation", conversation, call)
+    return conversation, node_id
 
 
 def generate_title(call: WebCall, conversation_id: object, message_id: object) -> Exchange[str]:
     """Have the server make a title of a message."""
     identifier = _conversation_id(conversation_id)
-    body = {"message_id": _message_id(message_id), "model": TITLE_MODEL}
+    body = {"message_id": required_uuid("message_id", message_id), "model": TITLE_MODEL}
     answer = yield from call.ask("POST", f"/conversation/gen_title/{identifier}", body)
     title = answer.get("title")
     if not isinstance(title, str):
@@ -191,7 +201,7 @@ def send_feedback(
     """Say what one thinks of a reply."""
     body: dict[str, object] = {
         "conversation_id": _conversation_id(conversation_id),
-        "message_id": _message_id(message_id),
+        "message_id": required_uuid("message_id", message_id),
         "rating": one_of("rating", rating, RATINGS),
     }
     if isinstance(tags, str) or not isinstance(tags, Sequence):
@@ -215,17 +225,7 @@ def _change(
 
 
 def _conversation_id(value: object) -> str:
-    identifier = uuid_of("conversation_id", value, CONVERSATION_VERSIONS)
-    if identifier is None:
-        raise TypeError("conversation_id must be a str, not NoneType.")
-    return identifier
-
-
-def _message_id(value: object) -> str:
-    identifier = uuid_of("message_id", value)
-    if identifier is None:
-        raise TypeError("message_id must be a str, not NoneType.")
-    return identifier
+    return required_uuid("conversation_id", value, CONVERSATION_VERSIONS)
 
 
 def _summary(item: Mapping[str, Any]) -> ConversationSummary:

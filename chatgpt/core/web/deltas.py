@@ -31,7 +31,6 @@ LONGEST_POINTER: Final = 8192
 MOST_CHANNELS: Final = 1024
 
 CONTENT: Final = "/message/content"
-_WHOLE: Final = ("", "/message")
 
 
 class DeltaError(ValueError):
@@ -88,9 +87,11 @@ class DeltaTrees:
             self._channel = channel
         holder = self._roots.get(self._channel)
         if holder is None:
-            if len(self._roots) >= MOST_CHANNELS:
-                del self._roots[next(iter(self._roots))]
             holder = self._roots[self._channel] = [None]
+            if len(self._roots) > MOST_CHANNELS:
+                del self._roots[next(iter(self._roots))]
+        elif channel is not None:  # those that are used stay longest
+            self._roots[self._channel] = self._roots.pop(self._channel)
         return holder
 
     def _do_step(self, holder: list[Any], prefix: str, step: object) -> None:
@@ -105,7 +106,7 @@ class DeltaTrees:
         try:
             self._do(holder, pointer, operation, value)
         except _NotDone as reason:
-            if pointer in _WHOLE or pointer.startswith(CONTENT):
+            if concerns_text(pointer):
                 raise DeltaError(str(reason)) from None
 
     def _do(self, holder: list[Any], pointer: str, operation: str, value: Any) -> None:
@@ -116,7 +117,7 @@ class DeltaTrees:
             key = segment if isinstance(place, dict) else _index(place, segment)
         match operation:
             case "append":
-                if isinstance(value, str) and pointer.startswith(CONTENT):
+                if isinstance(value, str) and concerns_text(pointer):
                     self._text_pointer = pointer
                 _append(place, key, value)
             case "add" | "replace" if place is holder and not isinstance(value, dict):
@@ -133,11 +134,16 @@ class DeltaTrees:
                 raise _NotDone(f"an operation that is not known: {operation[:40]!r}")
 
 
+def concerns_text(pointer: str) -> bool:
+    """Whether a pointer means the message itself, or its content."""
+    return pointer in ("", "/message", CONTENT) or pointer.startswith(f"{CONTENT}/")
+
+
 def segments_of(pointer: str) -> list[str]:
     """The segments of a JSON pointer.
 
     Raises:
-        ValueError: it is none, or has more than 64.
+        ValueError: it is none, has more than 64, or more than 8,192 characters.
     """
     if not pointer:
         return []
@@ -151,12 +157,17 @@ def segments_of(pointer: str) -> list[str]:
     return [segment.replace("~1", "/").replace("~0", "~") for segment in segments]
 
 
+def _at(place: Any, key: str | int) -> Any:
+    """What stands at a key; `None` where nothing does."""
+    try:
+        return place[key]
+    except (KeyError, IndexError):
+        return None
+
+
 def _child(place: Any, key: str | int) -> Any:
     """What stands at a key, an object or a list, for it is to be looked into."""
-    try:
-        child = place[key]
-    except (KeyError, IndexError):
-        child = None
+    child = _at(place, key)
     if not isinstance(child, (dict, list)):
         raise _NotDone("there is nothing to look into")
     return child
@@ -180,9 +191,7 @@ def _put(place: Any, key: str | int, value: Any) -> None:
 
 
 def _append(place: Any, key: str | int, value: Any) -> None:
-    present = (
-        place.get(key) if isinstance(place, dict) else next(iter(place[key : int(key) + 1]), None)
-    )
+    present = _at(place, key)
     match present, value:
         case None, _:
             _put(place, key, value)
@@ -211,9 +220,6 @@ def _truncate(place: Any, key: str | int, value: object) -> None:
     """Keep so many characters of a text, or items of a list."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise _NotDone("the value of truncate must be a number of characters or items")
-    try:
-        present = place[key]
-    except (KeyError, IndexError):
-        return
+    present = _at(place, key)
     if isinstance(present, (str, list)):
         place[key] = present[:value]

@@ -4,7 +4,8 @@ Strategy: an event of the older dialect is a snapshot, `{"message": ..., "conver
 "error": ...}`; the newer one (`delta_encoding`) changes a tree of the same shape. What reads the
 snapshots need not know which it was. A stream may mix them.
 
-Side events (`{"type": ...}`: titles, markers, limits, tokens to resume with) are no snapshots.
+Side events (`{"type": ...}`: titles, markers, limits, tokens to resume with) are snapshots without a
+message.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class ConversationEvents:
         self._trees: DeltaTrees | None = None
 
     def announce(self, encoding: object) -> None:
-        """Take the event that names the dialect of those that follow.
+        """Take the event that names the dialect of those that follow, `"v1"` or an object.
 
         Raises:
             ValueError: it is not known here.
@@ -51,7 +52,7 @@ class ConversationEvents:
         self._trees = DeltaTrees()
 
     def snapshot_after(self, name: str, event: Mapping[str, Any]) -> Snapshot | None:
-        """Return the conversation after an event, or `None` where it says nothing of a message.
+        """Return the conversation after an event, or `None` where an operation left no object of it.
 
         Args:
             name: the event's name.

@@ -14,13 +14,14 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, Self, TypedDict, TypeVar, cast
+from typing import Any, Final, Self, TypedDict, cast, get_args
 from urllib.parse import urlunsplit
 
 from attrs import evolve, field, frozen
 
 from chatgpt.core.errors import ConfigurationError
 from chatgpt.core.messages import ChatMessage
+from chatgpt.core.options import as_settings, connection_options
 from chatgpt.core.secrets import (
     ACCESS_TOKEN_VARIABLE,
     CLEARANCE_TOKEN_VARIABLE,
@@ -33,17 +34,14 @@ from chatgpt.core.validation import (
     function_of,
     function_taking,
     header_line,
-    headers_of,
     identifier,
     one_of,
-    proxy_of,
     seconds_of,
     secret_of,
     text_to_send,
     truth_of,
     url_of,
     uuid_of,
-    whole_number,
 )
 from chatgpt.core.wire.web import ConversationResponseEvent, MessageActionType
 
@@ -63,11 +61,9 @@ _NO_COOKIE_VALUE: Final = re.compile(
     r'[;,"\\]|^(?:__Secure-next-auth\.session-token|cf_clearance)\s*='
 )
 
-ACTIONS: Final = ("next", "variant")
+ACTIONS: Final = get_args(MessageActionType)
 CREDENTIALS: Final = ("email", "password", "session_token")
 """What `get_access_token` is called with."""
-
-_SettingsT = TypeVar("_SettingsT")
 
 
 class SendMessageBrowserOptions(TypedDict, total=False):
@@ -87,7 +83,20 @@ class SendMessageBrowserOptions(TypedDict, total=False):
 
 @frozen(kw_only=True)
 class WebSettings(ABC):
-    """What the settings of both clients of the web flow have in common."""
+    """What the settings of both clients of the web flow have in common.
+
+    Attributes:
+        model: the model that is asked.
+        headers: of every request; the caller's among them.
+        timeout, idle_timeout, connect_timeout: seconds.
+        max_retries: how often a request is repeated at most.
+        proxy: the URL of a network proxy.
+        access_token: the token that was given.
+        session_token: what gives access tokens.
+        clearance_token: Cloudflare's token, where there is one.
+        backend_api_base_url: where the other endpoints are, where they are known.
+        to_plain_text: makes what turns the Markdown of a reply into plain text, where that is wanted.
+    """
 
     model: str
     headers: Mapping[str, str | Secret] = field(repr=False)
@@ -98,26 +107,14 @@ class WebSettings(ABC):
     proxy: str | Secret | None
     access_token: Secret | None
     session_token: Secret | None
+    clearance_token: Secret | None = None
+    backend_api_base_url: str | None = None
+    to_plain_text: Callable[[], Callable[[str], str]] | None = None
 
     @property
     @abstractmethod
     def conversation_url(self) -> str:
         """Where messages are posted."""
-
-    @property
-    def backend_url(self) -> str | None:
-        """Where the other endpoints are; `None` where only that of messages is known."""
-        return None
-
-    @property
-    def clearance(self) -> Secret | None:
-        """Cloudflare's token, where there is one."""
-        return None
-
-    @property
-    def to_plain_text(self) -> Callable[[str], str] | None:
-        """Turns the Markdown of a reply into plain text, where that is wanted."""
-        return None
 
     def with_access_token(self, value: object) -> Self:
         """The settings with another token, which is wrapped already; `None` for none."""
@@ -139,7 +136,7 @@ class WebSettings(ABC):
         return tuple(self._secrets())
 
     def _secrets(self) -> Iterator[Secret]:
-        own = (self.access_token, self.session_token, self.clearance, self.proxy)
+        own = (self.access_token, self.session_token, self.clearance_token, self.proxy)
         for value in (*own, *self.headers.values()):
             if isinstance(value, Secret):
                 yield value
@@ -189,27 +186,11 @@ class SessionSettings(WebSettings):
     api_base_url: str
     backend_api_base_url: str
     user_agent: str
-    plain_text: Callable[[str], str] | None
 
     @property
     def conversation_url(self) -> str:
         """Where messages are posted."""
         return f"{self.backend_api_base_url}/conversation"
-
-    @property
-    def backend_url(self) -> str | None:
-        """Where the other endpoints are."""
-        return self.backend_api_base_url
-
-    @property
-    def clearance(self) -> Secret | None:
-        """Cloudflare's token."""
-        return self.clearance_token
-
-    @property
-    def to_plain_text(self) -> Callable[[str], str] | None:
-        """Turns the Markdown of a reply into plain text, where that is wanted."""
-        return self.plain_text
 
     def require_token(self) -> None:
         """The session gives one."""
@@ -226,7 +207,7 @@ def proxy_settings(given: Mapping[str, object], environment: Mapping[str, object
         ConfigurationError: a value is missing, malformed or contradicts another one.
         TypeError: a value has the wrong type.
     """
-    return _checked(lambda: _proxy_settings(given, environment))
+    return as_settings(lambda: _proxy_settings(given, environment))
 
 
 def _proxy_settings(
@@ -267,26 +248,27 @@ def _proxy_settings(
 def session_settings(
     given: Mapping[str, object],
     environment: Mapping[str, object],
-    load_plain_text: Callable[[], Callable[[str], str]],
+    load_plain_text: Callable[[], Callable[[], Callable[[str], str]]],
 ) -> SessionSettings:
     """Check the options of a `ChatGPTSessionAPI`.
 
     Args:
         given: the constructor's options, secrets wrapped.
         environment: the variables that are set and not blank, secrets wrapped.
-        load_plain_text: loads what turns Markdown into plain text; called if that is wanted.
+        load_plain_text: loads what makes, for each reply, what turns Markdown into plain text; called
+            if that is wanted.
 
     Raises:
         ConfigurationError: a value is missing, malformed or contradicts another one.
         TypeError: a value has the wrong type.
     """
-    return _checked(lambda: _session_settings(given, environment, load_plain_text))
+    return as_settings(lambda: _session_settings(given, environment, load_plain_text))
 
 
 def _session_settings(
     given: Mapping[str, object],
     environment: Mapping[str, object],
-    load_plain_text: Callable[[], Callable[[str], str]],
+    load_plain_text: Callable[[], Callable[[], Callable[[str], str]]],
 ) -> SessionSettings:
     def required(name: str, variable: str) -> Secret:
         token = secret_of(name, _or(given[name], environment.get(variable)))
@@ -317,7 +299,7 @@ def _session_settings(
         api_base_url=_base_url(given, "api_base_url", DEFAULT_API_BASE_URL),
         backend_api_base_url=_base_url(given, "backend_api_base_url", DEFAULT_BACKEND_API_BASE_URL),
         user_agent=user_agent,
-        plain_text=None if truth_of("markdown", given["markdown"]) else load_plain_text(),
+        to_plain_text=None if truth_of("markdown", given["markdown"]) else load_plain_text(),
         **common,
     )
 
@@ -339,17 +321,8 @@ def _browser_headers(user_agent: str) -> dict[str, str]:
 
 
 def _common(given: Mapping[str, object]) -> dict[str, Any]:
-    if given["proxy"] is not None and given["session"] is not None:
-        raise ConfigurationError("Give proxy, or set the proxy of the session that you give.")
-    return {
-        "model": (identifier("model", given["model"]) or DEFAULT_WEB_MODEL).strip(),
-        "headers": headers_of(given["headers"]),
-        "timeout": seconds_of("timeout", given["timeout"]),
-        "idle_timeout": seconds_of("idle_timeout", given["idle_timeout"]),
-        "connect_timeout": seconds_of("connect_timeout", given["connect_timeout"]),
-        "max_retries": whole_number("max_retries", given["max_retries"], 0),
-        "proxy": proxy_of(given["proxy"]),
-    }
+    model = identifier("model", given["model"]) or DEFAULT_WEB_MODEL
+    return {"model": model.strip(), **connection_options(given)}
 
 
 def _base_url(given: Mapping[str, object], name: str, default: str) -> str:
@@ -361,15 +334,6 @@ def _base_url(given: Mapping[str, object], name: str, default: str) -> str:
 
 def _or(value: object, otherwise: object) -> object:
     return otherwise if value is None else value
-
-
-def _checked(make: Callable[[], _SettingsT]) -> _SettingsT:
-    try:
-        return make()
-    except ConfigurationError:
-        raise
-    except ValueError as problem:
-        raise ConfigurationError(str(problem)) from None
 
 
 # --- the options of a call -------------------------------------------------------------------
@@ -417,7 +381,7 @@ def web_call_options(
     parent = uuid_of("parent_message_id", parent_message_id)
     conversation = uuid_of("conversation_id", conversation_id, CONVERSATION_VERSIONS)
     # A client that knows the other endpoints asks where a conversation stands.
-    if settings.backend_url is None and (parent is None) != (conversation is None):
+    if settings.backend_api_base_url is None and (parent is None) != (conversation is None):
         missing = "conversation_id" if parent is not None else "parent_message_id"
         raise ValueError(
             f"{missing} is missing: give conversation_id and parent_message_id together, those of the "

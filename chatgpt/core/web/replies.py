@@ -34,10 +34,12 @@ from chatgpt.core.surrogates import lenient
 from chatgpt.core.web.deltas import DeltaError
 from chatgpt.core.web.events import ENCODING_EVENT, ConversationEvents, Snapshot
 from chatgpt.core.web.messages import ServerMessage
-from chatgpt.core.web.texts import GrowingText
+from chatgpt.core.web.texts import GrowingText, Growth
 
 STREAM_COMPLETE: Final = "message_stream_complete"
 MODERATION_BLOCKED: Final = "moderation_blocked"
+MOST_SHOWN: Final = 256
+"""How many messages of the assistant are remembered: the newest."""
 
 
 @frozen
@@ -76,7 +78,14 @@ class WebReply(GrowingReply):
         self._events = ConversationEvents()
         self._conversation_id = question.conversation_id
         self._shown: dict[str, _Shown] = {}
+        self._seen: set[str] = set()
+        self._began_last: str | None = None
         self._is_stream_complete = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the server has sent any message, be it an echo of the question."""
+        return self._began_last is not None
 
     @property
     def text(self) -> str:
@@ -89,7 +98,12 @@ class WebReply(GrowingReply):
         if self.is_ending:
             return True
         shown = self._last_shown()
-        return shown is not None and shown.message.is_finished
+        # A remark may be finished while a tool, or the next message, is on its way.
+        return (
+            shown is not None
+            and shown.message.is_finished
+            and self._began_last == (shown.message.id or "")
+        )
 
     @property
     def may_end_here(self) -> bool:
@@ -172,27 +186,29 @@ class WebReply(GrowingReply):
         if not isinstance(fields, dict):
             return None
         message = ServerMessage(fields)
+        key = message.id or ""
+        if key not in self._seen:
+            self._seen.add(key)
+            self._began_last = key
         if message.role != "assistant":
             return None
-        key = message.id or ""
         if message.is_shown:
             self._shown[key] = _Shown(message, snapshot)
+            if len(self._shown) > MOST_SHOWN:
+                del self._shown[next(iter(self._shown))]
         else:
             self._shown.pop(key, None)
         shown = self._last_shown()
         if shown is None:
             return None
-        growth = self._said.say(shown.message.text)
-        if growth is None:
-            return None
-        return self._part(shown, growth.delta, is_rewritten=growth.is_rewritten)
+        return self._part(shown, self._said.say(shown.message.text))
 
     def _refuse_error(self, snapshot: Snapshot, data: str, *, is_named: bool) -> None:
         root = snapshot.root
         if not is_named and not _tells_error(root):
             return
         if not snapshot.is_own:  # the event may say no more than `"v": "text"`
-            data = json.dumps({"error": root.get("error"), "code": root.get("error_code")})
+            data = _as_json({"error": root.get("error"), "code": root.get("error_code")})
         raise stream_error(data, self._redact, partial=self.text)
 
     def _take_marks(self, event: Mapping[str, Any]) -> None:
@@ -222,16 +238,17 @@ class WebReply(GrowingReply):
         shown = self._last_shown()
         if shown is None:
             raise InvalidResponseError("The answer holds no message of the assistant.")
-        rest = self._said.finish()
-        return self._part(shown, rest, is_rewritten=False) if rest else None
+        return self._part(shown, self._said.finish())
 
-    def _part(self, shown: _Shown, delta: str, *, is_rewritten: bool) -> ChatMessage:
+    def _part(self, shown: _Shown, growth: Growth | None) -> ChatMessage | None:
+        if growth is None:
+            return None
         return ChatMessage(
             id=self._id(shown.message),
             text=self._said.snapshot(),
             role="assistant",
-            delta=delta,
-            rewritten=is_rewritten,
+            delta=growth.delta,
+            rewritten=growth.is_rewritten,
             parent_message_id=self._question.id,
             conversation_id=self._conversation_id,
             # A tree goes on changing; a part does not.
@@ -244,6 +261,13 @@ class WebReply(GrowingReply):
 
     def _model_of(self, message: ServerMessage) -> str:
         return self._model if message.model is None else lenient(message.model)
+
+
+def _as_json(value: object) -> str:
+    try:
+        return json.dumps(value)
+    except (ValueError, RecursionError):  # operations can nest it deeper than any text
+        return ""
 
 
 def _tells_error(root: Mapping[str, Any]) -> bool:

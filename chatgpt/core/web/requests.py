@@ -11,11 +11,11 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import inf
 from typing import Any, Final, Literal, TypeVar
 
 from attrs import frozen
 
+from chatgpt.core.errors import StreamError
 from chatgpt.core.limits import Limits
 from chatgpt.core.needs import Exchange, HttpRequest, ResponseHead, Surroundings
 from chatgpt.core.options import USER_AGENT
@@ -27,8 +27,8 @@ from chatgpt.core.secrets import (
     Secret,
     SecretMask,
 )
-from chatgpt.core.sending import get, post, read_document, send_with_retries
-from chatgpt.core.web.access import Access
+from chatgpt.core.sending import get, json_request, read_document, send_with_retries
+from chatgpt.core.web.access import Access, if_refused
 from chatgpt.core.web.options import SessionSettings, WebSettings
 
 T = TypeVar("T")
@@ -77,7 +77,9 @@ class WebCall:
         settings: WebSettings,
         access: Access,
         surroundings: Surroundings,
-        timeout: float | None = None,
+        *,
+        timeout: float,
+        idle_timeout: float,
     ) -> WebCall:
         """Begin a call.
 
@@ -85,12 +87,13 @@ class WebCall:
             settings: the client's.
             access: its access token.
             surroundings: clock, ids, chance and the like.
-            timeout: seconds for the whole of a call whose answer is a stream; `None` for another.
+            timeout: seconds for the whole of it.
+            idle_timeout: seconds of silence that are borne; `math.inf` where the answer is no stream.
         """
         limits = Limits(
             surroundings.clock,
-            total=settings.timeout if timeout is None else timeout,
-            idle=inf if timeout is None else settings.idle_timeout,
+            total=timeout,
+            idle=idle_timeout,
             connect=settings.connect_timeout,
         )
         return cls(settings, access, surroundings, limits, settings.redactor())
@@ -108,7 +111,9 @@ class WebCall:
                 "accept": "text/event-stream",
                 "content-type": "application/json",
             }
-            return post(self.settings.conversation_url, headers, body, self.settings.secrets)
+            return json_request(
+                "POST", self.settings.conversation_url, headers, body, self.settings.secrets
+            )
 
         return (yield from self._send(request, read, repeats_sent=False))
 
@@ -119,17 +124,20 @@ class WebCall:
         body: Mapping[str, object] | None = None,
     ) -> Exchange[dict[str, Any]]:
         """Ask an endpoint whose answer is one JSON object."""
-        url, others = f"{self.settings.backend_url}{path}", self.settings.secrets
+        url, secrets = f"{self.settings.backend_api_base_url}{path}", self.settings.secrets
 
         def request(token: Secret) -> HttpRequest:
             headers: Headers = {**self._authorized(token), "accept": "*/*"}
             if method == "GET":
-                return get(url, headers, others)
+                return get(url, headers, secrets)
             headers["content-type"] = "application/json"
-            return post(url, headers, body or {}, others, method)
+            return json_request(method, url, headers, body or {}, secrets)
 
         def read(head: ResponseHead) -> Exchange[dict[str, Any]]:
-            return read_document(head, self.limits, self.redact)
+            try:
+                return (yield from read_document(head, self.limits, self.redact))
+            except StreamError as error:
+                raise if_refused(error) from None
 
         return (yield from self._send(request, read, repeats_sent=True))
 
@@ -161,8 +169,8 @@ class WebCall:
             **settings.headers,
             "authorization": Secret(f"Bearer {token.reveal()}", ACCESS_TOKEN_VARIABLE),
         }
-        if settings.clearance is not None:
+        if settings.clearance_token is not None:
             headers["cookie"] = Secret(
-                f"{CLEARANCE_COOKIE}={settings.clearance.reveal()}", CLEARANCE_TOKEN_VARIABLE
+                f"{CLEARANCE_COOKIE}={settings.clearance_token.reveal()}", CLEARANCE_TOKEN_VARIABLE
             )
         return headers

@@ -12,10 +12,11 @@ Rules:
 
 from __future__ import annotations
 
+from chatgpt.core.errors import StreamError
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import Exchange, ResponseHead, Surroundings
 from chatgpt.core.reading import read_reply
-from chatgpt.core.web.access import Access
+from chatgpt.core.web.access import Access, if_refused
 from chatgpt.core.web.conversations import current_message_id
 from chatgpt.core.web.options import WebCallOptions, WebSettings
 from chatgpt.core.web.replies import WebReply
@@ -38,7 +39,13 @@ def send_message(
     Raises:
         ChatGPTError: whatever went wrong; `partial` holds the text that came.
     """
-    call = WebCall.begin(settings, access, surroundings, options.timeout)
+    call = WebCall.begin(
+        settings,
+        access,
+        surroundings,
+        timeout=options.timeout,
+        idle_timeout=settings.idle_timeout,
+    )
     parent_id = options.parent_message_id
     if parent_id is None and options.conversation_id is not None:
         parent_id = yield from current_message_id(call, options.conversation_id)
@@ -58,16 +65,21 @@ def send_message(
             model=settings.model,
             fallback_id=surroundings.new_id(),
             redact=call.redact,
-            said=GrowingText(is_followed=options.is_reported, convert=settings.to_plain_text),
+            said=GrowingText(is_followed=options.is_reported, new_converter=settings.to_plain_text),
         )
-        yield from read_reply(
-            reply,
-            head,
-            call.limits,
-            call.redact,
-            is_reported=options.is_reported,
-            on_event=options.on_event,
-        )
+        try:
+            yield from read_reply(
+                reply,
+                head,
+                call.limits,
+                call.redact,
+                is_reported=options.is_reported,
+                on_event=options.on_event,
+            )
+        except StreamError as error:
+            if reply.has_begun:  # the server has taken the message
+                raise
+            raise if_refused(error) from None
         return reply.message(request_id=head.headers.get("x-request-id"), now=surroundings.now())
 
     return (yield from call.post_message(_body(question, options, settings), read))

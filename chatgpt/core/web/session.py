@@ -21,13 +21,18 @@ from chatgpt.core.error_bodies import (
     redacted_body,
     stream_error,
 )
-from chatgpt.core.errors import AuthenticationError, ChatGPTError, TokenExpiredError
+from chatgpt.core.errors import (
+    AuthenticationError,
+    ChatGPTError,
+    InvalidResponseError,
+    TokenExpiredError,
+)
 from chatgpt.core.limits import Limits
 from chatgpt.core.needs import Exchange, Surroundings
 from chatgpt.core.retry import RetryPolicy
 from chatgpt.core.secrets import Redactor, Secret, SecretMask
 from chatgpt.core.sending import read_text, send_with_retries
-from chatgpt.core.validation import secret_of
+from chatgpt.core.validation import is_visible_ascii
 from chatgpt.core.web.access import Access
 from chatgpt.core.web.options import SessionSettings
 from chatgpt.core.web.requests import session_request
@@ -64,13 +69,15 @@ class SessionAccess(Access):
         try:
             text = yield from read_text(limits, redact)
             session = _session_in(text, redact)
-            token = secret_of("The accessToken of the session", Secret(session["accessToken"]))
+            token = Secret(session["accessToken"])
+            redact.also([token])
+            if not is_visible_ascii(token):
+                raise InvalidResponseError("The access token of the session is none.")
         except ChatGPTError as error:
             if isinstance(error, AuthenticationError):
                 self.user = None
             described_by(head, error, redact)
             raise
-        assert token is not None, "it was given one"
         user = session.get("user")
         if isinstance(user, dict):
             self.user = cast("User", user)
@@ -98,14 +105,20 @@ def _session_in(text: str, redact: Redactor) -> dict[str, Any]:
         raise TokenExpiredError(
             "The session is over: get a new session_token from a browser that is signed in.",
             code=SESSION_IS_OVER,
-            body=redacted_body(session, redact),
+            body=redacted_body(_anonymous(session), redact),
         )
     if session.get("detail") or isinstance(problem, dict):
         raise stream_error(text, redact, partial="")
-    if problem or not isinstance(session.get("accessToken"), str):
+    token = session.get("accessToken")
+    if problem or not token or not isinstance(token, str):
         told = f" ({redact(problem)[:200]})" if isinstance(problem, str) else ""
         raise AuthenticationError(
             f"Nobody is signed in{told}: session_token is wrong, or was signed out.",
-            body=redacted_body(session, redact),
+            body=redacted_body(_anonymous(session), redact),
         )
     return session
+
+
+def _anonymous(session: dict[str, Any]) -> dict[str, Any]:
+    """What an error may show of a session: not whose it is."""
+    return {name: value for name, value in session.items() if name != "user"}

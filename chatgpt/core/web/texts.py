@@ -3,7 +3,8 @@
 Strategy: of a text that only grows, the new end is appended; nothing that was said is looked at
 again but to see that it is still there. Where a text was changed, its common beginning is found.
 
-Where nobody follows the text, only its last version is kept.
+Where nobody follows the text, only its last version is kept. Where it is converted, what converts it
+may remember what it was told; in the end the whole text is converted anew.
 """
 
 from __future__ import annotations
@@ -34,12 +35,16 @@ class GrowingText:
 
     Args:
         is_followed: whether somebody wants to know what is new.
-        convert: turns the whole text into what is said of it; by default it is said as it is.
+        new_converter: makes what turns the whole text into what is said of it; by default it is said as it
+            is.
     """
 
-    def __init__(self, *, is_followed: bool, convert: Callable[[str], str] | None = None) -> None:
+    def __init__(
+        self, *, is_followed: bool, new_converter: Callable[[], Callable[[str], str]] | None = None
+    ) -> None:
         self._is_followed = is_followed
-        self._convert = convert
+        self._new_converter = new_converter
+        self._convert = None if new_converter is None else new_converter()
         self._raw = ""
         self._said = TextBuffer()
         self._joiner = DeltaJoiner()
@@ -69,9 +74,13 @@ class GrowingText:
         if self._convert is None and raw.startswith(before):
             return self._grown(self._joiner.feed(raw[len(before) :]))
         self._joiner = DeltaJoiner()
-        # The last line end belongs to the whole text: in between it would be taken back each time.
-        text = self._converted(self._joiner.feed(raw))
-        text = text.removesuffix("\n") if self._convert is not None else text
+        text = self._joiner.feed(raw)
+        if self._convert is not None:
+            # The last line end belongs to the whole text: in between it would be taken back each time.
+            text = self._convert(text).removesuffix("\n")
+        return self._say_again(text)
+
+    def _say_again(self, text: str) -> Growth | None:
         said = str(self._said)
         common = common_length(said, text)
         if common == len(said):
@@ -80,18 +89,18 @@ class GrowingText:
         self._said.append(text)
         return Growth(text[common:], is_rewritten=True)
 
-    def finish(self) -> str:
-        """The text is whole; return what was kept back of it."""
+    def finish(self) -> Growth | None:
+        """The text is whole; return what was kept back of it, or changes at last."""
         if not self._is_followed:
-            return ""
+            return None
         rest = self._joiner.end()
-        if self._convert is not None:
-            rest = self._converted(lenient(self._raw))[len(str(self._said)) :]
-        self._grown(rest)
-        return rest
+        if self._new_converter is None:
+            return self._grown(rest)
+        return self._say_again(self._converted(lenient(self._raw)))
 
     def _converted(self, text: str) -> str:
-        return text if self._convert is None else self._convert(text)
+        """The whole text, converted anew."""
+        return text if self._new_converter is None else self._new_converter()(text)
 
     def _grown(self, delta: str) -> Growth | None:
         if not delta:

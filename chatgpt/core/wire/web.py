@@ -61,7 +61,7 @@ class MessageContent(TypedDict, total=False):
     """What a message says, in parts."""
 
     content_type: str
-    parts: list[str]
+    parts: list[str | Mapping[str, object]]
 
 
 class MessageAuthor(TypedDict, total=False):
@@ -142,7 +142,7 @@ class SessionResult(TypedDict, total=False):
     error: str | None
 
 
-class ModerationsJSONResult(TypedDict):
+class ModerationsJSONResult(TypedDict, total=False):
     """The answer of `POST /backend-api/moderations`.
 
     `flagged` says whether a text is against the rules, `blocked` whether it would be taken back.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -29,7 +30,19 @@ from chatgpt.core.needs import (
 )
 from chatgpt.core.secrets import SecretMask
 from chatgpt.core.web.access import Access, GivenAccess
-from tests.core.web.made import access_of, events, message, proxy, send, session, snapshot
+from chatgpt.core.web.options import web_call_options
+from chatgpt.core.web.send import send_message
+from tests.core.web.made import (
+    ECHO,
+    HIDDEN,
+    access_of,
+    events,
+    message,
+    proxy,
+    send,
+    session,
+    snapshot,
+)
 from tests.core.web.made import surroundings as moment_of
 from tests.stepping import Answered, Clock, Stepper, json_answer, surroundings
 
@@ -88,9 +101,18 @@ def test_it_is_asked_again_once_after_a_refusal() -> None:
     assert len(function.calls) == 4
 
 
-@pytest.mark.parametrize("code", ["token_expired", "invalid_jwt", "invalid_token"])
-def test_a_proxy_that_drops_the_status(code: str) -> None:
-    refusal = {"detail": {"message": "no", "code": code}}
+@pytest.mark.parametrize(
+    "detail",
+    [
+        {"message": "no", "code": "token_expired"},
+        {"message": "no", "code": "invalid_jwt"},
+        {"code": "invalid_token"},
+        "invalid_token",
+        "token_expired",
+    ],
+)
+def test_a_proxy_that_drops_the_status(detail: object) -> None:
+    refusal = {"detail": detail}
     settings = proxy(get_access_token=Tokens())
     stepper = Stepper(json_answer(refusal), Answered(HELLO))
     assert send(stepper, settings=settings).text == "Hello"
@@ -112,6 +134,55 @@ def test_other_errors_cost_no_token(status: int) -> None:
     with pytest.raises(ChatGPTError):
         send(stepper, settings=settings)
     assert tokens_of(stepper) == ["token-1"]
+
+
+def test_a_token_that_was_refused_is_not_used_again() -> None:
+    settings = proxy(get_access_token=Tokens())
+    stepper = Stepper(json_answer(EXPIRED, 401), json_answer(EXPIRED, 401), Answered(HELLO))
+    access = access_of(settings, moment_of(stepper))
+    with pytest.raises(TokenExpiredError):
+        send(stepper, settings=settings, access=access)
+    assert access.token is None
+    send(stepper, settings=settings, access=access)
+    assert tokens_of(stepper) == ["token-1", "token-2", "token-3"]
+
+
+@pytest.mark.parametrize("begun", [snapshot(ECHO), snapshot(message("")), snapshot(HIDDEN)])
+def test_a_message_that_was_taken_is_not_sent_again(begun: object) -> None:
+    """Whatever the error after it says."""
+    settings = proxy(get_access_token=Tokens())
+    stepper = Stepper(Answered(events(begun, EXPIRED)))
+    with pytest.raises(StreamError) as caught:
+        send(stepper, settings=settings)
+    assert (tokens_of(stepper), caught.value.code) == (["token-1"], "token_expired")
+
+
+def test_the_turn_is_passed_on_before_the_token_is_used() -> None:
+    """Nobody waits for the reply of the one who got the token."""
+    for settings, answers in (
+        (proxy(get_access_token=Tokens()), [Answered(HELLO)]),
+        (session(), [json_answer({"accessToken": "t"}), Answered(HELLO)]),
+    ):
+        stepper = Stepper(*answers)
+        send(stepper, settings=settings)
+        order = [type(need) for need in stepper.needs if isinstance(need, (TakeTurn, PassTurn, SendRequest))]  # fmt: skip
+        assert order[0] is TakeTurn
+        assert order[-2:] == [PassTurn, SendRequest]
+
+
+def test_a_function_that_is_not_done_in_time() -> None:
+    stepper = Stepper()
+    settings = proxy(get_access_token=Tokens())
+    moment = moment_of(stepper)
+    options = web_call_options(settings, "hi", timeout=5)
+    running = Running(send_message(options, settings, access_of(settings, moment), moment))
+    running.resume(None)
+    assert isinstance(running.need, AskForAccessToken)
+    assert running.need.timeout == 5
+    running.fail(TransportFailure("timeout", "the function was not done"))
+    with pytest.raises(APITimeoutError, match="get_access_token was not done") as caught:
+        running.result()
+    assert caught.value.limit == "total"
 
 
 def test_without_a_function_a_refusal_is_an_error() -> None:
@@ -182,46 +253,59 @@ class Crowd:
     Args:
         access: whose token.
         count: how many there are.
-        other_than: the token that was refused to all of them.
     """
 
-    def __init__(self, access: Access, count: int, other_than: Secret | None = None) -> None:
+    def __init__(self, access: Access, count: int) -> None:
         self.clock = Clock()
         self.fetched = 0
         self.waiting: list[Running[Secret]] = []
-        self.results: list[Secret | ChatGPTError] = []
+        self.results: list[Secret | Exception] = []
         self._access = access
         for _ in range(count):
-            self.join(other_than)
+            self.join()
 
-    def join(self, other_than: Secret | None = None, timeout: float = 60.0) -> None:
+    def join(self, timeout: float = 60.0) -> None:
         limits = Limits(self.clock, total=timeout, idle=60, connect=10)
-        running = Running(self._access.valid_token(limits, SecretMask([]), other_than))
+        running = Running(self._access.valid_token(limits, SecretMask([])))
         assert isinstance(running.need, TakeTurn)
         self.waiting.append(running)
 
-    def play(self, answer: Any) -> None:
-        """Let one after the other have the turn; `answer` is what a fetch gives."""
+    def play(self, answer: Callable[[int], Secret]) -> None:
+        """Let one after the other have the turn; `answer` is what a fetch gives, or raises."""
         while self.waiting:
             running = self.waiting.pop(0)
-            running.resume(None)
-            while (need := running.need) is not None:
-                running.resume(self._meet(need, answer))
             try:
+                running.resume(None)
+                while (need := running.need) is not None:
+                    running.resume(self._meet(need, answer))
                 self.results.append(running.result())
-            except ChatGPTError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is the result
+                running.close()
                 self.results.append(error)
 
-    def _meet(self, need: Need[Any], answer: Any) -> Any:
+    def _meet(self, need: Need[Any], answer: Callable[[int], Secret]) -> Any:
         if isinstance(need, PassTurn):
             return None
         assert isinstance(need, AskForAccessToken)
         self.fetched += 1
-        return answer(self.fetched)
+        try:
+            return answer(self.fetched)
+        except Exception as error:
+            need.failed(error)
+            raise
 
 
 def access() -> Access:
     return GivenAccess(surroundings(), lambda **_: "x", {})
+
+
+def refused(token: str = "old") -> Access:
+    """An access whose token was refused."""
+    shared, secret = access(), Secret(token)
+    shared.keep(secret)
+    shared._refuse(secret)
+    assert shared.token is None
+    return shared
 
 
 def test_one_renewal_serves_all() -> None:
@@ -232,19 +316,72 @@ def test_one_renewal_serves_all() -> None:
 
 
 def test_one_renewal_serves_all_to_whom_the_token_was_refused() -> None:
-    shared = access()
-    shared.keep(Secret("old"))
-    crowd = Crowd(shared, 50, other_than=Secret("old"))
+    crowd = Crowd(refused(), 50)
     crowd.play(lambda number: Secret(f"token-{number}"))
     assert (crowd.fetched, set(crowd.results)) == (1, {Secret("token-1")})
 
 
 def test_the_same_token_again_is_renewed_once_all_the_same() -> None:
-    shared = access()
-    shared.keep(Secret("old"))
-    crowd = Crowd(shared, 50, other_than=Secret("old"))
+    crowd = Crowd(refused("old"), 50)
     crowd.play(lambda _: Secret("old"))
     assert (crowd.fetched, crowd.results) == (1, 50 * [Secret("old")])
+
+
+def test_a_late_refusal_concerns_the_token_that_was_refused() -> None:
+    """Not the one that took its place, nor one that was refused meanwhile."""
+    shared, first, second = access(), Secret("first"), Secret("second")
+    shared.keep(first)
+    shared.keep(second)
+    shared._refuse(first)
+    assert shared.token is second
+    shared._refuse(second)
+    shared._refuse(first)
+    assert shared.token is None
+
+
+def test_a_token_that_is_set_during_a_renewal_stands() -> None:
+    for given in (Secret("set"), None):
+        shared = access()
+        crowd = Crowd(shared, 1)
+
+        def answer(_: int) -> Secret:
+            shared.keep(given)  # noqa: B023 - it is called at once
+            return Secret("fetched")
+
+        crowd.play(answer)
+        assert crowd.results == [Secret("fetched")]
+        assert shared.token == given
+
+
+class OddError(Exception):
+    """One that cannot be copied."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(first)
+
+
+@pytest.mark.parametrize("error", [LookupError("mine"), TimeoutError("mine"), OddError("a", "b")])
+def test_the_failure_of_the_function_is_shared_by_those_who_waited(error: Exception) -> None:
+    """Nobody tries to sign in fifty times."""
+
+    def fail(_: int) -> Secret:
+        raise error
+
+    crowd = Crowd(access(), 50)
+    crowd.play(fail)
+    assert crowd.fetched == 1
+    assert {type(result) for result in crowd.results} == {type(error)}
+    assert {str(result) for result in crowd.results} == {str(error)}
+
+
+def test_the_error_that_is_kept_holds_no_frames() -> None:
+    shared = access()
+    crowd = Crowd(shared, 1)
+    crowd.play(lambda _: Secret("not a token"))
+    kept = shared._last.error
+    assert isinstance(kept, ConfigurationError)
+    assert kept is not crowd.results[0]
+    assert kept.__traceback__ is None
 
 
 def test_a_failure_is_shared_by_those_who_waited() -> None:

@@ -21,7 +21,7 @@ PATH = "https://chatgpt.com/backend-api"
 def ask(stepper: Stepper, ask_server: Callable[[WebCall], Exchange[Any]]) -> Any:
     settings = session(access_token="t", max_retries=0)
     moment = surroundings(stepper)
-    call = WebCall.begin(settings, access_of(settings, moment), moment)
+    call = WebCall.begin(settings, access_of(settings, moment), moment, timeout=60, idle_timeout=60)
     return stepper.run(ask_server(call))
 
 
@@ -66,7 +66,9 @@ def test_pages() -> None:
         ([{"items": items(1, 2)}, {"items": []}], ["c1", "c2"]),
         # It moved up while the listing was read, or the server repeats itself for ever.
         ([{"items": items(1, 2), "total": 4}, {"items": items(2, 3), "total": 4}], ["c1", "c2", "c3"]),
-        ([{"items": items(1, 2), "total": 99}, {"items": items(1, 2), "total": 99}], ["c1", "c2"]),
+        ([{"items": items(1, 2), "total": 99}] * 11, ["c1", "c2"]),
+        # Others were used meanwhile: those that are known come again, and then the rest.
+        ([{"items": items(1, 2), "total": 6}, {"items": items(1, 2), "total": 6}, {"items": items(3, 4), "total": 6}], ["c1", "c2", "c3", "c4"]),
         # A server that gives less than it is asked for.
         ([{"items": items(1), "total": 2}, {"items": items(2), "total": 2}], ["c1", "c2"]),
         ([{"items": [None, 5, {"id": 5}, *items(1)], "total": 1}], ["c1"]),

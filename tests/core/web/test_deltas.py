@@ -191,6 +191,7 @@ def test_metadata_that_makes_no_sense_is_passed_over() -> None:
     steps = [
         {"p": "/message/metadata/a/b/c", "o": "append", "v": 1},
         {"p": "/message/id", "o": "append", "v": []},
+        {"p": "/message/content_references/7", "o": "append", "v": 1},
         {"p": TEXT, "o": "append", "v": "text"},
     ]
     assert text_after({"o": "patch", "v": steps}) == "text"
@@ -234,6 +235,15 @@ def test_channels_are_bounded() -> None:
         trees.apply({"p": TEXT, "o": "append", "v": "x", "c": 0})
     last: Any = trees.apply({"p": TEXT, "o": "append", "v": "!", "c": MOST_CHANNELS})
     assert last["message"]["content"]["parts"][0] == f"{MOST_CHANNELS}!"
+
+
+def test_a_channel_that_is_used_is_not_forgotten() -> None:
+    trees = DeltaTrees()
+    for channel in range(MOST_CHANNELS + 10):
+        trees.apply({"v": root(str(channel)), "c": channel})
+        trees.apply({"p": TEXT, "o": "append", "v": ".", "c": 0})
+    kept: Any = trees.apply({"v": "!"})
+    assert kept["message"]["content"]["parts"][0] == "0" + "." * (MOST_CHANNELS + 10) + "!"
 
 
 json_values = st.recursive(

@@ -21,7 +21,7 @@ VERSION_8 = "67aa804e-4678-8006-970a-23d76d933f3c"
 def test_the_defaults_of_a_proxy() -> None:
     settings = proxy()
     assert settings.conversation_url == "https://chatgpt.com/backend-api/conversation"
-    assert (settings.model, settings.headers, settings.backend_url) == ("auto", {}, None)
+    assert (settings.model, settings.headers, settings.backend_api_base_url) == ("auto", {}, None)
 
 
 def test_the_defaults_of_a_session() -> None:
@@ -77,6 +77,7 @@ def test_tokens_of_the_environment() -> None:
         ({"get_access_token": "x"}, TypeError, "get_access_token must be a function, not str"),
         ({"get_access_token": any_token, "email": 5}, TypeError, "email must be a str or a Secret"),
         ({"get_access_token": any_token, "password": ""}, ConfigurationError, "password is blank"),
+        ({"get_access_token": any_token, "password": "a\udcfc"}, ConfigurationError, "password is not valid Unicode"),
         ({"api_reverse_proxy_url": "chat"}, ConfigurationError, "such as https://chatgpt.com/backend-api/conversation"),
         ({"api_reverse_proxy_url": "https://u:p@x/"}, ConfigurationError, "no user name or password"),
         ({"model": ""}, ConfigurationError, "model must not be blank"),

@@ -238,6 +238,19 @@ def test_a_dialect_without_a_status_ends_with_the_connection(end: Any) -> None:
     assert play(events(old, done=False), end)[0].text == "Hello"
 
 
+@pytest.mark.parametrize("follower", [CALL, TOOL, message("", id="x"), THOUGHT])
+def test_a_remark_is_no_reply_while_something_follows(follower: dict[str, Any]) -> None:
+    remark = snapshot(message("Let me look.", status="finished_successfully"))
+    error = failing(StreamInterruptedError, events(remark, snapshot(follower), done=False))
+    assert error.partial == "Let me look."
+    assert play(events(remark, snapshot(follower)))[0].text == "Let me look."
+
+
+def test_a_stream_that_is_complete_before_anything_was_said() -> None:
+    complete = {"type": "message_stream_complete"}
+    failing(StreamInterruptedError, events(complete, IN_PROGRESS, done=False))
+
+
 def test_a_limit_is_no_end_of_the_connection() -> None:
     error = failing(APITimeoutError, events(snapshot(old_message("Hel")), done=False), 1000.0)
     assert (error.limit, error.partial) == ("idle", "Hel")
@@ -332,6 +345,26 @@ def test_a_moderation_that_blocks(moderation: dict[str, Any], whose: str) -> Non
             "moderation",
             "Hello",
         )
+
+
+def test_an_error_that_is_nested_too_deeply() -> None:
+    def nested(depth: int) -> object:
+        value: object = "x"
+        for _ in range(depth):
+            value = {"a": value}
+        return value
+
+    steps = [root(message(""), 0), {"p": TEXT, "o": "append", "v": "Hello"}]
+    steps += [{"o": "patch", "v": [{"p": "/error", "o": "add", "v": nested(60)}, {"p": "/error" + "/a" * 60, "o": "add", "v": nested(900)}]}]  # fmt: skip
+    error = failing(StreamError, events(*deltas(*steps)))
+    assert error.partial == "Hello"
+
+
+def test_many_messages_take_no_more_than_their_time() -> None:
+    """Those that began long ago are forgotten."""
+    many = [snapshot(message("", id=f"m{number}")) for number in range(3000)]
+    reply, _ = play(events(*many, snapshot(message("Hello"))))
+    assert reply.text == "Hello"
 
 
 def test_a_moderation_that_does_not() -> None:

@@ -85,6 +85,7 @@ def test_the_user_is_optional() -> None:
         (Answered(b""), AuthenticationError, "Nobody is signed in"),
         (json_answer({"user": USER}), AuthenticationError, "Nobody is signed in"),
         (json_answer({"accessToken": 5}), AuthenticationError, "Nobody is signed in"),
+        (json_answer({"accessToken": ""}), AuthenticationError, "Nobody is signed in"),
         (json_answer({"error": "RefreshAccessTokenError"}), TokenExpiredError, "The session is over"),
         (json_answer({"error": "RefreshAccessTokenError", "accessToken": FOREIGN, "user": USER}), TokenExpiredError, "The session is over"),
         (json_answer({"error": "Whatever", "accessToken": FOREIGN}), AuthenticationError, r"\(Whatever\)"),
@@ -94,6 +95,7 @@ def test_the_user_is_optional() -> None:
         (Answered(b"<html><title>Login</title></html>"), InvalidResponseError, "'Login'"),
         (Answered(f'{{"accessToken": "{FOREIGN}", "user": '.encode()), InvalidResponseError, "not JSON"),
         (Answered(f'{{"accessToken": "{FOREIGN}", "us'.encode(), LOST), StreamInterruptedError, "lost"),
+        (json_answer({"error": "RefreshAccessTokenError", "sessionToken": "a/b/c/d/e"}), TokenExpiredError, "The session is over"),
         (json_answer({"accessToken": FOREIGN, "detail": "x"}, 401), AuthenticationError, "401"),
         (json_answer({"message": f"x {FOREIGN}", "accessToken": FOREIGN}, 400), APIStatusError, r"x \*\*\*"),
         (Answered(b"<title>Just a moment...</title>", status=403), BlockedByCloudflareError, "Cloudflare"),
@@ -106,7 +108,10 @@ def test_what_is_no_session(answer: Answered, kind: type[ChatGPTError], shown: s
         ask(Stepper(answer))
     error = caught.value
     assert error.status_code == answer.head.status
-    assert FOREIGN not in json.dumps([str(error), error.body, error.code, error.type])
+    shown_of_it = json.dumps([str(error), error.body, error.code, error.type])
+    assert FOREIGN not in shown_of_it
+    assert "a/b/c" not in shown_of_it
+    assert USER["email"] not in shown_of_it
 
 
 def test_it_is_asked_again() -> None:
@@ -118,7 +123,7 @@ def test_it_is_asked_again() -> None:
 
 
 def test_a_token_that_no_header_may_hold() -> None:
-    with pytest.raises(ChatGPTError, match="accessToken of the session holds a line end"):
+    with pytest.raises(InvalidResponseError, match="access token of the session is none"):
         ask(Stepper(json_answer({"accessToken": "a\r\nb: c"})))
 
 

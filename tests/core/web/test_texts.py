@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from os.path import commonprefix
 
 import pytest
@@ -44,7 +45,7 @@ def test_a_pair_that_is_cut() -> None:
 def test_a_half_that_stays_alone() -> None:
     text = GrowingText(is_followed=True)
     text.say("a\ud83d")
-    assert text.finish() == "\ufffd"
+    assert text.finish() == Growth("\ufffd", False)
     assert str(text) == "a\ufffd"
 
 
@@ -57,21 +58,38 @@ def test_what_was_said_does_not_change() -> None:
 
 
 def test_nobody_follows() -> None:
-    text = GrowingText(is_followed=False, convert=str.upper)
+    text = GrowingText(is_followed=False, new_converter=lambda: str.upper)
     assert text.say("hel\ud83d") is None
     assert text.say("hello") is None
-    assert text.finish() == ""
+    assert text.finish() is None
     assert str(text) == "HELLO"
     assert text
 
 
 def test_converting() -> None:
-    text = GrowingText(is_followed=True, convert=lambda raw: raw.replace("**", "") + "\n")
+    def without_stars() -> Callable[[str], str]:
+        return lambda raw: raw.replace("**", "") + "\n"
+
+    text = GrowingText(is_followed=True, new_converter=without_stars)
     assert text.say("**bo") == Growth("bo", False)
     assert text.say("**bold") == Growth("ld", False)
     assert text.say("**bold**") is None
-    assert text.finish() == "\n"
+    assert text.finish() == Growth("\n", False)
     assert str(text) == "bold\n"
+
+
+def test_what_changes_when_the_whole_is_converted() -> None:
+    """A converter may remember what it was told; in the end a new one is asked."""
+    made: list[int] = []
+
+    def numbered() -> Callable[[str], str]:
+        made.append(len(made))
+        return lambda raw: f"{made[-1]}{raw}"
+
+    text = GrowingText(is_followed=True, new_converter=numbered)
+    text.say("x")
+    assert text.finish() == Growth("1x", True)
+    assert str(text) == "1x"
 
 
 @given(st.text(), st.text())
@@ -98,6 +116,7 @@ def test_deltas_lead_to_the_text(raws: list[str]) -> None:
                 assert shown[common:] == growth.delta
                 assert common < len(before)
         assert str(text) == shown
-    shown += text.finish()
+    rest = text.finish()
+    shown += rest.delta if rest is not None else ""
     assert str(text) == shown
     assert not any("\ud800" <= character <= "\udfff" for character in shown)
