@@ -15,7 +15,6 @@ import logging
 import os
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
@@ -59,7 +58,6 @@ from chatgpt.core.secrets import Secret, revealed, wrap
 from chatgpt.failures import (
     CLOSED,
     MALFORMED,
-    NO_TURN,
     answer_of,
     check_session,
     links_of,
@@ -70,6 +68,7 @@ from chatgpt.library_logs import mask_logs_of, sent_secrets
 from chatgpt.routes import Route, route_of
 from chatgpt.stores.protocol import MessageStore
 from chatgpt.tokenizer import load_tokenizer
+from chatgpt.turns import Turn
 
 T = TypeVar("T")
 
@@ -201,7 +200,7 @@ class Transport:
         self._proxy = proxy
         self._own: requests.Session | None = None
         self._process: int | None = None
-        self._turns: dict[int, _Turn] = {}
+        self._turns: dict[int, Turn] = {}
 
     def send(self, need: SendRequest) -> tuple[requests.Response, Sequence[Secret]]:
         """Send a request; return the answer, its body unread, and the secrets of its route.
@@ -224,10 +223,10 @@ class Transport:
         return answer, secrets
 
     @property
-    def turn(self) -> _Turn:
+    def turn(self) -> Turn:
         """What one exchange of the client at a time has."""
         # A child process must not wait for a thread of its parent.
-        return self._turns.setdefault(os.getpid(), _Turn())
+        return self._turns.setdefault(os.getpid(), Turn())
 
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
@@ -302,36 +301,6 @@ def failure_on_the_way(error: BaseException) -> TransportFailure:
     return failure_of(error)
 
 
-class _Turn:
-    """What one call at a time has; it knows whose it is.
-
-    So a call can pass on what it may have: Ctrl-C may come between taking the turn and noting it.
-    """
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._owner: object = None
-
-    def take(self, owner: object, seconds: float) -> None:
-        """Wait until nobody has the turn, and take it.
-
-        Raises:
-            TransportFailure: it took too long.
-        """
-        with self._changed:
-            wait = min(seconds, threading.TIMEOUT_MAX)
-            if not self._changed.wait_for(lambda: self._owner is None, wait):
-                raise TransportFailure("timeout", NO_TURN)
-            self._owner = owner
-
-    def pass_on(self, owner: object) -> None:
-        """Let the next one have it, if it is the owner's."""
-        with self._changed:
-            if self._owner is owner:
-                self._owner = None
-                self._changed.notify()
-
-
 class _Body:
     """The body of an answer, read as it arrives."""
 
@@ -388,7 +357,7 @@ class Call(Generic[T]):
         self._transport = transport
         self._store = store
         self._answer: _Body | None = None
-        self._turn: _Turn | None = None
+        self._turn: Turn | None = None
         self._is_asking = False
         self._is_logged = log.isEnabledFor(logging.DEBUG)
         self._running = Running(exchange)

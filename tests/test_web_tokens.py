@@ -373,18 +373,18 @@ def test_an_interrupt_leaves_the_turn_to_others(
     chatgpt_server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     """Ctrl-C may come at any moment: just before the turn is taken, and just after."""
-    from chatgpt import transport
+    from chatgpt import turns
 
-    take = transport._Turn.take
+    take = turns.Turn.take
 
-    def interrupted(self: transport._Turn, owner: object, seconds: float) -> None:
+    def interrupted(self: turns.Turn, owner: object, seconds: float) -> None:
         if when == "after":
             take(self, owner, seconds)
         raise KeyboardInterrupt
 
     with ChatGPTSessionAPI(**chatgpt_server.session_options) as client:
         with monkeypatch.context() as patch:
-            patch.setattr(transport._Turn, "take", interrupted)
+            patch.setattr(turns.Turn, "take", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 client.send_message("Hi")
         assert client.send_message("Hi", timeout=1).text
