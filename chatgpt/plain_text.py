@@ -47,8 +47,9 @@ def load_plain_text() -> Callable[[], Callable[[str], str]]:
 class PlainText:
     """Turns Markdown into plain text, again and again while it grows.
 
-    Only the last block of a text can still change by what is added to it (but for a link that is defined
-    later, which shows when the whole text is read anew). So what comes before it is read once.
+    Only the last block of a text, or the last item of its last list, can still change by what is added to
+    it (but for a link that is defined later, which shows when the whole text is read anew). So what comes
+    before it is read once.
 
     Args:
         parser: reads CommonMark.
@@ -66,19 +67,32 @@ class PlainText:
             self._references, self._closed, self._paragraphs = {}, "", []
         open_text = markdown[len(self._closed) :]
         tokens = self._parser.parse(open_text, self._references)
-        blocks = [
-            number for number, token in enumerate(tokens) if token.level == 0 and token.nesting >= 0
-        ]
-        if (
-            len(blocks) > 1 and "\r" not in open_text
-        ):  # a lone one is a line end for the parser only
-            last = blocks[-1]
+        last = _last_part_of(tokens)
+        if last > 0 and "\r" not in open_text:  # a lone one is a line end for the parser only
             line = (tokens[last].map or [0])[0]
             self._closed += _lines(open_text, line)
             self._paragraphs += _paragraphs_of(tokens[:last])
             tokens = tokens[last:]
         text = "\n\n".join([*self._paragraphs, *_paragraphs_of(tokens)])
         return text if not text or text.endswith("\n") else f"{text}\n"
+
+
+def _last_part_of(tokens: Sequence[Token]) -> int:
+    """Where the last block begins, or the last item of a list that is the last block."""
+    blocks = (
+        number for number, token in enumerate(tokens) if token.level == 0 and token.nesting >= 0
+    )
+    last = max(blocks, default=0)
+    if tokens and tokens[last].type in ("bullet_list_open", "ordered_list_open"):
+        items = (number for number in range(last, len(tokens)) if _begins_item(tokens[number]))
+        *_, last_item = items
+        if last_item > last + 1:
+            return last_item
+    return last
+
+
+def _begins_item(token: Token) -> bool:
+    return token.type == "list_item_open" and token.level == 1
 
 
 def _lines(text: str, count: int) -> str:

@@ -59,7 +59,7 @@ def test_an_escaped_paragraph_reads_the_same(text: str) -> None:
     assert read_again == (f"{escaped(text)}\n" if text else "")
 
 
-BLOCKS = ["word ", "*i* ", "**b", "`c` ", "\n", "\n\n", "- item\n", "  - inner\n", "1. one\n", "# H\n", "> q\n", "```\n", "    code\n", "---\n", "===\n", "<div>\n", "</div>\n", "<!-- c\n", "-->\n", "\r\n", "\r", "\t", "é👍"]  # fmt: skip
+BLOCKS = ["- a\n", "- ", "-\n", "+ x\n", "2) two\n", "   more\n", "word ", "*i* ", "**b", "`c` ", "\n", "\n\n", "- item\n", "  - inner\n", "1. one\n", "# H\n", "> q\n", "```\n", "    code\n", "---\n", "===\n", "<div>\n", "</div>\n", "<!-- c\n", "-->\n", "\r\n", "\r", "\t", "é👍"]  # fmt: skip
 
 
 @given(st.lists(st.sampled_from(BLOCKS), max_size=25))
@@ -96,10 +96,11 @@ def test_the_work_grows_with_the_text() -> None:
             return super().parse(src, env)
 
     growing, text = PlainText(Counting("commonmark")), ""
-    for _ in range(200):
-        for piece in ("Some ", "*text* ", "here.\n\n"):
-            text += piece
-            growing(text)
+    for pieces in (("Some ", "*text* ", "here.\n\n"), ("- an ", "`item`, ", "and more\n")):
+        for _ in range(200):
+            for piece in pieces:
+                text += piece
+                growing(text)
     assert read < 10 * len(text)
 
 
