@@ -6,10 +6,14 @@ urllib3 warns of a header that it cannot parse, and shows it; httpcore2 shows th
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from contextvars import ContextVar
 
-from chatgpt.core.secrets import Secret, SecretMask, tokens_in
+from chatgpt.core.secrets import MASK, Secret, SecretMask, tokens_in
+
+# Whatever a server keeps there may be a credential; libraries show it as the pair of header and value.
+_SET_COOKIE = re.compile(r"(set-cookie\W{1,8}?b?['\"])[^'\"]+", re.IGNORECASE)
 
 sent_secrets: ContextVar[Sequence[Secret]] = ContextVar("sent_secrets", default=())
 """Those of the request that is on its way in this task or thread."""
@@ -30,7 +34,7 @@ def silence_logs_of(*names: str) -> None:
 def _mask(record: logging.LogRecord) -> bool:
     secrets = sent_secrets.get()
     if secrets:
-        text = record.getMessage()
+        text = _SET_COOKIE.sub(rf"\1{MASK}", record.getMessage())
         # A server may send new ones, as cookies of which nobody knows yet.
         record.msg, record.args = SecretMask((*secrets, *tokens_in(text)))(text), ()
         record.exc_info = record.exc_text = None  # it says the same, and cannot be masked

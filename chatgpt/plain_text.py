@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 
+SHORT: Final = 1024
+PATIENCE: Final = 16
+
+
 def load_plain_text() -> Callable[[], Callable[[str], str]]:
     """Load what makes, for each reply, what turns its Markdown into plain text.
 
@@ -47,9 +51,10 @@ def load_plain_text() -> Callable[[], Callable[[str], str]]:
 class PlainText:
     """Turns Markdown into plain text, again and again while it grows.
 
-    Only the last block of a text, or the last item of its last list, can still change by what is added to
-    it (but for a link that is defined later, which shows when the whole text is read anew). So what comes
-    before it is read once.
+    What stands before the last block of a text, or before the last item of its last list, does not change
+    any more once that has a whole line (but for a link that is defined later, which shows when the whole
+    text is read anew). So it is read once. A last block that is long is read when it has grown by a
+    sixteenth, lest the work grow with its square.
 
     Args:
         parser: reads CommonMark.
@@ -60,20 +65,34 @@ class PlainText:
         self._references: dict[str, Any] = {}
         self._closed = ""
         self._paragraphs: list[str] = []
+        self._length = 0
+        self._text = ""
 
     def __call__(self, markdown: str) -> str:
-        """Return the plain text of a Markdown text."""
+        """Return the plain text of a Markdown text, or of how it began."""
+        if "\r" in markdown:  # one at the end may be half of a line end
+            markdown = markdown.removesuffix("\r").replace("\r\n", "\n").replace("\r", "\n")
         if not markdown.startswith(self._closed):
-            self._references, self._closed, self._paragraphs = {}, "", []
+            self.__init__(self._parser)  # type: ignore[misc] # another text: begin anew
+        open_length = len(markdown) - len(self._closed)
+        growth = len(markdown) - self._length
+        if open_length > SHORT and 0 <= growth < open_length // PATIENCE:
+            return self._text
+        self._length, self._text = len(markdown), self._read(markdown)
+        return self._text
+
+    def _read(self, markdown: str) -> str:
         open_text = markdown[len(self._closed) :]
-        tokens = self._parser.parse(open_text, self._references)
+        tokens = self._parser.parse(open_text, {"references": {**self._references}})
+        paragraphs = [*self._paragraphs, *_paragraphs_of(tokens)]
         last = _last_part_of(tokens)
-        if last > 0 and "\r" not in open_text:  # a lone one is a line end for the parser only
-            line = (tokens[last].map or [0])[0]
-            self._closed += _lines(open_text, line)
-            self._paragraphs += _paragraphs_of(tokens[:last])
-            tokens = tokens[last:]
-        text = "\n\n".join([*self._paragraphs, *_paragraphs_of(tokens)])
+        closed = _lines(open_text, (tokens[last].map or [0])[0]) if last else ""
+        if closed and "\n" in open_text[len(closed) :]:  # half a line may yet become anything
+            self._closed += closed
+            self._paragraphs += _paragraphs_of(
+                self._parser.parse(closed, {"references": self._references})
+            )
+        text = "\n\n".join(paragraphs)
         return text if not text or text.endswith("\n") else f"{text}\n"
 
 

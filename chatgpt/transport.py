@@ -408,11 +408,10 @@ class Call(Generic[T]):
         self._close_answer()
 
     def _pass_turn(self) -> None:
-        if (
-            self._turn is not None and not self._is_asking
-        ):  # another thread may close what is not done
+        # Another thread may close what is not done, or what still waits for its turn: this one passes
+        # it on when it comes to its end.
+        if self._turn is not None and not self._is_asking:
             self._turn.pass_on(self)
-            self._turn = None
 
     def _ask(self, need: AskForAccessToken) -> object:
         self._is_asking = True

@@ -352,9 +352,8 @@ class Call(Generic[T]):
         await self._close_answer()
 
     def _pass_turn(self) -> None:
-        if (
-            self._turn is not None and not self._is_asking
-        ):  # another task may close what is not done
+        # Another task may close what is not done: this one passes it on when it comes to its end.
+        if self._turn is not None and not self._is_asking:
             self._turn.release()
             self._turn = None
 

@@ -277,7 +277,7 @@ def test_cookies_that_a_server_sets_anew(
 ) -> None:
     """Nobody knows them before, and libraries log the head of an answer."""
     client = make("session", engine, server)
-    cookies = f"__Secure-next-auth.session-token.0=canary-{SESSION}; Path=/, cf_clearance=canary-{CLEARANCE}"
+    cookies = f"_puid=user-canary-1; Path=/, __Secure-next-auth.session-token.0=canary-{SESSION}; Path=/, cf_clearance=canary-{CLEARANCE}"
     for _ in range(2):
         server.inject(Fault(headers={"set-cookie": cookies, "location": f"/?t={OTHER_ACCESS}"}))
     client.send_message("hi")

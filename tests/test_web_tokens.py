@@ -410,3 +410,28 @@ def test_a_turn_that_is_taken_at_a_fork_blocks_no_child(chatgpt_server: ChatGPTS
     ) as client:
         assert client.send_message("Hi").text
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_stream_that_is_closed_while_it_waits_for_the_turn(chatgpt_server: ChatGPTServer) -> None:
+    """It gets the turn all the same, and passes it on."""
+    chatgpt_server.inject(Fault(delay=0.4))
+    with ChatGPTSessionAPI(**chatgpt_server.session_options) as client:
+        first = threading.Thread(target=client.init_session)
+        first.start()
+        time.sleep(0.1)
+        waiting = client.stream_message("Hi")
+
+        def enter() -> None:
+            with contextlib.suppress(ChatGPTError), waiting:
+                pass
+
+        second = threading.Thread(target=enter)
+        second.start()
+        time.sleep(0.1)
+        waiting.close()
+        first.join()
+        second.join()
+        client.close_session()
+        assert client.send_message("Hi", timeout=2).text
+        client.close_session()
+        assert client.send_message("Hi", timeout=2).text

@@ -38,7 +38,6 @@ LONGEST_TIME: Final = 1e9
 LONGEST_BODY: Final = 64 * 1024
 _DEEPEST: Final = 8
 
-_TITLE: Final = re.compile(r"<title[^>]*>\s*(.*?)\s*</title>", re.IGNORECASE | re.DOTALL)
 _CLOUDFLARE: Final = re.compile(
     r"just a moment|challenge-error-text|cf-error|cloudflare|unable to load site", re.IGNORECASE
 )
@@ -49,7 +48,7 @@ _CONCURRENT: Final = re.compile(r"only one message at a time", re.IGNORECASE)
 _PERIOD: Final = re.compile(r"\bin (\d+) (second|minute|hour|day)s?\b", re.IGNORECASE)
 _SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 _CONTEXT: Final = re.compile(
-    r"context.?(?:length|window|size)|maximum context|exceed\w* the configured limit of",
+    r"context.?(?:length|window|size)|maximum context|exceed\w{0,10} the configured limit of",
     re.IGNORECASE,
 )
 _QUOTA_CODES: Final = frozenset(
@@ -345,9 +344,18 @@ def _from_text(text: str) -> str | None:
     """A body that is no JSON, in one line: the title of a page, or the text itself."""
     text = lenient(text).strip("\ufeff \t\r\n")
     if text.startswith("<"):
-        title = _TITLE.search(text)
-        return f"a page of HTML, {title[1]!r}" if title else "a page of HTML"
+        title = _title_of(text)
+        return f"a page of HTML, {title!r}" if title else "a page of HTML"
     return " ".join(text.split()) or None
+
+
+def _title_of(page: str) -> str:
+    """The title of a page. Searched step by step: a pattern could be made to take for ever."""
+    lowered = page.lower()
+    begin = lowered.find("<title")
+    begin = lowered.find(">", begin) + 1 if begin >= 0 else 0
+    end = lowered.find("</title", begin) if begin else -1
+    return page[begin:end].strip() if end >= 0 else ""
 
 
 def _shortened(message: str | None) -> str:

@@ -62,11 +62,11 @@ _CREDENTIAL_WORDS: Final = (
 
 # What a server of the web flow makes itself and writes into an answer: in a field of JSON, be it cut
 # or broken, or anywhere as a JSON web token (RFC 7519), which begins with `{"` in base64.
-_COOKIE: Final = re.compile(r"(?:session-token|cf_clearance)[\w.-]*=([^;,\s'\"]+)")
+_COOKIE: Final = re.compile(r"(?:session-token|cf_clearance)[\w.-]{0,40}=([^;,\s'\"]+)")
 _TOKEN_FIELD: Final = re.compile(
     r'"(?:access|session|refresh|id)_?token"\s*:\s*"((?:[^"\\]|\\.)+)', re.IGNORECASE
 )
-_WEB_TOKEN: Final = re.compile(r"\beyJ[\w-]{5,}(?:\.[\w-]+){1,4}")
+_WEB_TOKEN: Final = re.compile(r"(?<![\w-])eyJ[\w-]{5,}+(?:\.[\w-]++){1,4}")
 
 
 class Secret:

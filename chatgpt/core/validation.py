@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, signature
 from ipaddress import ip_address
 from math import inf, isnan
@@ -363,7 +364,7 @@ def function_taking(name: str, value: _Function, keywords: Sequence[str]) -> _Fu
     if function_of(name, value) is None:
         return value
     try:
-        signature(value).bind(**dict.fromkeys(keywords))  # type: ignore[arg-type] # it is a function
+        signature(value, follow_wrapped=False).bind(**dict.fromkeys(keywords))  # type: ignore[arg-type] # it is a function
     except TypeError as problem:
         words = ", ".join(keywords)
         raise TypeError(f"{name} is called with the keywords {words}: {problem}.") from None
@@ -384,6 +385,8 @@ def plain_function(name: str, value: _Function) -> _Function:
 
 def is_asynchronous(function: Any) -> bool:
     """Whether a function, a method or an object that is called has to be awaited."""
+    while isinstance(function, partial):
+        function = function.func
     return iscoroutinefunction(function) or iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004 - what its call is, not whether it has one
     )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from chatgpt.core import errors
 from chatgpt.core.error_bodies import is_error, read_error, status_error, stream_error
 from chatgpt.core.needs import ResponseHead
-from chatgpt.core.secrets import Secret, SecretMask
+from chatgpt.core.secrets import Secret, SecretMask, tokens_in
 
 
 def as_is(text: str) -> str:
@@ -346,3 +347,40 @@ def test_any_body_gives_a_typed_error_with_a_message(status: int, text: str) -> 
     assert all(
         value is None or isinstance(value, str) for value in (error.type, error.param, error.code)
     )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<html><title>" + " " * 60_000 + "x",
+        "<html><title" + " " * 60_000,
+        "<title>" * 9_000,
+        "eyJ-" * 15_000,
+        "eyJaaaaaa." * 6_000,
+        "session-token" * 5_000,
+        "exceed" * 10_000,
+        '"access_token"' * 4_000,
+        '"access_token"' + " " * 60_000,
+        "in 1" * 15_000,
+    ],
+    ids=lambda body: body[:16],
+)
+def test_no_body_takes_for_ever(body: str) -> None:
+    """Most of a second is far more than any of these needs; a pattern that runs wild takes minutes."""
+    began = process_time()
+    tokens_in(body)
+    status_error(head(400), body, SecretMask([Secret("a secret")]))
+    assert process_time() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("page", "shown"),
+    [
+        ("<html><TITLE lang=en>\n A  page </TITLE>", "a page of HTML, 'A  page'"),
+        ("<html><title></title>", "a page of HTML"),
+        ("<html><title>never closed", "a page of HTML"),
+        ("<p>none", "a page of HTML"),
+    ],
+)
+def test_the_title_of_a_page(page: str, shown: str) -> None:
+    assert read_error(page).message == shown

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from copy import copy
 from math import inf
 from typing import Final, TypeVar
 
@@ -183,7 +182,7 @@ class Access(ABC):
         times_set = self._times_set
         try:
             token = yield from self._fetch(limits, redact)
-        except ChatGPTError as error:
+        except Exception as error:
             self._failed(error)
             raise
         if self._times_set == times_set:
@@ -247,9 +246,12 @@ class GivenAccess(Access):
 
 def _again(error: Exception) -> Exception:
     """The same error, for another caller: each gets a traceback of his own."""
+    kind = type(error)
     try:
-        twin = copy(error)
+        twin = kind.__new__(kind, *error.args)  # its __init__ may expect something else
     except Exception:  # noqa: BLE001 - one of the caller's, which cannot be copied
         return error
+    twin.args = error.args
+    vars(twin).update(vars(error))
     twin.__cause__ = error.__cause__
     return twin

@@ -123,7 +123,7 @@ class ConversationPages:
         self._seen.update(item.id for item in new)
         self._offset += len(items)
         total = page.get("total")
-        is_last = self._offset >= total if isinstance(total, int) else len(items) < self._page_size
+        is_last = isinstance(total, int) and self._offset >= total
         self._stale_pages = 0 if new else self._stale_pages + 1
         self._has_more = bool(items) and not is_last and self._stale_pages < MOST_STALE_PAGES
         self._waiting.extend(new)

@@ -55,7 +55,7 @@ def thread_to(mapping: Nodes, node_id: str, conversation_id: str) -> list[ChatMe
         if not isinstance(node, dict):
             break
         if isinstance(node.get("message"), dict):
-            path.append({**node["message"], "id": node["message"].get("id") or key})
+            path.append({**node["message"], "id": ServerMessage(node["message"]).id or key})
         key = node.get("parent")
     thread: list[ChatMessage] = []
     for fields in reversed(path):

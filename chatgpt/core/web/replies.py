@@ -80,12 +80,13 @@ class WebReply(GrowingReply):
         self._shown: dict[str, _Shown] = {}
         self._seen: set[str] = set()
         self._began_last: str | None = None
+        self._has_begun = False
         self._is_stream_complete = False
 
     @property
     def has_begun(self) -> bool:
-        """Whether the server has sent any message, be it an echo of the question."""
-        return self._began_last is not None
+        """Whether the server has sent anything but an error, be it an echo of the question."""
+        return self._has_begun
 
     @property
     def text(self) -> str:
@@ -165,6 +166,7 @@ class WebReply(GrowingReply):
         if snapshot is not None:
             part = self._take_snapshot(snapshot)
             self._refuse_error(snapshot, data, is_named=name == "error")
+        self._has_begun = True
         self._take_marks(answer)
         if is_whole:
             if not self._shown:
@@ -185,6 +187,7 @@ class WebReply(GrowingReply):
         fields = snapshot.root.get("message")
         if not isinstance(fields, dict):
             return None
+        self._has_begun = True
         message = ServerMessage(fields)
         key = message.id or ""
         if key not in self._seen:

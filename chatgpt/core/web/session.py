@@ -32,6 +32,7 @@ from chatgpt.core.needs import Exchange, Surroundings
 from chatgpt.core.retry import RetryPolicy
 from chatgpt.core.secrets import Redactor, Secret, SecretMask
 from chatgpt.core.sending import read_text, send_with_retries
+from chatgpt.core.surrogates import lenient
 from chatgpt.core.validation import is_visible_ascii
 from chatgpt.core.web.access import Access
 from chatgpt.core.web.options import SessionSettings
@@ -111,7 +112,7 @@ def _session_in(text: str, redact: Redactor) -> dict[str, Any]:
         raise stream_error(text, redact, partial="")
     token = session.get("accessToken")
     if problem or not token or not isinstance(token, str):
-        told = f" ({redact(problem)[:200]})" if isinstance(problem, str) else ""
+        told = f" ({redact(lenient(problem))[:200]})" if isinstance(problem, str) else ""
         raise AuthenticationError(
             f"Nobody is signed in{told}: session_token is wrong, or was signed out.",
             body=redacted_body(_anonymous(session), redact),

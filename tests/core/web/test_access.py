@@ -147,7 +147,16 @@ def test_a_token_that_was_refused_is_not_used_again() -> None:
     assert tokens_of(stepper) == ["token-1", "token-2", "token-3"]
 
 
-@pytest.mark.parametrize("begun", [snapshot(ECHO), snapshot(message("")), snapshot(HIDDEN)])
+@pytest.mark.parametrize(
+    "begun",
+    [
+        snapshot(ECHO),
+        snapshot(message("")),
+        snapshot(HIDDEN),
+        {"type": "input_message", "input_message": ECHO},
+        {"type": "resume_conversation_token", "token": "x"},
+    ],
+)
 def test_a_message_that_was_taken_is_not_sent_again(begun: object) -> None:
     """Whatever the error after it says."""
     settings = proxy(get_access_token=Tokens())
@@ -360,7 +369,24 @@ class OddError(Exception):
         super().__init__(first)
 
 
-@pytest.mark.parametrize("error", [LookupError("mine"), TimeoutError("mine"), OddError("a", "b")])
+class WordyError(Exception):
+    """One whose message is not what it is made of."""
+
+    def __init__(self, user: str) -> None:
+        super().__init__(f"no token for {user}")
+        self.user = user
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        LookupError("mine"),
+        TimeoutError("mine"),
+        OSError(5, "mine"),
+        OddError("a", "b"),
+        WordyError("bob"),
+    ],
+)
 def test_the_failure_of_the_function_is_shared_by_those_who_waited(error: Exception) -> None:
     """Nobody tries to sign in fifty times."""
 
@@ -372,6 +398,13 @@ def test_the_failure_of_the_function_is_shared_by_those_who_waited(error: Except
     assert crowd.fetched == 1
     assert {type(result) for result in crowd.results} == {type(error)}
     assert {str(result) for result in crowd.results} == {str(error)}
+
+
+def test_a_value_of_the_wrong_type_is_shared_too() -> None:
+    crowd = Crowd(access(), 50)
+    crowd.play(lambda _: Secret(5))  # type: ignore[arg-type] # that is the point
+    assert crowd.fetched == 1
+    assert {type(result) for result in crowd.results} == {TypeError}
 
 
 def test_the_error_that_is_kept_holds_no_frames() -> None:

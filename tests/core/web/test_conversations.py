@@ -62,7 +62,7 @@ def test_pages() -> None:
     ("pages", "expected"),
     [
         ([{"items": [], "total": 9}], []),
-        ([{"items": items(1)}], ["c1"]),
+        ([{"items": items(1)}, {"items": []}], ["c1"]),
         ([{"items": items(1, 2)}, {"items": []}], ["c1", "c2"]),
         # It moved up while the listing was read, or the server repeats itself for ever.
         ([{"items": items(1, 2), "total": 4}, {"items": items(2, 3), "total": 4}], ["c1", "c2", "c3"]),

@@ -86,8 +86,9 @@ def test_a_long_thread_is_no_recursion() -> None:
 def test_a_message_without_an_id_has_that_of_its_node() -> None:
     mapping = node("a", None, {"author": {"role": "user"}, "content": {"parts": ["x"]}})
     assert texts(mapping, "a") == [("a", "x", None)]
-    mapping["a"]["message"]["id"] = None
-    assert texts(mapping, "a") == [("a", "x", None)]
+    for nonsense in (None, 7, ""):
+        mapping["a"]["message"]["id"] = nonsense
+        assert texts(mapping, "a") == [("a", "x", None)]
 
 
 anything = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -119,6 +120,31 @@ def test_bad_settings_of_a_session(
     with pytest.raises(kind, match=shown) as caught:
         session(**given)
     assert "a; b=c" not in str(caught.value)
+
+
+def login(email: str, password: str) -> str:
+    return f"{email} {password}"
+
+
+@functools.wraps(login)
+def adapter(**given: str | None) -> str:
+    return login(str(given["email"]), str(given["password"]))
+
+
+class Login:
+    def __call__(self, *, email: str | None, **_: str | None) -> str:
+        return str(email)
+
+    def method(self, email: str, password: str, session_token: str | None = None) -> str:
+        return email + password + str(session_token)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [any_token, adapter, Login(), Login().method, functools.partial(any_token, more="x"), dict],
+)
+def test_functions_that_get_tokens(function: Any) -> None:
+    assert proxy(get_access_token=function).get_access_token is function
 
 
 def test_headers_of_the_caller_win() -> None:

@@ -88,6 +88,7 @@ def test_the_user_is_optional() -> None:
         (json_answer({"accessToken": ""}), AuthenticationError, "Nobody is signed in"),
         (json_answer({"error": "RefreshAccessTokenError"}), TokenExpiredError, "The session is over"),
         (json_answer({"error": "RefreshAccessTokenError", "accessToken": FOREIGN, "user": USER}), TokenExpiredError, "The session is over"),
+        (json_answer({"error": "\ud800bad"}), AuthenticationError, "\ufffdbad"),
         (json_answer({"error": "Whatever", "accessToken": FOREIGN}), AuthenticationError, r"\(Whatever\)"),
         (json_answer({"error": {"message": "boom", "accessToken": FOREIGN}}), StreamError, "boom"),
         (json_answer({"detail": "no"}), StreamError, "no"),
