@@ -174,9 +174,8 @@ class Access(ABC):
         if token is not None:
             yield from PassTurn()
             return token
-        if (
-            last.number != seen.number and last.error is not None
-        ):  # that of the one who had the turn
+        is_shared = last.number != seen.number  # the attempt of the one who had the turn
+        if is_shared and last.error is not None:
             yield from PassTurn()
             raise _again(last.error)
         times_set = self._times_set
