@@ -65,6 +65,9 @@ ORIGINAL_SYSTEM_MESSAGE = (
     "Knowledge cutoff: 2021-09-01\nCurrent date: 2023-03-20"
 )
 ORIGINAL_PARAMS = {"model": "gpt-3.5-turbo", "temperature": 0.8, "top_p": 1, "presence_penalty": 1}
+PHRASES = {HTTPStatus.UNPROCESSABLE_ENTITY: "Unprocessable Entity"}
+"""Node's words, where those of Python depend on its version."""
+
 OPTIONS = {
     "messageId": "message_id",
     "parentMessageId": "parent_message_id",
@@ -95,7 +98,7 @@ def raw_answer(answer: dict[str, Any]) -> RawAnswer:
         body = [b"%x\r\n%s\r\n" % (len(piece), piece) for piece in body]
         body += [] if answer.get("end") == "destroy" else [b"0\r\n\r\n"]
     lines = [
-        f"HTTP/1.1 {status.value} {status.phrase}",
+        f"HTTP/1.1 {status.value} {PHRASES.get(status, status.phrase)}",
         *(f"{name}: {value}" for name, value in headers.items()),
     ]
     return RawAnswer(["\r\n".join([*lines, "\r\n"]).encode(), *body])
