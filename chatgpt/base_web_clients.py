@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from math import inf
-from typing import Any, Generic, TypeVar, Unpack
+from typing import Any, ClassVar, Generic, TypeVar, Unpack
 
 from chatgpt.base_client import BaseClient
 from chatgpt.core.messages import ChatMessage
@@ -59,6 +59,8 @@ class BaseWebClient(BaseClient):
 
     _settings: WebSettings
     _access: Access
+    _token_variable: ClassVar[str | None] = None
+    """Where an unpickled client finds its access token."""
 
     def _sending(
         self, text: str, *, is_iterated: bool = False, **options: Unpack[SendMessageBrowserOptions]
@@ -96,7 +98,7 @@ class BaseWebClient(BaseClient):
 
     @access_token.setter
     def access_token(self, value: str | Secret | None) -> None:
-        wrapped = wrap(value, ACCESS_TOKEN_VARIABLE)
+        wrapped = wrap(value, self._token_variable)
         del value
         self._settings = self._settings.with_access_token(wrapped)
         self._given["access_token"] = wrapped
@@ -111,6 +113,7 @@ class BaseUnofficialProxyAPI(BaseWebClient, Generic[GetAccessTokenFnT, FetchFnT]
     """A client of a reverse proxy in front of ChatGPT's backend, but for what waits."""
 
     _settings: ProxySettings
+    _token_variable = ACCESS_TOKEN_VARIABLE
 
     def __init__(
         self,
@@ -169,7 +172,7 @@ class BaseUnofficialProxyAPI(BaseWebClient, Generic[GetAccessTokenFnT, FetchFnT]
         """
         # The bare secrets leave this frame first: a traceback may show its names.
         given: dict[str, Any] = {
-            "access_token": wrap(access_token, ACCESS_TOKEN_VARIABLE),
+            "access_token": wrap(access_token, self._token_variable),
             "email": wrap(email, EMAIL_VARIABLE),
             "password": wrap(password, PASSWORD_VARIABLE),
             "session_token": wrap(session_token, SESSION_TOKEN_VARIABLE),
@@ -191,9 +194,11 @@ class BaseUnofficialProxyAPI(BaseWebClient, Generic[GetAccessTokenFnT, FetchFnT]
         self._given = given
         self._settings = settings = proxy_settings(given, read_environment())
         self._access = GivenAccess(
-            self._surroundings, settings.get_access_token, settings.credentials
+            self._surroundings,
+            settings.access_token,
+            settings.get_access_token,
+            settings.credentials,
         )
-        self._access.keep(settings.access_token)
         self._open(session, get_access_token)
         if debug:
             log_to_stderr()
@@ -275,7 +280,7 @@ class BaseSessionAPI(BaseWebClient, Generic[FetchFnT]):
         given: dict[str, Any] = {
             "session_token": wrap(session_token, SESSION_TOKEN_VARIABLE),
             "clearance_token": wrap(clearance_token, CLEARANCE_TOKEN_VARIABLE),
-            "access_token": wrap(access_token),
+            "access_token": wrap(access_token, self._token_variable),
             "headers": wrap_headers(headers),
             "proxy": wrap_url(proxy, PROXY_VARIABLE),
             "api_base_url": wrap_url(api_base_url),

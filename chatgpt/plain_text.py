@@ -62,10 +62,13 @@ class PlainText:
 
     def __init__(self, parser: MarkdownIt) -> None:
         self._parser = parser
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
         self._references: dict[str, Any] = {}
         self._closed = ""
         self._paragraphs: list[str] = []
-        self._length = 0
+        self._markdown = ""
         self._text = ""
 
     def __call__(self, markdown: str) -> str:
@@ -73,12 +76,12 @@ class PlainText:
         if "\r" in markdown:  # one at the end may be half of a line end
             markdown = markdown.removesuffix("\r").replace("\r\n", "\n").replace("\r", "\n")
         if not markdown.startswith(self._closed):
-            self.__init__(self._parser)  # type: ignore[misc] # another text: begin anew
+            self._begin_anew()
         open_length = len(markdown) - len(self._closed)
-        growth = len(markdown) - self._length
-        if open_length > SHORT and 0 <= growth < open_length // PATIENCE:
+        is_hardly_longer = len(markdown) - len(self._markdown) < open_length // PATIENCE
+        if open_length > SHORT and is_hardly_longer and markdown.startswith(self._markdown):
             return self._text
-        self._length, self._text = len(markdown), self._read(markdown)
+        self._markdown, self._text = markdown, self._read(markdown)
         return self._text
 
     def _read(self, markdown: str) -> str:

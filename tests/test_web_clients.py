@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import pickle
 import time
@@ -424,6 +425,35 @@ def test_the_debug_log(
     logged = capfd.readouterr().err
     assert logged.count("SendRequest(request=HttpRequest(method='POST'") == 2
     assert "words" not in logged
+
+
+def test_a_token_that_was_set_is_left_behind_by_a_pickle(
+    chatgpt_server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session gets another one; that of the environment may be another account's."""
+    client = ChatGPTSessionAPI(**chatgpt_server.session_options)
+    client.access_token = "mine"
+    monkeypatch.setenv("OPENAI_ACCESS_TOKEN", "of-somebody")
+    monkeypatch.setenv("OPENAI_SESSION_TOKEN", client.session_token.reveal())
+    monkeypatch.setenv("OPENAI_CLEARANCE_TOKEN", client.clearance_token.reveal())
+    with pickle.loads(pickle.dumps(client)) as restored:
+        assert restored.access_token is None
+        assert restored.send_message("Hi").text
+
+
+def test_a_chat_whose_server_names_no_conversation(
+    session: ChatGPTSessionAPI, chatgpt_server: ChatGPTServer
+) -> None:
+    chat = session.conversation()
+    first = chat.send("One")
+    nameless = {
+        "message": {"id": first.id, "author": {"role": "assistant"}, "content": {"parts": ["x"]}}
+    }
+    chatgpt_server.inject(
+        Fault(status=200, body=f"data: {json.dumps(nameless)}\n\ndata: [DONE]\n\n")
+    )
+    chat.send("Two")
+    assert chat.conversation_id == first.conversation_id
 
 
 def test_an_unknown_option_is_a_type_error(session: Any, proxy: Any) -> None:

@@ -8,7 +8,7 @@ Rules:
 
 1. A need is an immutable value: what is wanted, and within how many seconds. It holds no object
    of a transport, and its repr holds no secret and no text of a conversation.
-2. Sending, reading and waiting for a turn may fail: the shell throws a `TransportFailure` into the
+2. Sending, reading, waiting for a turn and for an access token may fail: the shell throws a `TransportFailure` into the
    exchange. No other exception enters it; it is closed instead.
 3. `Running` is the only code that touches the generator protocol.
 """

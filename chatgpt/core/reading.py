@@ -82,7 +82,7 @@ class GrowingReply(ABC):
         return self.is_complete
 
     def has_ended(self) -> bool:
-        """Whether nothing more is to be read."""
+        """Whether nothing more is to be read; it changes with each event."""
         return self._is_done
 
     def take(self, event: Event) -> ChatMessage | None:
@@ -207,7 +207,11 @@ def _read(
         if events or decoder.has_begun_event:
             limits.progress()
         for event in events:
-            if on_event is not None and (parsed := _parsed(event)) is not None:
+            if (
+                on_event is not None
+                and not reply.has_ended()
+                and (parsed := _parsed(event)) is not None
+            ):
                 yield from ReportEvent(on_event, parsed)
             part = (
                 reply.take(event) if chunk else reply.take_last(event, is_cut=failure is not None)
@@ -228,7 +232,7 @@ def _read(
 
 def _parsed(event: Event) -> object:
     """An object of its own for the caller, who may do with it what he likes."""
-    if event.kind != "event" or not event.data.startswith("{"):
+    if event.kind != "event" or not event.data.lstrip().startswith("{"):
         return None
     try:
         parsed: object = json.loads(event.data)

@@ -93,6 +93,7 @@ def send_with_retries(
             head = yield from SendRequest(
                 request, limits.connect_timeout(), limits.read_timeout(), limits.remaining
             )
+            limits.progress()
             redact.also(head.secrets)
             if 200 <= head.status < 300:
                 return head
@@ -189,6 +190,7 @@ def read_text(limits: Limits, redact: SecretMask) -> Exchange[str]:
     """
     decoder = AnswerDecoder()
     while chunk := (yield from read_chunk(limits, redact)):
+        limits.progress()
         decoder.feed(chunk)
     text = "".join(event.data for event in decoder.end())
     redact.also(tokens_in(text))

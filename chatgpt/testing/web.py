@@ -198,12 +198,17 @@ class WebBackend:
         for field in ("action", "messages", "model", "parent_message_id"):
             if not body.get(field):
                 return _invalid(field, "field required")
+        given: Any = body["messages"][0] if isinstance(body["messages"], list) else None
+        if not _is_prompt(given):
+            return _invalid("messages", "value is not a valid message")
         identifier = body.get("conversation_id")
-        if identifier is not None and not self._knows(identifier):
+        if identifier is not None and not self._knows(str(identifier)):
             return _refusal(404, "Conversation not found", "conversation_not_found")
-        conversation = self.conversations[identifier] if identifier else _new_conversation()
-        mapping, given = conversation["mapping"], body["messages"][0]
-        parent_id = body["parent_message_id"] if identifier else conversation["current_node"]
+        parent_id = str(body["parent_message_id"])
+        conversation = (
+            self.conversations[identifier] if identifier else _new_conversation(parent_id)
+        )
+        mapping = conversation["mapping"]
         if parent_id not in mapping:
             reload = "Something went wrong, please try reloading the conversation."
             return _json({"detail": reload}, 429)
@@ -230,21 +235,27 @@ class WebBackend:
             reply=replied,
             answer=answer,
             conversation_id=conversation["id"],
+            title=conversation["title"],
             is_blocked=self.is_blocked(answer.whole_text),
         )
         events = write(stream, fault)
         return WebResponse(200, events, "text/event-stream; charset=utf-8")
 
     def _list(self, query: Mapping[str, Sequence[str]]) -> WebResponse:
-        offset = int(query.get("offset", ["0"])[0])
-        limit = int(query.get("limit", [str(DEFAULT_LIMIT)])[0])
+        offset, limit = query.get("offset", ["0"])[0], query.get("limit", [str(DEFAULT_LIMIT)])[0]
+        if not (offset.isdigit() and limit.isdigit()):
+            return _invalid("limit", "value is not a valid integer")
         is_archived = query.get("is_archived", ["false"])[0] == "true"
         found = sorted(
             (item for item in self.conversations.values() if item["is_archived"] == is_archived),
             key=lambda item: -float(item["update_time"]),
         )
-        items = [{**item, "mapping": None, "current_node": None} for item in found[offset:][:limit]]
-        return _json({"items": items, "total": len(found), "limit": limit, "offset": offset})
+        items = [
+            {**item, "mapping": None, "current_node": None}
+            for item in found[int(offset) :][: int(limit)]
+        ]
+        page = {"limit": int(limit), "offset": int(offset)}
+        return _json({"items": items, "total": len(found), **page})
 
     def _make_title(self, conversation: dict[str, Any], body: Mapping[str, Any]) -> WebResponse:
         if body.get("message_id") not in conversation["mapping"]:
@@ -264,8 +275,17 @@ class WebBackend:
         return _json({"success": True})
 
 
-def _new_conversation() -> dict[str, Any]:
-    root = str(uuid4())
+def _is_prompt(given: object) -> bool:
+    """Whether a message says something and has an id."""
+    if not isinstance(given, dict) or not isinstance(given.get("id"), str):
+        return False
+    content = given.get("content")
+    parts = content.get("parts") if isinstance(content, dict) else None
+    return isinstance(parts, list) and bool(parts) and isinstance(parts[0], str)
+
+
+def _new_conversation(root: str) -> dict[str, Any]:
+    """A conversation without messages; the first one replies to its root."""
     return {
         "id": str(uuid4()),
         "title": "New chat",

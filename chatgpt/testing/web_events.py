@@ -61,6 +61,7 @@ class Streamed:
         reply: the reply, finished.
         answer: how it is said.
         conversation_id: the conversation.
+        title: what it is called.
         is_blocked: whether the moderation takes it back.
     """
 
@@ -68,6 +69,7 @@ class Streamed:
     reply: Mapping[str, Any]
     answer: Answer
     conversation_id: str
+    title: str
     is_blocked: bool
 
 
@@ -123,7 +125,7 @@ def _deltas(stream: Streamed) -> Iterator[tuple[object, str | None]]:
     if stream.is_blocked:
         yield {"type": "moderation", **_moderation(stream)}, None
     yield {"type": "message_stream_complete", **ids}, None
-    yield {"type": "title_generation", "title": "A conversation", **ids}, None
+    yield {"type": "title_generation", "title": stream.title, **ids}, None
 
 
 def _moderation(stream: Streamed) -> dict[str, object]:

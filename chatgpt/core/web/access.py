@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from copy import copy
 from math import inf
 from typing import Final, TypeVar
 
@@ -210,6 +211,7 @@ class GivenAccess(Access):
 
     Args:
         surroundings: the clock.
+        token: the one that was given.
         function: gets a token; `None` where there is only the one that was given.
         credentials: the function's arguments by name.
     """
@@ -217,10 +219,12 @@ class GivenAccess(Access):
     def __init__(
         self,
         surroundings: Surroundings,
+        token: Secret | None,
         function: Callable[..., object] | None,
         credentials: Mapping[str, Secret | None],
     ) -> None:
         super().__init__(surroundings)
+        self.keep(token)
         self._function = function
         self._credentials = credentials
 
@@ -244,13 +248,12 @@ class GivenAccess(Access):
 
 
 def _again(error: Exception) -> Exception:
-    """The same error, for another caller: each gets a traceback of his own."""
-    kind = type(error)
+    """The same error, for another caller: each gets a traceback of his own, where it can be copied."""
     try:
-        twin = kind.__new__(kind, *error.args)  # its __init__ may expect something else
-    except Exception:  # noqa: BLE001 - one of the caller's, which cannot be copied
+        twin = copy(error)
+    except Exception:  # noqa: BLE001 - one of the caller's, whose class is its own affair
         return error
-    twin.args = error.args
-    vars(twin).update(vars(error))
+    if (str(twin), twin.args) != (str(error), error.args):
+        return error
     twin.__cause__ = error.__cause__
     return twin

@@ -117,7 +117,7 @@ class ConversationPages:
         page = yield from call.ask("GET", path)
         items = page.get("items")
         if not isinstance(items, list):
-            raise _not_there("no list of conversations", page, call)
+            raise _missing("list of conversations", page, call)
         found = [_summary(item) for item in items if isinstance(item, dict)]
         new = [item for item in found if item.id and item.id not in self._seen]
         self._seen.update(item.id for item in new)
@@ -157,10 +157,10 @@ def _read_conversation(call: WebCall, conversation_id: str) -> Exchange[tuple[di
     conversation = yield from call.ask("GET", f"/conversation/{conversation_id}")
     mapping = conversation.get("mapping")
     if not isinstance(mapping, dict):
-        raise _not_there("no conversation", conversation, call)
+        raise _missing("conversation", conversation, call)
     node_id = current_node_of(mapping, conversation.get("current_node"))
     if node_id is None:
-        raise _not_there("no message of the conversation", conversation, call)
+        raise _missing("message of the conversation", conversation, call)
     return conversation, node_id
 
 
@@ -171,7 +171,7 @@ def generate_title(call: WebCall, conversation_id: object, message_id: object) -
     answer = yield from call.ask("POST", f"/conversation/gen_title/{identifier}", body)
     title = answer.get("title")
     if not isinstance(title, str):
-        raise _not_there("no title", answer, call)
+        raise _missing("title", answer, call)
     return lenient(title)
 
 
@@ -221,7 +221,7 @@ def _change(
     identifier = _conversation_id(conversation_id)
     answer = yield from call.ask("PATCH", f"/conversation/{identifier}", changes)
     if answer.get("success") is not True:
-        raise _not_there("no success", answer, call)
+        raise _missing("success", answer, call)
 
 
 def _conversation_id(value: object) -> str:
@@ -240,7 +240,7 @@ def _summary(item: Mapping[str, Any]) -> ConversationSummary:
     )
 
 
-def _not_there(what: str, answer: object, call: WebCall) -> InvalidResponseError:
+def _missing(what: str, answer: object, call: WebCall) -> InvalidResponseError:
     return InvalidResponseError(
-        f"The answer holds {what}.", body=redacted_body(answer, call.redact)
+        f"The answer holds no {what}.", body=redacted_body(answer, call.redact)
     )

@@ -8,7 +8,8 @@ Rules, as the server's own page reads it:
 1. What is missing of `c`, `p` and `o` is that of the operation before; `v` is never taken over. So
    `{"v": "text"}` goes on where the last text was appended.
 2. `patch` holds a list of operations, whose pointers begin at its own (the root, where it has none)
-   and which inherit nothing from each other; a list alone repeats it.
+   and which inherit nothing from each other; a list alone repeats it, and a text alone goes on where a
+   text was appended last.
 3. A value with a `message` and neither `p` nor `o` is a new root: the next message begins.
 4. `append` lengthens a text or a list, and merges an object into an object. `add` inserts into a list,
    as in RFC 6902. What is not there yet, `append` and `replace` make, and `remove` and `truncate` let be.
@@ -59,6 +60,14 @@ class DeltaTrees:
         """
         value = delta.get("v")
         pointer, operation = delta.get("p"), delta.get("o")
+        if (
+            pointer is None
+            and operation is None
+            and self._operation == "patch"
+            and isinstance(value, str)
+            and self._text_pointer is not None
+        ):
+            pointer, operation = self._text_pointer, "append"
         if pointer is None:
             is_new_root = operation is None and isinstance(value, dict) and "message" in value
             pointer = "" if is_new_root or operation == "patch" else self._pointer
@@ -66,8 +75,6 @@ class DeltaTrees:
         operation = self._operation if operation is None else operation
         if not isinstance(pointer, str) or not isinstance(operation, str):
             raise DeltaError("p and o must be text")
-        if operation == "patch" and isinstance(value, str) and self._text_pointer is not None:
-            pointer, operation = self._text_pointer, "append"  # a text alone, after a patch
         holder = self._holder(delta.get("c"))
         self._pointer, self._operation = pointer, operation
         if operation != "patch":
@@ -116,12 +123,12 @@ class DeltaTrees:
             place = _child(place, key)
             key = segment if isinstance(place, dict) else _index(place, segment)
         match operation:
+            case "add" | "append" | "replace" if place is holder and not isinstance(value, dict):
+                raise _NotDone("the root must be an object")
             case "append":
                 if isinstance(value, str) and concerns_text(pointer):
                     self._text_pointer = pointer
                 _append(place, key, value)
-            case "add" | "replace" if place is holder and not isinstance(value, dict):
-                raise _NotDone("the root must be an object")
             case "add" if isinstance(place, list) and place is not holder:
                 place.insert(int(key), value)
             case "add" | "replace":

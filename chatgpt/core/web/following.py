@@ -52,7 +52,8 @@ class ConversationState:
 
         def following() -> Exchange[ChatMessage]:
             reply = yield from exchange
-            self._conversation_id, self._parent_message_id = reply.conversation_id, reply.id
+            self._conversation_id = reply.conversation_id or self._conversation_id
+            self._parent_message_id = reply.id
             return reply
 
         return following()

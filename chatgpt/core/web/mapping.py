@@ -35,7 +35,7 @@ def current_node_of(mapping: Nodes, current_node: object) -> str | None:
     parents = {node.get("parent") for node in nodes.values() if isinstance(node.get("parent"), str)}
     leaves = [key for key in nodes if key not in parents] or list(nodes)
     # Of leaves of the same age the last counts: servers write them in the order of their making.
-    return max(reversed(leaves), key=lambda key: _age_of(nodes[key]), default=None)
+    return max(reversed(leaves), key=lambda key: _made_at(nodes[key]), default=None)
 
 
 def thread_to(mapping: Nodes, node_id: str, conversation_id: str) -> list[ChatMessage]:
@@ -83,7 +83,7 @@ def _chat_message(
     )
 
 
-def _age_of(node: Mapping[str, Any]) -> float:
+def _made_at(node: Mapping[str, Any]) -> float:
     message = node.get("message")
     created_at = ServerMessage(message).created_at if isinstance(message, dict) else None
     return -inf if created_at is None else created_at.timestamp()

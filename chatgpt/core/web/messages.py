@@ -66,7 +66,7 @@ class ServerMessage:
         recipient, channel = fields.get("recipient"), fields.get("channel")
         weight = fields.get("weight")
         return (
-            self._content.get("content_type", "text") in _TEXTS
+            (self._content.get("content_type") or "text") in _TEXTS
             and (recipient is None or recipient == "all")
             and (channel is None or channel == FINAL_CHANNEL)
             and (weight is None or isinstance(weight, bool) or weight != 0)

@@ -38,8 +38,8 @@ from chatgpt.core.web.texts import GrowingText, Growth
 
 STREAM_COMPLETE: Final = "message_stream_complete"
 MODERATION_BLOCKED: Final = "moderation_blocked"
-MOST_SHOWN: Final = 256
-"""How many messages of the assistant are remembered: the newest."""
+MOST_MESSAGES: Final = 256
+"""How many messages of assistant and tools are remembered: the newest."""
 
 
 @frozen
@@ -77,9 +77,8 @@ class WebReply(GrowingReply):
         self._said = said
         self._events = ConversationEvents()
         self._conversation_id = question.conversation_id
-        self._shown: dict[str, _Shown] = {}
-        self._seen: set[str] = set()
-        self._began_last: str | None = None
+        # Of assistant and tools, in the order in which they began; `None` for what no reader sees.
+        self._messages: dict[str, _Shown | None] = {}
         self._has_begun = False
         self._is_stream_complete = False
 
@@ -99,12 +98,7 @@ class WebReply(GrowingReply):
         if self.is_ending:
             return True
         shown = self._last_shown()
-        # A remark may be finished while a tool, or the next message, is on its way.
-        return (
-            shown is not None
-            and shown.message.is_finished
-            and self._began_last == (shown.message.id or "")
-        )
+        return shown is not None and shown.message.is_finished and self._is_latest(shown)
 
     @property
     def may_end_here(self) -> bool:
@@ -120,7 +114,7 @@ class WebReply(GrowingReply):
         if self._is_done or self._is_stream_complete:
             return True
         shown = self._last_shown()
-        return shown is not None and shown.message.ends_turn
+        return shown is not None and shown.message.ends_turn and self._is_latest(shown)
 
     def message(self, *, request_id: str | None, now: datetime) -> ChatMessage:
         """The finished reply.
@@ -138,7 +132,8 @@ class WebReply(GrowingReply):
             role="assistant",
             parent_message_id=self._question.id,
             conversation_id=self._conversation_id,
-            detail=shown.snapshot.root,
+            # A tree may have gone on to another message.
+            detail={**shown.snapshot.root, "message": shown.message.fields},
             model=self._model_of(shown.message),
             finish_reason=None if reason is None else lenient(reason),
             created_at=now,
@@ -163,13 +158,15 @@ class WebReply(GrowingReply):
             what = f"An operation of the stream cannot be done ({problem})"
             raise not_understood(data, self._redact, what) from None
         part = None
+        was_ending = self.is_ending
         if snapshot is not None:
             part = self._take_snapshot(snapshot)
-            self._refuse_error(snapshot, data, is_named=name == "error")
+            if not was_ending:  # nothing of the reply is missing
+                self._refuse_error(snapshot, data, is_named=name == "error")
         self._has_begun = True
         self._take_marks(answer)
         if is_whole:
-            if not self._shown:
+            if self._last_shown() is None:
                 raise not_understood(data, self._redact, "The answer holds no reply")
             self._is_done = True
         return part
@@ -189,18 +186,12 @@ class WebReply(GrowingReply):
             return None
         self._has_begun = True
         message = ServerMessage(fields)
-        key = message.id or ""
-        if key not in self._seen:
-            self._seen.add(key)
-            self._began_last = key
-        if message.role != "assistant":
+        if message.role not in ("assistant", "tool"):
             return None
-        if message.is_shown:
-            self._shown[key] = _Shown(message, snapshot)
-            if len(self._shown) > MOST_SHOWN:
-                del self._shown[next(iter(self._shown))]
-        else:
-            self._shown.pop(key, None)
+        is_shown = message.role == "assistant" and message.is_shown
+        self._messages[message.id or ""] = _Shown(message, snapshot) if is_shown else None
+        if len(self._messages) > MOST_MESSAGES:
+            del self._messages[next(iter(self._messages))]
         shown = self._last_shown()
         if shown is None:
             return None
@@ -217,7 +208,7 @@ class WebReply(GrowingReply):
     def _take_marks(self, event: Mapping[str, Any]) -> None:
         """Take what an event says beside the message."""
         if event.get("type") == STREAM_COMPLETE:
-            self._is_stream_complete = bool(self._shown)
+            self._is_stream_complete = self._last_shown() is not None
         moderation = event.get("moderation_response")
         if isinstance(moderation, dict) and moderation.get("blocked") is True:
             whose = "the message" if event.get("is_completion") is False else "the reply"
@@ -231,11 +222,15 @@ class WebReply(GrowingReply):
     def _last_shown(self) -> _Shown | None:
         """The message that is the reply, so far."""
         last = None
-        for shown in reversed(self._shown.values()):
-            if shown.message.text:
+        for shown in reversed(self._messages.values()):
+            if shown is not None and shown.message.text:
                 return shown
             last = last or shown
         return last
+
+    def _is_latest(self, shown: _Shown) -> bool:
+        """Whether nothing began after a message: a remark may be finished while a tool is at work."""
+        return next(reversed(self._messages)) == (shown.message.id or "")
 
     def _last_part(self) -> ChatMessage | None:
         shown = self._last_shown()
@@ -275,9 +270,9 @@ def _as_json(value: object) -> str:
 
 def _tells_error(root: Mapping[str, Any]) -> bool:
     """Whether an event, or the conversation after it, tells an error."""
-    if root.get("error") or root.get("detail"):
-        return True
     kind, message = root.get("type"), root.get("message")
-    if kind is not None and not (isinstance(kind, str) and ("error" in kind or "code" in root)):
-        return False  # a side event
-    return kind == "error" or (isinstance(message, str) and bool(message))
+    if isinstance(kind, str) and "error" not in kind:
+        return bool(root.get("error"))  # a side event
+    if root.get("error") or root.get("detail") or kind == "error":
+        return True
+    return isinstance(message, str) and bool(message)

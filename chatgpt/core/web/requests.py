@@ -43,7 +43,11 @@ def session_request(settings: SessionSettings) -> HttpRequest:
     """Make the request that asks for the session, and an access token with it."""
     clearance, session = settings.clearance_token, settings.session_token
     headers: Headers = {
-        **settings.headers,
+        **{
+            name: value
+            for name, value in settings.headers.items()
+            if name not in ("authorization", "content-type")
+        },
         "accept": "*/*",
         "cookie": Secret(
             f"{CLEARANCE_COOKIE}={clearance.reveal()}; {SESSION_COOKIE}={session.reveal()}",

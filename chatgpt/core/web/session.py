@@ -60,6 +60,17 @@ class SessionAccess(Access):
         self.keep(settings.access_token)
 
     def _fetch(self, limits: Limits, redact: SecretMask) -> Exchange[Secret]:
+        try:
+            session = yield from self._read_session(limits, redact)
+        except AuthenticationError:
+            self.user = None
+            raise
+        user = session.get("user")
+        if isinstance(user, dict):
+            self.user = cast("User", user)
+        return Secret(session["accessToken"])
+
+    def _read_session(self, limits: Limits, redact: SecretMask) -> Exchange[dict[str, Any]]:
         head = yield from send_with_retries(
             session_request(self._settings),
             limits=limits,
@@ -73,16 +84,11 @@ class SessionAccess(Access):
             token = Secret(session["accessToken"])
             redact.also([token])
             if not is_visible_ascii(token):
-                raise InvalidResponseError("The access token of the session is none.")
+                raise InvalidResponseError("The session's access token is not visible ASCII.")
         except ChatGPTError as error:
-            if isinstance(error, AuthenticationError):
-                self.user = None
             described_by(head, error, redact)
             raise
-        user = session.get("user")
-        if isinstance(user, dict):
-            self.user = cast("User", user)
-        return token
+        return session
 
 
 def _session_in(text: str, redact: Redactor) -> dict[str, Any]:

@@ -85,9 +85,9 @@ def surroundings(stepper: Stepper) -> Surroundings:
 def access_of(settings: ProxySettings | SessionSettings, moment: Surroundings) -> Access:
     if isinstance(settings, SessionSettings):
         return SessionAccess(settings, moment)
-    access = GivenAccess(moment, settings.get_access_token, settings.credentials)
-    access.keep(settings.access_token)
-    return access
+    return GivenAccess(
+        moment, settings.access_token, settings.get_access_token, settings.credentials
+    )
 
 
 def send(

@@ -305,7 +305,7 @@ class Crowd:
 
 
 def access() -> Access:
-    return GivenAccess(surroundings(), lambda **_: "x", {})
+    return GivenAccess(surroundings(), None, lambda **_: "x", {})
 
 
 def refused(token: str = "old") -> Access:
@@ -383,6 +383,8 @@ class WordyError(Exception):
         LookupError("mine"),
         TimeoutError("mine"),
         OSError(5, "mine"),
+        FileNotFoundError(2, "No such file", "/nope/token.txt"),
+        UnicodeDecodeError("utf-8", b"a", 0, 1, "x"),
         OddError("a", "b"),
         WordyError("bob"),
     ],
@@ -473,7 +475,7 @@ def test_a_limit_of_one_call_is_not_shared() -> None:
 
 
 def test_no_token_and_no_way_to_one() -> None:
-    alone = GivenAccess(surroundings(), None, {})
+    alone = GivenAccess(surroundings(), None, None, {})
     with pytest.raises(ConfigurationError, match="access_token is missing"):
         Stepper().run(
             alone.valid_token(Limits(Clock(), total=5, idle=5, connect=5), SecretMask([]))

@@ -222,9 +222,20 @@ def test_text_that_would_be_lost_is_an_error(delta: dict[str, Any]) -> None:
         after(delta)
 
 
-def test_a_stream_without_a_beginning() -> None:
+@pytest.mark.parametrize("pointer", [TEXT, ""])
+def test_a_stream_without_a_beginning(pointer: str) -> None:
     with pytest.raises(DeltaError):
-        DeltaTrees().apply({"p": TEXT, "o": "append", "v": "x"})
+        DeltaTrees().apply({"p": pointer, "o": "append", "v": "x"})
+
+
+def test_a_patch_that_is_a_text() -> None:
+    """Only one that says nothing but a text goes on where text went."""
+    for delta in (
+        {"p": "/message/metadata", "o": "patch", "v": "oops"},
+        {"o": "patch", "v": "oops"},
+    ):
+        with pytest.raises(DeltaError):
+            after({"p": TEXT, "o": "append", "v": "a"}, delta)
 
 
 def test_channels_are_bounded() -> None:

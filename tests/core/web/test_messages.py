@@ -63,6 +63,7 @@ def test_what_no_reader_sees(fields: dict[str, Any]) -> None:
         {"metadata": {"is_visually_hidden_from_conversation": False}},
         {"metadata": None},
         {"content": {"parts": ["old"]}},
+        {"content": {"content_type": None, "parts": ["old"]}},
         {"content": {"content_type": "multimodal_text", "parts": []}},
     ],
 )

@@ -195,6 +195,22 @@ def test_a_message_that_is_hidden_later() -> None:
     assert parts[-1].rewritten
 
 
+def test_a_message_that_is_shown_again_keeps_its_place() -> None:
+    hidden = snapshot(message("Hm.", id="x", channel="commentary"))
+    shown = snapshot(message("Hm.", id="x"))
+    reply, _ = play(events(hidden, snapshot(message("Hello")), shown, snapshot(message("Hello"))))
+    assert (reply.text, reply.id) == ("Hello", REPLY)
+
+
+def test_the_detail_is_that_of_the_reply() -> None:
+    """The tree may go on to another message."""
+    start = [root(message(""), 0), {"p": TEXT, "o": "append", "v": "Hello"}]
+    reply, _ = play(events(*deltas(*start, {"p": "/message", "o": "replace", "v": TOOL})))
+    assert reply.text == "Hello"
+    assert reply.detail is not None
+    assert reply.detail["message"]["id"] == REPLY  # type: ignore[index]
+
+
 def test_a_message_without_an_id() -> None:
     reply, _ = play(events(snapshot(message("Hello", id=None))))
     assert reply.id.count("-") == 4
@@ -276,6 +292,15 @@ def test_another_message_may_follow_one_that_seemed_the_last() -> None:
     assert reply.text == "Here it is."
 
 
+def test_a_message_that_has_begun_is_waited_for() -> None:
+    """Though the one before it said that it ended the turn."""
+    first = snapshot(message("First.", id="x", **FINISHED))
+    begun = snapshot(message(""))
+    last = snapshot(message("Second.", **FINISHED))
+    reply, _ = play(events(first, begun, done=False), 60.0, events(last))
+    assert reply.text == "Second."
+
+
 def test_an_event_without_its_blank_line() -> None:
     body = events(snapshot(message("Hello", **FINISHED)), done=False)
     assert play(body.rstrip(b"\n"))[0].text == "Hello"
@@ -325,6 +350,16 @@ def test_errors_in_a_tree(delta: dict[str, Any]) -> None:
     error = failing(StreamError, events(*deltas(*start, delta)))
     assert "Something went wrong" in str(error)
     assert error.partial == "Hello"
+
+
+@pytest.mark.parametrize(
+    "error", [{"type": "error", "message": "no title"}, {"error": "late"}, snapshot(None, "late")]
+)
+def test_an_error_after_the_reply_is_no_matter(error: object) -> None:
+    """Nothing of it is missing. (An error in the same event is one.)"""
+    whole = message("Hello", **FINISHED)
+    assert play(events(snapshot(whole), error))[0].text == "Hello"
+    assert failing(StreamError, events(snapshot(whole, "Something went wrong"))).partial == "Hello"
 
 
 @pytest.mark.parametrize(
@@ -426,6 +461,8 @@ def test_side_events_are_passed_over() -> None:
         [],
         5,
         {"type": "anything", "message": "not an error"},
+        {"type": "marker", "message": "not an error", "code": 5},
+        {"type": "conversation_detail_metadata", "detail": {"limits": 1}},
         {"type": "message_marker", "conversation_id": CONVERSATION},
         {"conversation_id": CONVERSATION},
         {},

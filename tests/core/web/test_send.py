@@ -204,6 +204,41 @@ def test_one_deadline_for_all_of_it() -> None:
     assert (caught.value.limit, clock.seconds - before) == ("total", 5)
 
 
+@pytest.mark.parametrize("is_slow", ["session", "conversation"])
+def test_documents_take_no_patience_from_the_stream(is_slow: str) -> None:
+    """Each is slow, and none of them is silent."""
+    clock = Clock()
+    mapping = {PARENT: {"id": PARENT, "parent": None, "message": message("b", id=PARENT)}}
+    documents = {
+        "session": json.dumps({"accessToken": "t"}).encode(),
+        "conversation": json.dumps({"mapping": mapping, "current_node": PARENT}).encode(),
+    }
+
+    def answered(name: str) -> Answered:
+        body = documents[name]
+        if name != is_slow:
+            return Answered(body)
+        pieces: list[bytes | float] = []
+        for number in range(0, len(body), 10):
+            pieces += [8.0, body[number : number + 10]]
+        return Answered(*pieces)
+
+    stepper = Stepper(answered("session"), answered("conversation"), Answered(5.0, HELLO), clock=clock)  # fmt: skip
+    settings = session(idle_timeout=10.0)
+    assert send(stepper, settings=settings, conversation_id=CONVERSATION).text == "Hello"
+
+
+def test_events_after_the_end_are_nobodys() -> None:
+    seen: list[Any] = []
+    body = HELLO + events(snapshot(message("more")), done=False)
+    send(Stepper(Answered(body)), on_conversation_response=seen.append)
+    assert len(seen) == 1
+    seen.clear()
+    spaced = HELLO.replace(b"data: {", b"data:   {")
+    send(Stepper(Answered(spaced)), on_conversation_response=seen.append)
+    assert len(seen) == 1
+
+
 def test_plain_text() -> None:
     stream = events(
         snapshot(message("**Bo")), snapshot(message("**Bold** and `co")), snapshot(message("**Bold** and `code`."))

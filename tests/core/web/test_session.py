@@ -71,6 +71,16 @@ def test_nobody_is_known_after_a_session_that_is_over() -> None:
     assert access.user is None
 
 
+def test_a_refusal_by_status_says_so_too() -> None:
+    stepper = Stepper(json_answer({"user": USER, "accessToken": "t"}), json_answer({}, 401))
+    access = SessionAccess(session(), surroundings(stepper))
+    limits = Limits(stepper.clock, total=60, idle=60, connect=10)
+    stepper.run(access.valid_token(limits, SecretMask([])))
+    access.keep(None)
+    assert stepper.run(access.has_valid_token(limits, SecretMask([]))) is False
+    assert access.user is None
+
+
 def test_the_user_is_optional() -> None:
     for user in ({}, {"user": None}, {"user": "x"}):
         token, access = ask(Stepper(json_answer({"accessToken": "t", **user})))
@@ -124,7 +134,7 @@ def test_it_is_asked_again() -> None:
 
 
 def test_a_token_that_no_header_may_hold() -> None:
-    with pytest.raises(InvalidResponseError, match="access token of the session is none"):
+    with pytest.raises(InvalidResponseError, match="access token is not visible ASCII"):
         ask(Stepper(json_answer({"accessToken": "a\r\nb: c"})))
 
 
