@@ -163,6 +163,14 @@ class Scene:
         return [request.method, request.path, headers, request.body.decode("utf-8", "replace")]
 
 
+def first_difference(ours: object, theirs: object) -> object:
+    """The innermost part in which two logs differ, for the message of a test that fails."""
+    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        pairs = zip(ours, theirs, strict=True)
+        return next((first_difference(one, other) for one, other in pairs if one != other), None)
+    return ours, theirs
+
+
 Case: TypeAlias = Callable[[Scene], object]
 
 

@@ -17,7 +17,7 @@ from chatgpt import ChatMessage, MemoryStore
 from chatgpt.testing import Answer, Fault, RawAnswer
 from tests.engines import NAMES, Engine
 from tests.recordings import CAPTURES, GOLDEN, capture, golden
-from tests.scenes import Scene, Table
+from tests.scenes import Scene, Table, first_difference
 from tests.test_golden import OPTIONS, ORIGINAL_PARAMS, ORIGINAL_SYSTEM_MESSAGE, defined, raw_answer
 
 TABLE = Table()
@@ -482,7 +482,10 @@ def test_a_case_is_the_same_on_every_engine(
     played[name] = seen = TABLE.play(engines, name)
     assert list(seen) == NAMES
     for engine in NAMES[1:]:
-        assert seen[engine] == seen["sync"], engine
+        assert seen[engine] == seen["sync"], (
+            engine,
+            first_difference(seen[engine], seen["sync"]),
+        )
     assert len(seen["sync"]) > 2, "something was seen"
 
 

@@ -27,7 +27,7 @@ from tests.core.web.made import (
 )
 from tests.engines import NAMES, Engine
 from tests.recordings import WEB_GOLDEN, golden
-from tests.scenes import Scene, Table
+from tests.scenes import Scene, Table, first_difference
 from tests.test_golden_web import METHODS, OPTIONS, scripted
 
 TABLE = Table()
@@ -307,7 +307,10 @@ def test_a_case_is_the_same_on_every_engine(
     played[name] = seen = TABLE.play(engines, name)
     assert list(seen) == NAMES
     for engine in NAMES[1:]:
-        assert seen[engine] == seen["sync"], engine
+        assert seen[engine] == seen["sync"], (
+            engine,
+            first_difference(seen[engine], seen["sync"]),
+        )
     assert len(seen["sync"]) > 1, "something was seen"
 
 

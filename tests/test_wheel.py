@@ -86,7 +86,7 @@ def test_the_examples_run_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
         return (result.stdout + result.stderr).splitlines()
 
     first, *others = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (async_one,) = (example for example in others if "asyncio.run" in example)
+    async_one = next(example for example in others if "asyncio.run(main())" in example)
 
     subprocess.run([*install, str(wheel)], check=True)
     assert run(first, "A monoid.", "Mon.") == ["A monoid.", "Mon."]
