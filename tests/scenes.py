@@ -151,10 +151,10 @@ class Scene:
                 return thing
 
     def _named(self, text: str) -> str:
-        text = text.replace(str(self.server.port), "PORT")
-        return _MADE_UP.sub(
+        text = _MADE_UP.sub(
             lambda found: self._names.setdefault(found[0], f"id-{len(self._names) + 1}"), text
         )
+        return text.replace(f":{self.server.port}", ":PORT")  # its digits may stand in an id
 
     def _shown(self, request: RecordedRequest) -> list[object]:
         headers = {
