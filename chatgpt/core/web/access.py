@@ -144,6 +144,7 @@ class Access(ABC):
     def _refuse(self, token: Secret) -> None:
         kept = self._kept
         if kept is not None and kept.token is token:
+            # Marked, not forgotten: another thread may just now keep a new one in its place.
             kept.is_refused = True
 
     def valid_token(self, limits: Limits, redact: SecretMask) -> Exchange[Secret]:

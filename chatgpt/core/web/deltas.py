@@ -13,7 +13,6 @@ Rules, as the server's own page reads it:
 3. A value with a `message` and neither `p` nor `o` is a new root: the next message begins.
 4. `append` lengthens a text or a list, and merges an object into an object. `add` inserts into a list,
    as in RFC 6902. What is not there yet, `append` and `replace` make, and `remove` and `truncate` let be.
-
 5. An operation that cannot be done is an error where the message itself or its content is meant: text
    would be missing. Anywhere else it is passed over.
 
