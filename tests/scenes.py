@@ -7,14 +7,16 @@ headers that a transport adds on its own account.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import attrs
+import pytest
 
 from chatgpt import ChatGPTAPI, ChatGPTError, ChatMessage
 from chatgpt.testing import ChatGPTServer, RecordedRequest
-from tests.engines import Engine, stored_messages
+from tests.engines import NAMES, Engine, stored_messages
 
 TRANSPORT_HEADERS = {"host", "connection"}
 """What requests and httpx2 write themselves."""
@@ -179,10 +181,12 @@ class Table:
 
     Attributes:
         cases: them by name.
+        played: what was seen of each that was played, the same on every engine.
     """
 
     def __init__(self) -> None:
         self.cases: dict[str, Case] = {}
+        self.played: dict[str, list[object]] = {}
 
     def case(self, play: Case) -> Case:
         """Put a conversation into the table."""
@@ -200,8 +204,8 @@ class Table:
 
         return put
 
-    def play(self, engines: Mapping[str, Engine], name: str) -> dict[str, list[object]]:
-        """Play a case on every engine, and return what was seen on each."""
+    def play(self, engines: Mapping[str, Engine], name: str) -> list[object]:
+        """Play a case on every engine, check that the same was seen on each, and return it."""
         seen: dict[str, list[object]] = {}
         for engine in engines.values():
             with ChatGPTServer() as server:
@@ -209,4 +213,16 @@ class Table:
                 scene.attempt(lambda scene=scene: self.cases[name](scene))  # type: ignore[misc] # it is called at once
                 seen[engine.name] = scene.end()
                 engine.close_clients()
-        return seen
+        assert list(seen) == NAMES
+        for name_of_engine, log in seen.items():
+            assert log == seen["sync"], (name_of_engine, first_difference(log, seen["sync"]))
+        self.played[name] = seen["sync"]
+        return seen["sync"]
+
+    def count_kinds(self) -> Counter[str]:
+        """How many results, errors, parts and so on all cases gave; a few cases alone show nothing."""
+        if len(self.played) < len(self.cases):
+            pytest.skip("only some cases were played")
+        return Counter(
+            str(line[0]) for log in self.played.values() for line in log if isinstance(line, list)
+        )
