@@ -54,13 +54,17 @@ FetchFnT = TypeVar("FetchFnT")
 GetAccessTokenFnT = TypeVar("GetAccessTokenFnT", bound=Callable[..., object])
 
 
-class BaseWebClient(BaseClient):
+class BaseWebClient(BaseClient, Generic[FetchFnT]):
     """A client of the web flow, but for what waits."""
 
     _settings: WebSettings
     _access: Access
     _token_variable: ClassVar[str | None] = None
     """Where an unpickled client finds its access token."""
+
+    @abstractmethod
+    def _open(self, session: FetchFnT | None) -> None:
+        """Make the transport of the twin, and check that it can call the functions it was given."""
 
     def _sending(
         self, text: str, *, is_iterated: bool = False, **options: Unpack[SendMessageBrowserOptions]
@@ -77,15 +81,6 @@ class BaseWebClient(BaseClient):
             self._surroundings,
             timeout=self._settings.timeout,
             idle_timeout=inf,
-        )
-
-    def _check_ids(self, conversation_id: str | None, parent_message_id: str | None) -> None:
-        """Check where a chat is to begin, before its first message."""
-        web_call_options(
-            self._settings,
-            "its first message",
-            conversation_id=conversation_id,
-            parent_message_id=parent_message_id,
         )
 
     @property
@@ -109,7 +104,7 @@ class BaseWebClient(BaseClient):
         return f"{self._settings.model} at {self._settings.conversation_url.partition('?')[0]}"
 
 
-class BaseUnofficialProxyAPI(BaseWebClient, Generic[GetAccessTokenFnT, FetchFnT]):
+class BaseUnofficialProxyAPI(BaseWebClient[FetchFnT], Generic[GetAccessTokenFnT, FetchFnT]):
     """A client of a reverse proxy in front of ChatGPT's backend, but for what waits."""
 
     _settings: ProxySettings
@@ -199,16 +194,12 @@ class BaseUnofficialProxyAPI(BaseWebClient, Generic[GetAccessTokenFnT, FetchFnT]
             settings.get_access_token,
             settings.credentials,
         )
-        self._open(session, get_access_token)
+        self._open(session)
         if debug:
             log_to_stderr()
 
-    @abstractmethod
-    def _open(self, session: FetchFnT | None, get_access_token: GetAccessTokenFnT | None) -> None:
-        """Make the transport of the twin, and check that it can call the function."""
 
-
-class BaseSessionAPI(BaseWebClient, Generic[FetchFnT]):
+class BaseSessionAPI(BaseWebClient[FetchFnT]):
     """A client of ChatGPT's backend with a session of a browser, but for what waits."""
 
     _settings: SessionSettings
@@ -306,10 +297,6 @@ class BaseSessionAPI(BaseWebClient, Generic[FetchFnT]):
         self._open(session)
         if debug:
             log_to_stderr()
-
-    @abstractmethod
-    def _open(self, session: FetchFnT | None) -> None:
-        """Make the transport of the twin."""
 
     @property
     def user(self) -> User | None:

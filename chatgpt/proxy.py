@@ -7,8 +7,7 @@ from typing import Protocol
 from chatgpt.base_web_clients import BaseUnofficialProxyAPI
 from chatgpt.core.secrets import Secret
 from chatgpt.core.validation import plain_function
-from chatgpt.stores.memory import MemoryStore
-from chatgpt.transport import FetchFn, Transport
+from chatgpt.transport import FetchFn
 from chatgpt.web_calling import WebCaller
 
 
@@ -40,7 +39,6 @@ class ChatGPTUnofficialProxyAPI(WebCaller, BaseUnofficialProxyAPI[GetAccessToken
     function and `session` is a `requests.Session`.
     """
 
-    def _open(self, session: FetchFn | None, get_access_token: GetAccessTokenFn | None) -> None:
-        plain_function("get_access_token", get_access_token)
-        self._transport = Transport(session, self._settings.proxy)
-        self._store = MemoryStore()
+    def _open(self, session: FetchFn | None) -> None:
+        plain_function("get_access_token", self._settings.get_access_token)
+        super()._open(session)

@@ -22,8 +22,7 @@ from chatgpt.core.wire.web import (
     ModerationsJSONResult,
 )
 from chatgpt.listing import ConversationListing
-from chatgpt.stores.memory import MemoryStore
-from chatgpt.transport import FetchFn, Transport
+from chatgpt.transport import FetchFn
 from chatgpt.web_calling import WebCaller
 
 
@@ -67,10 +66,6 @@ class ChatGPTSessionAPI(WebCaller, AChatGPTAPI, BaseSessionAPI[FetchFn]):
 
     `ChatGPTSessionAPI.__init__` describes the options. Here, `session` is a `requests.Session`.
     """
-
-    def _open(self, session: FetchFn | None) -> None:
-        self._transport = Transport(session, self._settings.proxy)
-        self._store = MemoryStore()
 
     # --- the session -------------------------------------------------------------------------
 

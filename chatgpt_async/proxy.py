@@ -7,8 +7,7 @@ from typing import Protocol
 
 from chatgpt.base_web_clients import BaseUnofficialProxyAPI
 from chatgpt.core.secrets import Secret
-from chatgpt_async.stores.memory import MemoryStore
-from chatgpt_async.transport import FetchFn, Transport
+from chatgpt_async.transport import FetchFn
 from chatgpt_async.web_calling import WebCaller
 
 
@@ -39,7 +38,3 @@ class ChatGPTUnofficialProxyAPI(WebCaller, BaseUnofficialProxyAPI[GetAccessToken
     `ChatGPTUnofficialProxyAPI.__init__` describes the options. Here, `get_access_token` is a plain
     function, which must not block, or an async one, and `session` is an `httpx2.AsyncClient`.
     """
-
-    def _open(self, session: FetchFn | None, get_access_token: GetAccessTokenFn | None) -> None:  # noqa: ARG002
-        self._transport = Transport(session, self._settings.proxy)
-        self._store = MemoryStore()

@@ -22,8 +22,7 @@ from chatgpt.core.wire.web import (
     ModerationsJSONResult,
 )
 from chatgpt_async.listing import ConversationListing
-from chatgpt_async.stores.memory import MemoryStore
-from chatgpt_async.transport import FetchFn, Transport
+from chatgpt_async.transport import FetchFn
 from chatgpt_async.web_calling import WebCaller
 
 
@@ -67,10 +66,6 @@ class ChatGPTSessionAPI(WebCaller, AChatGPTAPI, BaseSessionAPI[FetchFn]):
 
     `ChatGPTSessionAPI.__init__` describes the options. Here, `session` is an `httpx2.AsyncClient`.
     """
-
-    def _open(self, session: FetchFn | None) -> None:
-        self._transport = Transport(session, self._settings.proxy)
-        self._store = MemoryStore()
 
     # --- the session -------------------------------------------------------------------------
 

@@ -6,14 +6,21 @@ from collections.abc import Callable
 
 from chatgpt.base_web_clients import BaseWebClient
 from chatgpt.core.messages import ChatMessage
+from chatgpt.core.web.options import followed_ids
 from chatgpt.core.wire.web import ConversationResponseEvent, MessageActionType
 from chatgpt_async.calling import Caller
 from chatgpt_async.conversation import Conversation
+from chatgpt_async.stores.memory import MemoryStore
 from chatgpt_async.streams import MessageStream
+from chatgpt_async.transport import FetchFn, Transport
 
 
-class WebCaller(Caller, BaseWebClient):
+class WebCaller(Caller, BaseWebClient[FetchFn]):
     """A client of the web flow."""
+
+    def _open(self, session: FetchFn | None) -> None:
+        self._transport = Transport(session, self._settings.proxy)
+        self._store = MemoryStore()  # which stays empty: the server keeps the thread
 
     async def send_message(
         self,
@@ -109,7 +116,5 @@ class WebCaller(Caller, BaseWebClient):
         Raises:
             TypeError, ValueError: an id is wrong.
         """
-        self._check_ids(conversation_id, parent_message_id)
-        return Conversation(
-            self._sending, self._call, self._stream, conversation_id, parent_message_id
-        )
+        ids = followed_ids(self._settings, conversation_id, parent_message_id)
+        return Conversation(self._sending, self._call, self._stream, *ids)

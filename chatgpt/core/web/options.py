@@ -378,15 +378,7 @@ def web_call_options(
     Raises:
         TypeError, ValueError: an option is wrong.
     """
-    parent = uuid_of("parent_message_id", parent_message_id)
-    conversation = uuid_of("conversation_id", conversation_id, CONVERSATION_VERSIONS)
-    # A client that knows the other endpoints asks where a conversation stands.
-    if settings.backend_api_base_url is None and (parent is None) != (conversation is None):
-        missing = "conversation_id" if parent is not None else "parent_message_id"
-        raise ValueError(
-            f"{missing} is missing: give conversation_id and parent_message_id together, those of the "
-            "reply that you answer, or neither for a new conversation."
-        )
+    conversation, parent = followed_ids(settings, conversation_id, parent_message_id)
     function_of("on_progress", on_progress)
     return WebCallOptions(
         text=text_to_send("text", text),
@@ -401,3 +393,23 @@ def web_call_options(
         ),
         timeout=settings.timeout if timeout is None else seconds_of("timeout", timeout),
     )
+
+
+def followed_ids(
+    settings: WebSettings, conversation_id: object, parent_message_id: object
+) -> tuple[str | None, str | None]:
+    """Check the two ids that say where a conversation goes on, and return them in this order.
+
+    Raises:
+        TypeError, ValueError: one is wrong, or missing where the other does not do alone.
+    """
+    parent = uuid_of("parent_message_id", parent_message_id)
+    conversation = uuid_of("conversation_id", conversation_id, CONVERSATION_VERSIONS)
+    # A client that knows the other endpoints asks where a conversation stands.
+    if settings.backend_api_base_url is None and (parent is None) != (conversation is None):
+        missing = "conversation_id" if parent is not None else "parent_message_id"
+        raise ValueError(
+            f"{missing} is missing: give conversation_id and parent_message_id together, those of the "
+            "reply that you answer, or neither for a new conversation."
+        )
+    return conversation, parent
