@@ -205,7 +205,7 @@ ALIKE = [
     *((chatgpt.streams.MessageStream, chatgpt_async.streams.MessageStream, name) for name in ("__enter__", "__exit__", "close", "_advance")),
     *((chatgpt.client.ChatGPTAPI, chatgpt_async.client.ChatGPTAPI, name) for name in ("send_message", "stream_message", "send_moderation", "thread")),
     *((chatgpt.calling.Caller, chatgpt_async.calling.Caller, name) for name in ("close", "__enter__", "__exit__", "_call", "_stream")),
-    *((chatgpt.web_calling.WebCaller, chatgpt_async.web_calling.WebCaller, name) for name in ("send_message", "stream_message", "conversation")),
+    *((chatgpt.web_calling.WebCaller, chatgpt_async.web_calling.WebCaller, name) for name in ("_open", "send_message", "stream_message", "conversation")),
     *((chatgpt.conversation.Conversation, chatgpt_async.conversation.Conversation, name) for name in ("__init__", "send", "stream")),
     *((chatgpt.session.ChatGPTSessionAPI, chatgpt_async.session.ChatGPTSessionAPI, name) for name in vars(chatgpt.ChatGPTSessionAPI) if inspect.isfunction(getattr(chatgpt.ChatGPTSessionAPI, name))),
     *((chatgpt.listing.ConversationListing, chatgpt_async.listing.ConversationListing, name) for name in ("__iter__", "__next__")),

@@ -127,6 +127,10 @@ def test_a_conversation_is_kept(chatgpt_server: ChatGPTServer, token: str) -> No
     assert (listing["total"], listing["items"][0]["id"], listing["limit"]) == (1, identifier, 20)
 
 
+UNKNOWN = "0f4b7c1e-5d2a-4c3b-9e8f-6a7b8c9d0e1f"
+"""The id of no conversation; the same in every run, for it stands in the names of tests."""
+
+
 @pytest.mark.parametrize(
     ("method", "path", "sent", "status"),
     [
@@ -140,11 +144,11 @@ def test_a_conversation_is_kept(chatgpt_server: ChatGPTServer, token: str) -> No
         ("POST", "/conversation", body(conversation_id=["a"]), 404),
         ("GET", "/conversations?offset=x", None, 422),
         ("GET", "/conversations?limit=-1", None, 422),
-        ("POST", "/conversation", body(conversation_id=str(uuid4())), 404),
-        ("GET", f"/conversation/{uuid4()}", None, 404),
-        ("PATCH", f"/conversation/{uuid4()}", {"title": "x"}, 404),
-        ("POST", f"/conversation/gen_title/{uuid4()}", {}, 404),
-        ("POST", "/conversation/message_feedback", {"conversation_id": str(uuid4())}, 404),
+        ("POST", "/conversation", body(conversation_id=UNKNOWN), 404),
+        ("GET", f"/conversation/{UNKNOWN}", None, 404),
+        ("PATCH", f"/conversation/{UNKNOWN}", {"title": "x"}, 404),
+        ("POST", f"/conversation/gen_title/{UNKNOWN}", {}, 404),
+        ("POST", "/conversation/message_feedback", {"conversation_id": UNKNOWN}, 404),
         ("GET", "/elsewhere", None, 404),
     ],
 )
