@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable
 
 from chatgpt import ChatMessage, MemoryStore, Role
+from chatgpt.core.fitting import Budget, Prompt, build_prompt
 from chatgpt.core.models import UNKNOWN_FAMILY
 from chatgpt.core.needs import CountTokens, Exchange, LoadThread, LoadTokenizer, Running
-from chatgpt.core.prompts import Prompt, build_prompt
+from chatgpt.core.prompts import ChatFormat
 from chatgpt.core.threads import load_history
 from chatgpt.tokenizer import load_tokenizer
 
@@ -48,10 +49,9 @@ def build(
             yield from build_prompt(
                 ChatMessage(id="question", text="And now?", parent_message_id=parent),
                 history,
-                system_message="Be brief.",
-                family=UNKNOWN_FAMILY.with_window(window),
-                reserved_tokens=1_000,
-                tokenizer=tokenizer,
+                ChatFormat("Be brief."),
+                Budget(UNKNOWN_FAMILY.with_window(window), 1_000, tokenizer),
+                {},
             )
         )
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from chatgpt.conversation import (
         Conversation,
     )
+    from chatgpt.core.call_options import (
+        SendMessageOptions,
+    )
     from chatgpt.core.errors import (
         AbortedError,
         APIConnectionError,
@@ -60,15 +63,15 @@ if TYPE_CHECKING:
         ChatMessage,
         ChatResponse,
         ContextReport,
+        RequestChange,
         Role,
         Usage,
     )
+    from chatgpt.core.models import ModelFamily
     from chatgpt.core.moderation import (
         Moderation,
     )
-    from chatgpt.core.options import (
-        SendMessageOptions,
-    )
+    from chatgpt.core.official import Preview
     from chatgpt.core.secrets import (
         Secret,
     )
@@ -120,10 +123,12 @@ if TYPE_CHECKING:
     from chatgpt.transport import (
         FetchFn,
     )
+    from chatgpt.web_conversation import WebConversation
 
 _HOMES: Final = {
     "ChatGPTAPI": "chatgpt.client",
     "Conversation": "chatgpt.conversation",
+    "SendMessageOptions": "chatgpt.core.call_options",
     "APIConnectionError": "chatgpt.core.errors",
     "APIStatusError": "chatgpt.core.errors",
     "APITimeoutError": "chatgpt.core.errors",
@@ -157,10 +162,12 @@ _HOMES: Final = {
     "ChatMessage": "chatgpt.core.messages",
     "ChatResponse": "chatgpt.core.messages",
     "ContextReport": "chatgpt.core.messages",
+    "RequestChange": "chatgpt.core.messages",
     "Role": "chatgpt.core.messages",
     "Usage": "chatgpt.core.messages",
+    "ModelFamily": "chatgpt.core.models",
     "Moderation": "chatgpt.core.moderation",
-    "SendMessageOptions": "chatgpt.core.options",
+    "Preview": "chatgpt.core.official",
     "Secret": "chatgpt.core.secrets",
     "ConversationRecord": "chatgpt.core.web.conversations",
     "ConversationSummary": "chatgpt.core.web.conversations",
@@ -190,6 +197,7 @@ _HOMES: Final = {
     "MessageStore": "chatgpt.stores.protocol",
     "MessageStream": "chatgpt.streams",
     "FetchFn": "chatgpt.transport",
+    "WebConversation": "chatgpt.web_conversation",
 }
 
 __all__ = [
@@ -236,16 +244,19 @@ __all__ = [
     "MessageRating",
     "MessageStore",
     "MessageStream",
+    "ModelFamily",
     "Moderation",
     "ModerationsJSONResult",
     "NotFoundError",
     "PermissionDeniedError",
     "PoolError",
+    "Preview",
     "Prompt",
     "PromptContent",
     "PromptTooLongError",
     "QuotaExceededError",
     "RateLimitError",
+    "RequestChange",
     "RequestTooLargeError",
     "Role",
     "Secret",
@@ -261,6 +272,7 @@ __all__ = [
     "UpsertMessageFunction",
     "Usage",
     "User",
+    "WebConversation",
     "__version__",
     "openai",
 ]

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from chatgpt.core import official
+from chatgpt.core.answering import OfficialCall
+from chatgpt.core.call_options import call_options, question_of
+from chatgpt.core.lessons import Lessons
 from chatgpt.core.messages import ChatMessage
+from chatgpt.core.models import EndpointName, ModelFamily
 from chatgpt.core.needs import CountTokens, Exchange, Surroundings
 from chatgpt.core.options import (
     DEFAULT_CONNECT_TIMEOUT,
     DEFAULT_IDLE_TIMEOUT,
     DEFAULT_MAX_RETRIES,
     DEFAULT_TIMEOUT,
-    SendMessageOptions,
-    call_options,
     client_settings,
 )
 from chatgpt.core.secrets import (
@@ -33,6 +35,7 @@ from chatgpt.core.secrets import (
 )
 from chatgpt.environment import read_environment, recall_secrets
 from chatgpt.logs import log_to_stderr
+from chatgpt.shutdowns import warn_of_shutdown
 
 MessageStoreT = TypeVar("MessageStoreT")
 GetMessageByIdFunctionT = TypeVar("GetMessageByIdFunctionT")
@@ -78,10 +81,14 @@ class BaseChatGPTAPI(
         api_base_url: str | None = None,
         api_reverse_proxy_url: str | None = None,
         model: str | None = None,
+        model_family: ModelFamily | str | None = None,
+        endpoint: EndpointName | None = None,
         completion_params: Mapping[str, object] | None = None,
         system_message: str | None = None,
         max_model_tokens: int | None = None,
         max_response_tokens: int | None = None,
+        user_label: str | None = None,
+        assistant_label: str | None = None,
         message_store: MessageStoreT | None = None,
         get_message_by_id: GetMessageByIdFunctionT | None = None,
         upsert_message: UpsertMessageFunctionT | None = None,
@@ -105,17 +112,27 @@ class BaseChatGPTAPI(
             api_base_url: where the API is; by default `OPENAI_BASE_URL`, or `OPENAI_API_BASE_URL`,
                 or OpenAI's. A URL without a path gets `/v1`.
             api_reverse_proxy_url: the whole URL to which messages are posted, in place of
-                `{api_base_url}/chat/completions`.
+                `{api_base_url}/chat/completions` or `{api_base_url}/completions`.
             model: the model; by default `OPENAI_MODEL`, or `"gpt-5.4-mini"`.
+            model_family: what is known of the model, where its name does not tell (a deployment of Azure,
+                a model of your own): a `ModelFamily`, or the name of a model of the same family
+                (`"gpt-4o"`). It holds for every model that this client asks.
+            endpoint: `"chat"` for chat completions, `"completions"` for text completions; by default what
+                the model's family says.
             completion_params: further fields of each request, such as `{"temperature": 0.2}`. None
-                is sent that is not given here or in the call; `messages` and `stream` are the
-                SDK's own.
+                is sent that is not given here or in the call, and what the model is known to refuse
+                is left out (`reply.context.changes`); `messages`, `prompt` and `stream` are the SDK's
+                own. Text completions always have a limit and a `stop`, by default their own ones.
             system_message: the instructions. `None` for the default ones, with today's date (UTC);
                 `""` for none.
             max_model_tokens: the window for prompt and reply, in tokens; by default what is known
                 of the model's family.
             max_response_tokens: the largest reply in tokens: it is reserved and sent as a limit. By
-                default min(largest reply, 4096, window / 4) is reserved and no limit is sent.
+                default min(largest reply, 4096, window / 4) is reserved and no limit is sent (but by text
+                completions, which would end after a few words).
+            user_label: what stands before the messages of the user in text completions; by default
+                `"User"`. A message with a name has that in its place.
+            assistant_label: the same for the replies; by default `"ChatGPT"`.
             message_store: where messages are kept; by default the 10,000 used last, in memory.
             get_message_by_id: looks a message up, in place of the store's own way. Where it finds
                 none and is given alone, the store is asked.
@@ -156,10 +173,14 @@ class BaseChatGPTAPI(
         given |= {
             "api_project": api_project,
             "model": model,
+            "model_family": model_family,
+            "endpoint": endpoint,
             "completion_params": completion_params,
             "system_message": system_message,
             "max_model_tokens": max_model_tokens,
             "max_response_tokens": max_response_tokens,
+            "user_label": user_label,
+            "assistant_label": assistant_label,
             "message_store": message_store,
             "get_message_by_id": get_message_by_id,
             "upsert_message": upsert_message,
@@ -173,6 +194,7 @@ class BaseChatGPTAPI(
         }
         self._given = given
         self._settings = client_settings(given, read_environment())
+        self._lessons = Lessons()
         self._open(message_store, get_message_by_id, upsert_message, session)
         if debug:
             log_to_stderr()
@@ -212,15 +234,36 @@ class BaseChatGPTAPI(
         self._given["api_org"] = wrapped
 
     def _sending(
-        self, text: str, *, is_iterated: bool = False, **options: Unpack[SendMessageOptions]
+        self,
+        text: str,
+        *,
+        parent_message_id: str | None = None,
+        conversation_id: str | None = None,
+        message_id: str | None = None,
+        name: str | None = None,
+        **options: Any,
     ) -> Exchange[ChatMessage]:
         """The exchange that sends a message. Its options are checked now; it begins when stepped."""
-        checked = call_options(self._settings, text, is_iterated=is_iterated, **options)
-        return official.send_message(checked, self._settings, self._surroundings)
+        question = question_of(
+            text,
+            parent_message_id=parent_message_id,
+            conversation_id=conversation_id,
+            message_id=message_id,
+            name=name,
+        )
+        return official.send_message(question, self._official_call(**options))
+
+    def _official_call(self, **options: Any) -> OfficialCall:
+        """A call with these options, which are checked now."""
+        checked = call_options(self._settings, **options)
+        warn_of_shutdown(checked.model, self._surroundings.now())
+        return OfficialCall(checked, self._settings, self._surroundings, self._lessons)
 
     @property
     def _shown_settings(self) -> str:
-        return f"{self._settings.model} at {self._settings.chat_url.partition('?')[0]}"
+        settings = self._settings
+        endpoint = settings.endpoint_of(settings.family(settings.model))
+        return f"{settings.model} at {settings.message_url(endpoint).partition('?')[0]}"
 
 
 def _restored(client: type[BaseClient], given: dict[str, Any]) -> Any:

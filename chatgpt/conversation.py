@@ -1,80 +1,175 @@
-"""`Conversation`: a chat that keeps its ids."""
+"""`Conversation`: a chat that keeps its ids, and moves about in the tree of its messages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
+from chatgpt.base_conversation import BaseConversation
 from chatgpt.core.messages import ChatMessage
-from chatgpt.core.needs import Exchange
 from chatgpt.core.validation import plain_function
-from chatgpt.core.web.following import ConversationState
-from chatgpt.core.wire.web import ConversationResponseEvent
 from chatgpt.streams import MessageStream
-from chatgpt.transport import Call
+
+if TYPE_CHECKING:
+    from chatgpt.client import ChatGPTAPI
 
 
-class Conversation(ConversationState):
+class Conversation(BaseConversation):
     """A chat: each message replies to the reply before it. Made by `client.conversation()`.
 
-    A message that fails leaves it where it was. It is one line of talk: send one message at a time.
+    A message that fails leaves it where it was. It is one line of talk: do one thing at a time with it, and
+    take a `branch()` for another thread. Nothing is overwritten: what is edited or generated again stands
+    beside what was there, and `client.branches` finds it.
     """
 
-    def __init__(
-        self,
-        sending: Callable[..., Exchange[ChatMessage]],
-        call: Callable[[Exchange[ChatMessage]], Call[ChatMessage]],
-        stream: Callable[[Exchange[ChatMessage]], MessageStream],
-        conversation_id: str | None,
-        parent_message_id: str | None,
-    ) -> None:
-        super().__init__(sending, conversation_id, parent_message_id)
-        self._call = call
-        self._stream = stream
+    _client: ChatGPTAPI
 
     def send(
         self,
         text: str,
         *,
         message_id: str | None = None,
+        name: str | None = None,
+        stream: bool | None = None,
+        completion_params: Mapping[str, object] | None = None,
         timeout: float | None = None,
         on_progress: Callable[[ChatMessage], object] | None = None,
-        on_conversation_response: Callable[[ConversationResponseEvent], object] | None = None,
     ) -> ChatMessage:
         """Send the next message and return the reply, once it is complete.
 
         The options and the errors are those of the client's `send_message`.
         """
-        exchange = self._next(
+        exchange = self._sending(
             text,
             message_id=message_id,
+            name=name,
+            stream=stream,
+            completion_params=completion_params,
             timeout=timeout,
             on_progress=plain_function("on_progress", on_progress),
-            on_conversation_response=plain_function(
-                "on_conversation_response", on_conversation_response
-            ),
         )
-        return self._call(exchange).run(on_progress)
+        return self._client._call(exchange).run(on_progress)  # noqa: SLF001 - it is a part of its client
 
     def stream(
         self,
         text: str,
         *,
         message_id: str | None = None,
+        name: str | None = None,
+        completion_params: Mapping[str, object] | None = None,
         timeout: float | None = None,
-        on_conversation_response: Callable[[ConversationResponseEvent], object] | None = None,
     ) -> MessageStream:
         """Send the next message and return its reply as a stream of parts.
 
         The options and the errors are those of the client's `stream_message`. The conversation goes on
         from the reply once the stream has ended.
         """
-        exchange = self._next(
+        exchange = self._sending(
             text,
             message_id=message_id,
+            name=name,
+            completion_params=completion_params,
             timeout=timeout,
-            on_conversation_response=plain_function(
-                "on_conversation_response", on_conversation_response
-            ),
             is_iterated=True,
         )
-        return self._stream(exchange)
+        return self._client._stream(exchange)  # noqa: SLF001
+
+    def regenerate(
+        self,
+        *,
+        completion_params: Mapping[str, object] | None = None,
+        timeout: float | None = None,
+        on_progress: Callable[[ChatMessage], object] | None = None,
+    ) -> ChatMessage:
+        """Ask for another reply to the last question, and go on from it. The reply before stays beside it.
+
+        Args:
+            completion_params: further fields of this request, over those of the conversation.
+            timeout: seconds for this call; by default the client's.
+            on_progress: called with each part of the reply.
+
+        Raises:
+            ValueError: there is no reply yet.
+            ChatGPTError: whatever else went wrong.
+        """
+        exchange = self._regenerating(
+            completion_params=completion_params,
+            timeout=timeout,
+            on_progress=plain_function("on_progress", on_progress),
+        )
+        return self._client._call(exchange).run(on_progress)  # noqa: SLF001
+
+    def edit(
+        self,
+        message_id: str,
+        text: str,
+        *,
+        completion_params: Mapping[str, object] | None = None,
+        timeout: float | None = None,
+        on_progress: Callable[[ChatMessage], object] | None = None,
+    ) -> ChatMessage:
+        """Send another message in the place of one of yours, and go on from its reply.
+
+        The message before and what followed it stay beside it.
+
+        Args:
+            message_id: the id of a message of yours, anywhere in the store: a reply's
+                `parent_message_id`.
+            text: what it should have said.
+            completion_params: further fields of this request, over those of the conversation.
+            timeout: seconds for this call; by default the client's.
+            on_progress: called with each part of the reply.
+
+        Raises:
+            MessageNotFoundError: the message is not in the store.
+            ValueError: it is not one of yours.
+            ChatGPTError: whatever else went wrong.
+        """
+        exchange = self._editing(
+            message_id,
+            text,
+            completion_params=completion_params,
+            timeout=timeout,
+            on_progress=plain_function("on_progress", on_progress),
+        )
+        return self._client._call(exchange).run(on_progress)  # noqa: SLF001
+
+    def continue_reply(
+        self,
+        *,
+        completion_params: Mapping[str, object] | None = None,
+        timeout: float | None = None,
+        on_progress: Callable[[ChatMessage], object] | None = None,
+    ) -> ChatMessage:
+        """Go on with the last reply, where its limit cut it (`finish_reason == "length"`).
+
+        Args:
+            completion_params: further fields of this request, over those of the conversation.
+            timeout: seconds for this call; by default the client's.
+            on_progress: called with each part: its `text` is the whole reply so far, its `delta` what is new.
+
+        Returns:
+            The whole reply: what was there and what followed. It stands beside the cut one.
+
+        Raises:
+            ValueError: the last reply was not cut, or has no text.
+            ChatGPTError: whatever else went wrong; `partial` holds the whole text so far.
+        """
+        exchange = self._continuing(
+            completion_params=completion_params,
+            timeout=timeout,
+            on_progress=plain_function("on_progress", on_progress),
+        )
+        return self._client._call(exchange).run(on_progress)  # noqa: SLF001
+
+    def undo(self) -> ChatMessage | None:
+        """Go back to before the last question. What was said stays in the store.
+
+        Returns:
+            The question that was taken back; `None` at the beginning, where there is nothing to undo.
+        """
+        return self._client._call(self._undoing()).run()  # noqa: SLF001
+
+    def history(self) -> list[ChatMessage]:
+        """Return the messages that lead to here, oldest first; none at the beginning."""
+        return list(self._client._call(self._reading()).run())  # noqa: SLF001

@@ -39,6 +39,7 @@ from chatgpt.core.needs import (
     AskForAccessToken,
     Exchange,
     LoadMessage,
+    LoadReplies,
     LoadThread,
     LoadTokenizer,
     Need,
@@ -66,7 +67,7 @@ from chatgpt.failures import (
 )
 from chatgpt.library_logs import mask_logs_of, sent_secrets
 from chatgpt.routes import Route, route_of
-from chatgpt.stores.protocol import MessageStore
+from chatgpt.stores.protocol import MessageStore, replies_method
 from chatgpt.tokenizer import load_tokenizer
 from chatgpt.turns import Turn
 
@@ -451,6 +452,8 @@ class Call(Generic[T]):
                 return self._store.get(message_id)
             case LoadThread(message_id, limit):
                 return self._store.path(message_id, limit)
+            case LoadReplies(message_id):
+                return replies_method(self._store)(message_id)
             case SaveMessages(messages):
                 self._store.save(messages)
                 return None

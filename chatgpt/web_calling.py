@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from chatgpt.base_web_clients import BaseWebClient
 from chatgpt.calling import Caller
-from chatgpt.conversation import Conversation
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.validation import plain_function
 from chatgpt.core.web.options import followed_ids
@@ -14,6 +13,7 @@ from chatgpt.core.wire.web import ConversationResponseEvent, MessageActionType
 from chatgpt.stores.memory import MemoryStore
 from chatgpt.streams import MessageStream
 from chatgpt.transport import FetchFn, Transport
+from chatgpt.web_conversation import WebConversation
 
 
 class WebCaller(Caller, BaseWebClient[FetchFn]):
@@ -107,7 +107,7 @@ class WebCaller(Caller, BaseWebClient[FetchFn]):
 
     def conversation(
         self, *, conversation_id: str | None = None, parent_message_id: str | None = None
-    ) -> Conversation:
+    ) -> WebConversation:
         """Return a chat that keeps the ids: `chat.send("Hi"); chat.send("And again?")`.
 
         Args:
@@ -119,4 +119,4 @@ class WebCaller(Caller, BaseWebClient[FetchFn]):
             TypeError, ValueError: an id is wrong.
         """
         ids = followed_ids(self._settings, conversation_id, parent_message_id)
-        return Conversation(self._sending, self._call, self._stream, *ids)
+        return WebConversation(self._sending, self._call, self._stream, *ids)

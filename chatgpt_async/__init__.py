@@ -56,16 +56,19 @@ if TYPE_CHECKING:
         MessageMetadata,
         MessageNotFoundError,
         MessageRating,
+        ModelFamily,
         Moderation,
         ModerationsJSONResult,
         NotFoundError,
         PermissionDeniedError,
         PoolError,
+        Preview,
         Prompt,
         PromptContent,
         PromptTooLongError,
         QuotaExceededError,
         RateLimitError,
+        RequestChange,
         RequestTooLargeError,
         Role,
         Secret,
@@ -113,6 +116,7 @@ if TYPE_CHECKING:
     from chatgpt_async.transport import (
         FetchFn,
     )
+    from chatgpt_async.web_conversation import WebConversation
 
 _OWN: Final = {
     "AChatGPTAPI": "chatgpt_async.session",
@@ -127,6 +131,7 @@ _OWN: Final = {
     "MessageStore": "chatgpt_async.stores.protocol",
     "MessageStream": "chatgpt_async.streams",
     "UpsertMessageFunction": "chatgpt_async.stores.functions",
+    "WebConversation": "chatgpt_async.web_conversation",
 }
 
 __all__ = [
@@ -173,16 +178,19 @@ __all__ = [
     "MessageRating",
     "MessageStore",
     "MessageStream",
+    "ModelFamily",
     "Moderation",
     "ModerationsJSONResult",
     "NotFoundError",
     "PermissionDeniedError",
     "PoolError",
+    "Preview",
     "Prompt",
     "PromptContent",
     "PromptTooLongError",
     "QuotaExceededError",
     "RateLimitError",
+    "RequestChange",
     "RequestTooLargeError",
     "Role",
     "Secret",
@@ -198,6 +206,7 @@ __all__ = [
     "UpsertMessageFunction",
     "Usage",
     "User",
+    "WebConversation",
     "__version__",
     "openai",
 ]

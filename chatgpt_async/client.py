@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping
 
 from chatgpt.base_client import BaseChatGPTAPI
 from chatgpt.core import moderation, official
+from chatgpt.core.call_options import AnswerOptions, question_of
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.moderation import DEFAULT_MODERATION_MODEL, Moderation
+from chatgpt.core.official import Preview
 from chatgpt.stores.choice import choose_store
 from chatgpt.stores.protocol import MessageStore as PlainStore
 from chatgpt_async.calling import Caller
+from chatgpt_async.conversation import Conversation
 from chatgpt_async.stores.functions import (
     FunctionStore,
     GetMessageByIdFunction,
@@ -28,7 +31,7 @@ class ChatGPTAPI(
         MessageStore | PlainStore, GetMessageByIdFunction, UpsertMessageFunction, FetchFn
     ],
 ):
-    """A client for OpenAI's chat completions, and for every server that speaks the same protocol.
+    """A client for OpenAI's chat and text completions, and for every server that speaks the same protocol.
 
     It keeps the thread: give the id of the message that you reply to, and it finds the history,
     fits it into the model's window and sends it. One client may be used from many tasks, on asyncio
@@ -71,6 +74,8 @@ class ChatGPTAPI(
         name: str | None = None,
         stream: bool | None = None,
         system_message: str | None = None,
+        prompt_prefix: str | None = None,
+        prompt_suffix: str | None = None,
         completion_params: Mapping[str, object] | None = None,
         timeout: float | None = None,
         on_progress: Callable[[ChatMessage], object] | None = None,
@@ -90,6 +95,10 @@ class ChatGPTAPI(
             stream: whether the answer is asked for as a stream; by default only if `on_progress`
                 is given.
             system_message: the instructions for this reply; `None` for the client's, `""` for none.
+            prompt_prefix: for text completions: the beginning of the prompt, in the place of the
+                instructions; `""` for none.
+            prompt_suffix: for text completions: the end of the prompt, where the reply begins; `""` for
+                none.
             completion_params: further fields of this request, over the client's; a field that is
                 `None` is left out.
             timeout: seconds for this call; by default the client's.
@@ -111,6 +120,8 @@ class ChatGPTAPI(
             name=name,
             stream=stream,
             system_message=system_message,
+            prompt_prefix=prompt_prefix,
+            prompt_suffix=prompt_suffix,
             completion_params=completion_params,
             timeout=timeout,
             on_progress=on_progress,
@@ -126,6 +137,8 @@ class ChatGPTAPI(
         message_id: str | None = None,
         name: str | None = None,
         system_message: str | None = None,
+        prompt_prefix: str | None = None,
+        prompt_suffix: str | None = None,
         completion_params: Mapping[str, object] | None = None,
         timeout: float | None = None,
     ) -> MessageStream:
@@ -142,11 +155,77 @@ class ChatGPTAPI(
             message_id=message_id,
             name=name,
             system_message=system_message,
+            prompt_prefix=prompt_prefix,
+            prompt_suffix=prompt_suffix,
             completion_params=completion_params,
             timeout=timeout,
             is_iterated=True,
         )
         return self._stream(exchange)
+
+    def conversation(
+        self,
+        *,
+        parent_message_id: str | None = None,
+        conversation_id: str | None = None,
+        system_message: str | None = None,
+        prompt_prefix: str | None = None,
+        prompt_suffix: str | None = None,
+        completion_params: Mapping[str, object] | None = None,
+    ) -> Conversation:
+        """Return a chat that keeps the ids: `chat.send("Hi"); chat.send("And again?")`.
+
+        Args:
+            parent_message_id: the message to reply to first; `None` begins a new conversation.
+            conversation_id: a label of the conversation; by default the parent's, or a new one.
+            system_message: the instructions of all its replies; `None` for the client's, `""` for none.
+            prompt_prefix: for text completions, as in `send_message`.
+            prompt_suffix: for text completions, as in `send_message`.
+            completion_params: further fields of all its requests, over the client's.
+
+        Raises:
+            TypeError, ValueError: an option is wrong.
+        """
+        options: AnswerOptions = {
+            "system_message": system_message,
+            "prompt_prefix": prompt_prefix,
+            "prompt_suffix": prompt_suffix,
+            "completion_params": completion_params,
+        }
+        return Conversation(self, options, conversation_id, parent_message_id)
+
+    async def preview(
+        self,
+        text: str,
+        *,
+        parent_message_id: str | None = None,
+        name: str | None = None,
+        system_message: str | None = None,
+        prompt_prefix: str | None = None,
+        prompt_suffix: str | None = None,
+        completion_params: Mapping[str, object] | None = None,
+    ) -> Preview:
+        """Say what `send_message` would send with these options, and send nothing.
+
+        Everything is counted, which may load a vocabulary; the counts are kept with the messages.
+
+        Returns:
+            The messages in their order, those that would be left out, the tokens, and the body of the
+            request.
+
+        Raises:
+            MessageNotFoundError: `parent_message_id` is not in the store.
+            PromptTooLongError: the message cannot fit into the model's window.
+            TypeError, ValueError: an option is wrong.
+        """
+        question = question_of(text, parent_message_id=parent_message_id, name=name)
+        call = self._official_call(
+            system_message=system_message,
+            prompt_prefix=prompt_prefix,
+            prompt_suffix=prompt_suffix,
+            completion_params=completion_params,
+        )
+        return await self._call(official.preview(question, call)).run()
 
     async def send_moderation(
         self, text: str, *, model: str = DEFAULT_MODERATION_MODEL
@@ -175,3 +254,15 @@ class ChatGPTAPI(
             MessageNotFoundError: it is not in the store.
         """
         return list(await self._call(official.read_thread(message_id)).run())
+
+    async def branches(self, message_id: str) -> list[ChatMessage]:
+        """Return the messages that reply to a message, oldest first: with each a branch begins.
+
+        Args:
+            message_id: the id of a stored message.
+
+        Raises:
+            MessageNotFoundError: it is not in the store.
+            ConfigurationError: the store cannot find replies (`MessageStore.replies`).
+        """
+        return list(await self._call(official.read_branches(message_id)).run())

@@ -28,6 +28,7 @@ from chatgpt.core.needs import (
     AskForAccessToken,
     Exchange,
     LoadMessage,
+    LoadReplies,
     LoadThread,
     LoadTokenizer,
     Need,
@@ -57,6 +58,7 @@ from chatgpt.failures import (
 )
 from chatgpt.library_logs import mask_logs_of, sent_secrets, silence_logs_of
 from chatgpt.routes import route_of
+from chatgpt.stores.protocol import replies_method
 from chatgpt.tokenizer import load_tokenizer
 from chatgpt_async.callbacks import completed
 from chatgpt_async.connections import (
@@ -397,6 +399,8 @@ class Call(Generic[T]):
                 return await self._store.get(message_id)
             case LoadThread(message_id, limit):
                 return await self._store.path(message_id, limit)
+            case LoadReplies(message_id):
+                return await replies_method(self._store)(message_id)
             case SaveMessages(messages):
                 await self._store.save(messages)
                 return None

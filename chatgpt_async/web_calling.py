@@ -9,10 +9,10 @@ from chatgpt.core.messages import ChatMessage
 from chatgpt.core.web.options import followed_ids
 from chatgpt.core.wire.web import ConversationResponseEvent, MessageActionType
 from chatgpt_async.calling import Caller
-from chatgpt_async.conversation import Conversation
 from chatgpt_async.stores.memory import MemoryStore
 from chatgpt_async.streams import MessageStream
 from chatgpt_async.transport import FetchFn, Transport
+from chatgpt_async.web_conversation import WebConversation
 
 
 class WebCaller(Caller, BaseWebClient[FetchFn]):
@@ -105,7 +105,7 @@ class WebCaller(Caller, BaseWebClient[FetchFn]):
 
     def conversation(
         self, *, conversation_id: str | None = None, parent_message_id: str | None = None
-    ) -> Conversation:
+    ) -> WebConversation:
         """Return a chat that keeps the ids: `await chat.send("Hi")`.
 
         Args:
@@ -117,4 +117,4 @@ class WebCaller(Caller, BaseWebClient[FetchFn]):
             TypeError, ValueError: an id is wrong.
         """
         ids = followed_ids(self._settings, conversation_id, parent_message_id)
-        return Conversation(self._sending, self._call, self._stream, *ids)
+        return WebConversation(self._sending, self._call, self._stream, *ids)

@@ -143,6 +143,9 @@ class _Client(_Face):
 
 
 class _Conversation(_Face):
+    def branch(self, *args: Any) -> Any:
+        return _Conversation(self._behind.branch(*args), self._engine)
+
     def stream(self, *args: Any, **options: Any) -> Any:
         return _Stream(self._behind.stream(*args, **options), self._engine)
 

@@ -42,8 +42,13 @@ def golden(name: str) -> dict[str, Any]:
 
 
 GOLDEN = sorted(path.stem for path in (FIXTURES / "golden").glob("v5-*.json"))
+"""The cases of chat completions (npm `chatgpt` 5)."""
+TEXT_GOLDEN = sorted(path.stem for path in (FIXTURES / "golden").glob("v4-*.json"))
+"""The cases of text completions (npm `chatgpt` 4)."""
 WEB_GOLDEN = sorted(
-    path.stem for path in (FIXTURES / "golden").glob("*.json") if path.stem not in GOLDEN
+    path.stem
+    for path in (FIXTURES / "golden").glob("*.json")
+    if path.stem not in {*GOLDEN, *TEXT_GOLDEN}
 )
 """The cases of the web flow, of all versions."""
 
@@ -62,7 +67,7 @@ def _streams_of(names: Iterable[str]) -> dict[str, bytes]:
 
 STREAMS = {
     **{name: body_of(capture(name)) for name in CAPTURES if "stream" in name},
-    **_streams_of(GOLDEN),
+    **_streams_of([*GOLDEN, *TEXT_GOLDEN]),
 }
 """The bodies of all recorded streams of the official flow, by name."""
 

@@ -9,11 +9,15 @@ from itertools import count
 from typing import Any, TypeVar
 
 from chatgpt import ChatMessage, Role
+from chatgpt.core.answering import OfficialCall
+from chatgpt.core.call_options import call_options, question_of
+from chatgpt.core.lessons import Lessons
 from chatgpt.core.needs import (
     AskForAccessToken,
     CountTokens,
     Exchange,
     LoadMessage,
+    LoadReplies,
     LoadThread,
     LoadTokenizer,
     Need,
@@ -31,7 +35,7 @@ from chatgpt.core.needs import (
     TransportFailure,
 )
 from chatgpt.core.official import send_message
-from chatgpt.core.options import ClientSettings, call_options, client_settings
+from chatgpt.core.options import ClientSettings, client_settings
 from chatgpt.core.secrets import wrap, wrap_headers, wrap_url
 from chatgpt.stores import MemoryStore
 
@@ -47,10 +51,14 @@ CLIENT_DEFAULTS: dict[str, Any] = dict.fromkeys(
         "api_base_url",
         "api_reverse_proxy_url",
         "model",
+        "model_family",
+        "endpoint",
         "completion_params",
         "system_message",
         "max_model_tokens",
         "max_response_tokens",
+        "user_label",
+        "assistant_label",
         "message_store",
         "get_message_by_id",
         "upsert_message",
@@ -194,6 +202,8 @@ class Stepper:
                 return self.store.get(message_id)
             case LoadThread(message_id, limit):
                 return self.store.path(message_id, limit)
+            case LoadReplies(message_id):
+                return self.store.replies(message_id)
             case SaveMessages(messages):
                 self.store.save(messages)
                 return None
@@ -277,15 +287,33 @@ LOST = TransportFailure("connection", "reset", ConnectionResetError())
 """A connection that is lost."""
 
 
+def official_call(
+    surroundings: Surroundings,
+    *,
+    client: dict[str, Any] | None = None,
+    lessons: Lessons | None = None,
+    wants_parts: bool = False,
+    **given: Any,
+) -> OfficialCall:
+    """A call of a client of these settings."""
+    own = settings(**(client or {}))
+    options = call_options(own, is_iterated=wants_parts, **given)
+    return OfficialCall(options, own, surroundings, lessons or Lessons())
+
+
 def send(
     stepper: Stepper,
     text: str = "hi",
     *,
     client: dict[str, Any] | None = None,
+    lessons: Lessons | None = None,
     wants_parts: bool = False,
     **given: Any,
 ) -> ChatMessage:
     """Send a message with a client of these settings."""
-    own = settings(**(client or {}))
-    options = call_options(own, text, is_iterated=wants_parts, **given)
-    return stepper.run(send_message(options, own, stepper.surroundings))
+    places = ("parent_message_id", "conversation_id", "message_id", "name")
+    question = question_of(text, **{name: given.pop(name) for name in places if name in given})
+    call = official_call(
+        stepper.surroundings, client=client, lessons=lessons, wants_parts=wants_parts, **given
+    )
+    return stepper.run(send_message(question, call))

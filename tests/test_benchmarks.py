@@ -6,9 +6,10 @@ import pytest
 
 from benchmarks.long_thread import build, make_store
 from chatgpt import ChatMessage
+from chatgpt.core.fitting import Budget, build_prompt
 from chatgpt.core.models import UNKNOWN_FAMILY
 from chatgpt.core.needs import LoadThread
-from chatgpt.core.prompts import build_prompt
+from chatgpt.core.prompts import ChatFormat
 from chatgpt.core.threads import load_history
 from tests.stepping import Stepper, count_words, thread_of
 
@@ -33,17 +34,17 @@ def test_a_long_thread_is_read_in_one_batch_and_counted_as_far_as_needed() -> No
     stepper.store.save(thread_of(["word " * 20] * 5_000))
     history = stepper.run(load_history("m4999"))
     assert stepper.needs == [LoadThread("m4999", None)]
+    counted: dict[str, ChatMessage] = {}
     prompt = stepper.run(
         build_prompt(
             ChatMessage(id="question", text="word " * 20),
             history,
-            system_message="",
-            family=UNKNOWN_FAMILY.with_window(1_000),
-            reserved_tokens=0,
-            tokenizer=None,
+            ChatFormat(),
+            Budget(UNKNOWN_FAMILY.with_window(1_000), 0),
+            counted,
         )
     )
     assert prompt.context.message_count == 41
     assert prompt.context.left_out == 4_960
     # The turn that did not fit any more had to be counted to see it.
-    assert len(prompt.recounted) == 42
+    assert len(counted) == 43  # the question included

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, cast
@@ -29,7 +29,8 @@ from chatgpt import (
     StreamError,
     StreamInterruptedError,
 )
-from chatgpt.core.budget import Counter, prompt_cost
+from chatgpt.core.budget import Counter
+from chatgpt.core.prompts import ChatFormat, prompt_cost
 from chatgpt.testing import ChatGPTServer, RawAnswer
 from chatgpt.tokenizer import load_tokenizer
 from tests.engines import Engine
@@ -73,6 +74,8 @@ OPTIONS = {
     "parentMessageId": "parent_message_id",
     "conversationId": "conversation_id",
     "systemMessage": "system_message",
+    "promptPrefix": "prompt_prefix",
+    "promptSuffix": "prompt_suffix",
     "completionParams": "completion_params",
     "name": "name",
     "stream": "stream",
@@ -112,26 +115,49 @@ def defined(values: dict[str, Any]) -> dict[str, Any]:
 class Replay:
     """A case against a loopback server: its clients, its calls and what they gave."""
 
+    defaults: Mapping[str, Any] = {
+        "maxModelTokens": 4000,
+        "maxResponseTokens": 1000,
+        "systemMessage": ORIGINAL_SYSTEM_MESSAGE,
+        "completionParams": ORIGINAL_PARAMS,
+    }
+    """The options of the original client where a case gives none."""
+
     def __init__(self, engine: Engine, name: str, server: ChatGPTServer) -> None:
         self.engine = engine
         self.case = golden(name)
         self.server = server
-        server.replies = [raw_answer(request["answered_with"]) for request in self.case["requests"]]
+        server.inject(*(raw_answer(request["answered_with"]) for request in self.case["requests"]))
         self.clients = {item["id"]: self._client(item["opts"]) for item in self.case["construct"]}
         self.progress: list[ChatMessage] = []
 
-    def _client(self, options: dict[str, Any]) -> ChatGPTAPI:
-        system_message = options.get("systemMessage", ORIGINAL_SYSTEM_MESSAGE)
+    def _client(self, given: dict[str, Any]) -> ChatGPTAPI:
+        options = {**self.defaults, **given}
+        params = {
+            **self.defaults["completionParams"],
+            **defined(given.get("completionParams", {})),
+        }
         return self.engine.client(
             api_key=options["apiKey"],
             api_org=options.get("apiOrg"),
             api_base_url=self.server.base_url,
-            completion_params={**ORIGINAL_PARAMS, **defined(options.get("completionParams", {}))},
-            system_message=system_message or "",
-            max_model_tokens=options.get("maxModelTokens", 4000),
-            max_response_tokens=options.get("maxResponseTokens", 1000),
+            api_reverse_proxy_url=self._url(options.get("apiReverseProxyUrl")),
+            completion_params=params,
+            system_message=options["systemMessage"] or "",
+            user_label=options.get("userLabel"),
+            assistant_label=options.get("assistantLabel"),
+            max_model_tokens=options["maxModelTokens"],
+            max_response_tokens=None if "max_tokens" in params else options["maxResponseTokens"],
             max_retries=0,
         )
+
+    def _url(self, url: str | None) -> str | None:
+        return url and url.replace("{BASE}", self.server.base_url.removesuffix("/v1"))
+
+    def answer_with(self, *answers: RawAnswer) -> None:
+        """Answer otherwise than the case does; without answers, as the server does."""
+        self.server.clear_faults()
+        self.server.inject(*answers)
 
     @property
     def calls(self) -> list[dict[str, Any]]:
@@ -148,9 +174,9 @@ class Replay:
 
 
 @contextmanager
-def replaying(engine: Engine, name: str) -> Iterator[Replay]:
+def replaying(engine: Engine, name: str, kind: type[Replay] = Replay) -> Iterator[Replay]:
     with ChatGPTServer(api_key=None) as server:
-        yield Replay(engine, name, server)
+        yield kind(engine, name, server)
 
 
 def check_requests(replay: Replay) -> None:
@@ -167,16 +193,19 @@ def check_requests(replay: Replay) -> None:
         assert ours.json == expected
 
 
+def is_made_up(identifier: str) -> bool:
+    """Whether the original client has made an id up."""
+    return identifier.startswith("00000000-0000-4000-8000-")
+
+
 def check_reply(reply: ChatMessage, original: dict[str, Any], stored_ids: set[str]) -> None:
     expected = defined(original)
     assert reply.text == (expected["text"] or "")
     assert reply.role == expected["role"]
-    if not expected["parentMessageId"].startswith(
-        "00000000-0000-4000-8000-"
-    ):  # made up by the client
+    if not is_made_up(expected["parentMessageId"]):
         assert reply.parent_message_id == expected["parentMessageId"]
     assert reply.parent_message_id
-    if expected["conversationId"] is not None:
+    if expected["conversationId"] is not None and not is_made_up(expected["conversationId"]):
         assert reply.conversation_id == expected["conversationId"]
     assert reply.conversation_id
     if expected["id"] in stored_ids:
@@ -190,41 +219,44 @@ def check_reply(reply: ChatMessage, original: dict[str, Any], stored_ids: set[st
 
 
 def check_progress(replay: Replay, call: dict[str, Any]) -> None:
-    told = [
-        (part["delta"], part["text"])
-        for part in map(defined, call.get("progress", []))
-        if part["delta"]
-    ]
+    told: list[tuple[str, str]] = []
+    for part in map(defined, call.get("progress", [])):
+        before = told[-1][1] if told else ""
+        if part["text"] != before:  # version 4 tells no delta
+            told.append((part.get("delta", part["text"].removeprefix(before)), part["text"]))
     assert [(part.delta, part.text) for part in replay.progress] == told
 
 
 @pytest.mark.parametrize("name", [name for name in GOLDEN if name not in DIFFERENT])
 def test_a_case_that_agrees(engine: Engine, name: str) -> None:
     with replaying(engine, name) as replay:
-        stored_ids: dict[str, set[str]] = {item: set() for item in replay.clients}
-        for call in replay.case["calls"]:
-            client = replay.clients[call["on"]]
-            if "set" in call:
-                setattr(
-                    client, {"apiKey": "api_key", "apiOrg": "api_org"}[call["set"]], call["value"]
-                )
-                continue
-            if "get" in call:
-                assert client.api_key is not None
-                assert client.api_key.reveal() == call["value"]
-                continue
-            replay.progress.clear()
-            if "thrown" in call:
-                with pytest.raises(APIStatusError) as caught:
-                    replay.send(call)
-                check_error(caught.value, replay, call)
-                continue
-            parent = call["args"][1].get("parentMessageId") if len(call["args"]) > 1 else None
-            reply = replay.send(call, parent_message_id=parent)
-            check_reply(reply, call["returned"], stored_ids[call["on"]])
-            check_progress(replay, call)
-            stored_ids[call["on"]].add(call["returned"]["id"])
-        check_requests(replay)
+        check_case(replay)
+
+
+def check_case(replay: Replay) -> None:
+    """Make the calls of a case, and compare everything."""
+    stored_ids: dict[str, set[str]] = {item: set() for item in replay.clients}
+    for call in replay.case["calls"]:
+        client = replay.clients[call["on"]]
+        if "set" in call:
+            setattr(client, {"apiKey": "api_key", "apiOrg": "api_org"}[call["set"]], call["value"])
+            continue
+        if "get" in call:
+            assert client.api_key is not None
+            assert client.api_key.reveal() == call["value"]
+            continue
+        replay.progress.clear()
+        if "thrown" in call:
+            with pytest.raises(APIStatusError) as caught:
+                replay.send(call)
+            check_error(caught.value, replay, call)
+            continue
+        parent = call["args"][1].get("parentMessageId") if len(call["args"]) > 1 else None
+        reply = replay.send(call, parent_message_id=parent)
+        check_reply(reply, call["returned"], stored_ids[call["on"]])
+        check_progress(replay, call)
+        stored_ids[call["on"]].add(call["returned"]["id"])
+    check_requests(replay)
 
 
 def check_error(error: APIStatusError, replay: Replay, call: dict[str, Any]) -> None:
@@ -304,7 +336,7 @@ def test_history_cut(engine: Engine) -> None:
 
             def tokens(messages: list[dict[str, str]]) -> int:
                 stored = [ChatMessage(id="x", text=m["content"], role=m["role"]) for m in messages]  # type: ignore[arg-type]
-                return prompt_cost(stored, Counter(count, None))
+                return prompt_cost(stored, ChatFormat(), Counter(count, None))
 
             assert tokens([system, *sent]) <= 120 - 40
             assert (
@@ -359,7 +391,7 @@ def test_redirect(engine: Engine) -> None:
 
 def test_special_tokens(engine: Engine) -> None:
     with replaying(engine, "v5-special-tokens") as replay:
-        replay.server.replies = None
+        replay.answer_with()
         for call in replay.calls:
             replay.send(call)
         assert [request.messages[-1]["content"] for request in replay.server.requests] == [
@@ -464,7 +496,7 @@ def test_stream_no_done(engine: Engine) -> None:
 def test_timeout(engine: Engine) -> None:
     with replaying(engine, "v5-timeout") as replay:
         silent = RawAnswer([b"", b"HTTP/1.1 200 OK\r\n\r\n"], pause=1.5)
-        replay.server.replies = [silent]
+        replay.answer_with(silent)
         with pytest.raises(APITimeoutError) as caught:
             replay.send(replay.calls[0])
         assert caught.value.limit == "total"

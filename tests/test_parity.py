@@ -24,6 +24,7 @@ import chatgpt.stores.functions
 import chatgpt.streams
 import chatgpt.transport
 import chatgpt.web_calling
+import chatgpt.web_conversation
 import chatgpt_async
 import chatgpt_async.calling
 import chatgpt_async.client
@@ -34,8 +35,10 @@ import chatgpt_async.stores.functions
 import chatgpt_async.streams
 import chatgpt_async.transport
 import chatgpt_async.web_calling
+import chatgpt_async.web_conversation
+from chatgpt.core.call_options import CallOptions, Question
 from chatgpt.core.needs import HttpRequest, ResponseHead
-from chatgpt.core.options import CallOptions, ClientSettings
+from chatgpt.core.options import ClientSettings
 from chatgpt.core.web.options import ProxySettings, SessionSettings, WebCallOptions
 
 OWN = {
@@ -51,6 +54,7 @@ OWN = {
     "MessageStore",
     "MessageStream",
     "UpsertMessageFunction",
+    "WebConversation",
 }
 """What waits, or is waited for; every other name is the same object in both twins."""
 
@@ -74,6 +78,8 @@ PLAIN = {
     *((name, "conversation") for name in CLIENTS),
     ("ChatGPTSessionAPI", "list_conversations"),
     ("Conversation", "stream"),
+    ("Conversation", "branch"),
+    ("WebConversation", "stream"),
     ("MessageStream", "result"),
 }
 """Methods that wait for nothing, in both twins."""
@@ -203,14 +209,15 @@ class _WithoutAsync(ast.NodeTransformer):
 ALIKE = [
     *((chatgpt.transport.Call, chatgpt_async.transport.Call, name) for name in ("run", "advance", "_next_part", "close", "_close_answer")),
     *((chatgpt.streams.MessageStream, chatgpt_async.streams.MessageStream, name) for name in ("__enter__", "__exit__", "close", "_advance")),
-    *((chatgpt.client.ChatGPTAPI, chatgpt_async.client.ChatGPTAPI, name) for name in ("send_message", "stream_message", "send_moderation", "thread")),
+    *((chatgpt.client.ChatGPTAPI, chatgpt_async.client.ChatGPTAPI, name) for name in ("send_message", "stream_message", "conversation", "preview", "send_moderation", "thread", "branches")),
     *((chatgpt.calling.Caller, chatgpt_async.calling.Caller, name) for name in ("close", "__enter__", "__exit__", "_call", "_stream")),
     *((chatgpt.web_calling.WebCaller, chatgpt_async.web_calling.WebCaller, name) for name in ("_open", "send_message", "stream_message", "conversation")),
-    *((chatgpt.conversation.Conversation, chatgpt_async.conversation.Conversation, name) for name in ("__init__", "send", "stream")),
+    *((chatgpt.conversation.Conversation, chatgpt_async.conversation.Conversation, name) for name in ("send", "stream", "regenerate", "edit", "continue_reply", "undo", "history")),
+    *((chatgpt.web_conversation.WebConversation, chatgpt_async.web_conversation.WebConversation, name) for name in ("__init__", "send", "stream", "_next")),
     *((chatgpt.session.ChatGPTSessionAPI, chatgpt_async.session.ChatGPTSessionAPI, name) for name in vars(chatgpt.ChatGPTSessionAPI) if inspect.isfunction(getattr(chatgpt.ChatGPTSessionAPI, name))),
     *((chatgpt.listing.ConversationListing, chatgpt_async.listing.ConversationListing, name) for name in ("__iter__", "__next__")),
     (chatgpt.AChatGPTAPI, chatgpt_async.AChatGPTAPI, "reset_session"),
-    *((chatgpt.stores.functions.FunctionStore, chatgpt_async.stores.functions.FunctionStore, name) for name in ("get", "save")),
+    *((chatgpt.stores.functions.FunctionStore, chatgpt_async.stores.functions.FunctionStore, name) for name in ("get", "save", "replies")),
 ]  # fmt: skip
 ASYNC_NAMES = {name: twin for twin, name in _WithoutAsync.names.items()}
 
@@ -249,6 +256,7 @@ SHELLS = [
         "streams",
         "transport",
         "web_calling",
+        "web_conversation",
     )
 ]
 DECIDED_IN_THE_CORE = {
@@ -257,6 +265,7 @@ DECIDED_IN_THE_CORE = {
         HttpRequest,
         ResponseHead,
         CallOptions,
+        Question,
         ClientSettings,
         ProxySettings,
         SessionSettings,

@@ -23,18 +23,24 @@ Rules, held by an import contract (setup.cfg) and by tests/core/test_purity.py:
 
 Where to find what, in the order in which a message meets it:
 
-    options.py       the settings of a client, the options of a call
+    options.py       the settings of a client
+    call_options.py  the options of a call: the question, and how it is answered
     validation.py    one value at a time: checked before anything is sent
     secrets.py       keys and tokens that nothing prints; headers and texts without them
     surrogates.py    text that is no valid Unicode: refused, joined or replaced
     messages.py      ChatMessage, Usage, ContextReport: what the caller gets
     needs.py         needs, exchanges, and Running, which steps one
-    official.py      send_message as an exchange: follow it from top to bottom
+    official.py      what can be asked of the official flow, as exchanges
     moderation.py    send_moderation as an exchange
+    drafts.py        what is answered: a new message, an edited one, another or a cut reply
     threads.py       from a message back to the first one; turns; how many of them fit
+    answering.py     a draft is answered: follow it from top to bottom
     models.py        what is known of each family of models
-    budget.py        what a message costs in tokens, counted or bounded
-    prompts.py       the messages that are sent, and the report of what was left out
+    lessons.py       what a server's refusals teach, and how the next request heeds it
+    prompts.py       the two formats of a prompt, messages and text, and what they cost
+    budget.py        what is sent costs so many tokens, counted or bounded
+    calibration.py   what the server counts, against what is counted here
+    fitting.py       what of a thread is sent, and the report of what was left out
     sending.py       sending with retries, within limits; reading an answer that is one document
     retry.py         what is tried again, and after how long
     limits.py        deadlines: the whole call, silence, connecting
@@ -43,7 +49,9 @@ Where to find what, in the order in which a message meets it:
     replies.py       events in, the reply out
     reading.py       reading an answer that grows, until it is complete
     streaming.py     the states of a stream of parts
+    following.py     a conversation that keeps its ids
     error_bodies.py  from what a server wrote to a typed error
+    context_lengths.py  the figures in a server's words when a prompt is too long
     errors.py        the tree of errors
     web/             the web flow: ChatGPT's own backend
     wire/            typed dictionaries of what travels

@@ -1,22 +1,25 @@
-"""What a message costs in tokens: counted, or bounded without counting.
+"""What is sent costs so many tokens: counted, or bounded without counting.
 
 Strategy: a token stands for at least one byte of UTF-8, so the bytes of a text bound its tokens
-from above. While the bounds of all messages prove that a prompt fits, nothing is counted and no
-tokenizer is loaded. Once something has to be counted, a message is counted once: its count stays
-with it.
+from above: the same sum, with bytes in place of tokens, is a bound. While it proves that a prompt
+fits, nothing is counted and no tokenizer is loaded. Once something has to be counted, a message is
+counted once: its count stays with it.
 
-Rules (the OpenAI cookbook's notebook on counting tokens; it equals the API's own `prompt_tokens`
-for gpt-3.5, gpt-4 and gpt-4o):
+Rules:
 
-1. A message costs 3 tokens besides those of its text, its role and its name.
-2. A name costs 1 token more.
-3. A request costs 3 tokens that prime the reply.
+1. A message costs its text, role and name, and what of its wire fields is text: parts, tool calls.
+   What a prompt adds to each message and to all of them is the business of its format (prompts.py).
+2. A part that is no text (a picture, a sound, a file) costs `MEDIA_TOKENS`: its real cost is the
+   server's secret, so such counts are approximate.
+3. Tools cost what the OpenAI cookbook's notebook on counting tokens measured; schemas that it does
+   not cover cost their JSON.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Final
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
 
 from attrs import evolve
 
@@ -24,80 +27,197 @@ from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import CountTokens
 from chatgpt.core.surrogates import lenient
 
-TOKENS_PER_MESSAGE: Final = 3
-TOKENS_PER_NAME: Final = 1
-TOKENS_PER_REPLY: Final = 3
+MEDIA_TOKENS: Final = 1_445
+"""A picture of full size on gpt-4o, as OpenAI publishes it: 85, and 170 for each of at most 8 tiles."""
+
+_REASONING: Final = "+reasoning"
 
 
-def _overhead(message: ChatMessage) -> int:
-    return TOKENS_PER_MESSAGE + (TOKENS_PER_NAME if message.name is not None else 0)
-
-
-def _texts(message: ChatMessage) -> Iterable[str]:
-    """The strings of a message that the API counts."""
-    yield message.role
-    yield lenient(message.text)  # as it is sent
-    if message.name is not None:
-        yield message.name
-
-
-def _byte_length(text: str) -> int:
+def byte_length(text: str) -> int:
+    """The bytes of a text in UTF-8: a bound of its tokens in every encoding that works on bytes."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-
-
-def cost_bound(message: ChatMessage, encoding: str | None) -> int:
-    """An upper bound of what a message costs, in tokens, worked out without a tokenizer.
-
-    Args:
-        message: the message.
-        encoding: where the message carries its count in this encoding, the bound is exact.
-    """
-    kept = message.token_counts.get(encoding) if encoding is not None else None
-    tokens = sum(map(_byte_length, _texts(message))) if kept is None else kept
-    return _overhead(message) + tokens
 
 
 class Counter:
     """Counts messages, each once, and keeps the counts with them.
 
     Args:
-        count: the tokenizer.
+        count: the tokenizer; `byte_length` for a bound, of which nothing is kept.
         encoding: the encoding's name, under which counts are kept; `None` for a tokenizer of the
             caller, which is asked every time.
-
-    Attributes:
-        counted: the messages that got a count which they did not carry before, by their ids.
+        counted: where messages go that got a count which they did not carry before, by their ids; one
+            that is there already is not counted again.
     """
 
-    def __init__(self, count: CountTokens, encoding: str | None) -> None:
+    def __init__(
+        self,
+        count: CountTokens,
+        encoding: str | None,
+        counted: dict[str, ChatMessage] | None = None,
+    ) -> None:
         self._count = count
+        self._is_bound = count is byte_length
         self._encoding = encoding
-        self.counted: dict[str, ChatMessage] = {}
+        self._counted = {} if counted is None else counted
+        self._frames: dict[str, int] = {}
 
-    def cost(self, message: ChatMessage) -> int:
-        """What a message costs, in tokens."""
-        return _overhead(message) + self._tokens(message)
+    def message(self, message: ChatMessage) -> int:
+        """The tokens of a message's text, role, name and wire fields."""
+        return self._kept(message, "", _texts) + _media_tokens(message)
 
-    def count_text(self, text: str) -> int:
-        """How many tokens a text takes."""
+    def reasoning(self, message: ChatMessage) -> int:
+        """The tokens of what was thought before a message."""
+        return self._kept(message, _REASONING, _thoughts)
+
+    def text(self, text: str) -> int:
+        """How many tokens a text takes.
+
+        Raises:
+            TypeError: the caller's tokenizer returned no number of tokens.
+        """
         tokens = self._count(text)
         if type(tokens) is not int or tokens < 0:
             raise TypeError(f"tokenizer must return a number of tokens, not {tokens!r:.40}.")
         return tokens
 
-    def _tokens(self, message: ChatMessage) -> int:
+    def frame(self, text: str) -> int:
+        """The same for what stands around messages, again and again."""
+        tokens = self._frames.get(text)
+        if tokens is None:
+            tokens = self._frames[text] = self.text(text)
+        return tokens
+
+    def _kept(
+        self, message: ChatMessage, what: str, texts: Callable[[ChatMessage], Iterable[str]]
+    ) -> int:
         encoding = self._encoding
         if encoding is None:
-            return sum(map(self.count_text, _texts(message)))
-        message = self.counted.get(message.id, message)
-        kept = message.token_counts.get(encoding)
-        if kept is None:
-            kept = sum(map(self._count, _texts(message)))
-            counts: Mapping[str, int] = {**message.token_counts, encoding: kept}
-            self.counted[message.id] = evolve(message, token_counts=counts)
-        return kept
+            return sum(map(self.text, texts(message)))
+        message = self._counted.get(message.id, message)
+        tokens = message.token_counts.get(encoding + what)
+        if tokens is None:
+            tokens = sum(map(self._count, texts(message)))
+            if not self._is_bound:
+                counts = {**message.token_counts, encoding + what: tokens}
+                self._counted[message.id] = evolve(message, token_counts=counts)
+        return tokens
 
 
-def prompt_cost(messages: Iterable[ChatMessage], counter: Counter) -> int:
-    """What a prompt of these messages costs, in tokens, the reply's primer included."""
-    return TOKENS_PER_REPLY + sum(map(counter.cost, messages))
+def _texts(message: ChatMessage) -> Iterable[str]:
+    """The strings of a message that the API counts, as they are sent."""
+    yield message.role
+    if message.name is not None:
+        yield lenient(message.name)
+    fields = message.wire_fields
+    if fields is None:
+        yield lenient(message.text)
+        return
+    yield from _texts_of_content(fields.get("content", message.text))
+    for name, value in fields.items():
+        if name not in ("role", "name", "content") and value is not None:
+            yield value if isinstance(value, str) else json_text(value)
+
+
+def _texts_of_content(content: object) -> Iterable[str]:
+    if isinstance(content, str):
+        yield lenient(content)
+    elif isinstance(content, (list, tuple)):
+        for part in content:
+            if not _is_media(part):
+                text = part.get("text") if isinstance(part, Mapping) else part
+                yield lenient(text) if isinstance(text, str) else json_text(part)
+
+
+def _thoughts(message: ChatMessage) -> Iterable[str]:
+    yield lenient(message.reasoning or "")
+
+
+def _is_media(part: object) -> bool:
+    return (
+        isinstance(part, Mapping)
+        and not isinstance(part.get("text"), str)
+        and "refusal" not in part
+    )
+
+
+def _media_tokens(message: ChatMessage) -> int:
+    fields = message.wire_fields
+    content = fields.get("content") if fields is not None else None
+    if not isinstance(content, (list, tuple)):
+        return 0
+    return MEDIA_TOKENS * sum(map(_is_media, content))
+
+
+def has_media(message: ChatMessage) -> bool:
+    """Whether a message holds a part whose cost can only be guessed."""
+    return _media_tokens(message) > 0
+
+
+def json_text(value: object) -> str:
+    """A value as the text of its JSON."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+# --- what a request costs besides its messages -----------------------------------------------
+
+_FUNCTION_START: Final = {"cl100k_base": 10}
+_NEWER_FUNCTION_START: Final = 7
+_PROPERTIES_START: Final = 3
+_PROPERTY: Final = 3
+_ENUM: Final = 0  # 3 less for the property, 3 more for each of its items
+_ENUM_ITEM: Final = 3
+_FUNCTIONS_END: Final = 12
+_SCHEMA_TEXTS: Final = frozenset({"type", "description", "enum"})
+
+
+def params_cost(params: Mapping[str, object], encoding: str, counter: Counter) -> int:
+    """What tools, functions and the schema of the answer cost, in tokens.
+
+    Args:
+        params: the request's parameters.
+        encoding: of the model; gpt-3.5 and gpt-4 write functions otherwise than later ones.
+        counter: counts.
+    """
+    functions = [*_functions(params.get("tools")), *_functions(params.get("functions"))]
+    tokens = _FUNCTIONS_END if functions else 0
+    start = _FUNCTION_START.get(encoding, _NEWER_FUNCTION_START)
+    tokens += sum(start + _function_cost(function, counter) for function in functions)
+    schema = params.get("response_format")
+    if isinstance(schema, Mapping) and len(schema) > 1:
+        tokens += counter.frame(json_text(schema))
+    return tokens
+
+
+def _functions(tools: object) -> Iterable[Mapping[str, Any]]:
+    for tool in tools if isinstance(tools, list) else ():
+        if isinstance(tool, Mapping):
+            function = tool.get("function", tool)
+            yield function if isinstance(function, Mapping) else tool
+
+
+def _function_cost(function: Mapping[str, Any], counter: Counter) -> int:
+    tokens = counter.frame(f"{function.get('name')}:{_described(function)}")
+    parameters = function.get("parameters")
+    properties = parameters.get("properties") if isinstance(parameters, Mapping) else None
+    if not isinstance(properties, Mapping) or not properties:
+        return tokens + (counter.frame(json_text(parameters)) if parameters else 0)
+    return (
+        tokens
+        + _PROPERTIES_START
+        + sum(_property_cost(name, schema, counter) for name, schema in properties.items())
+    )
+
+
+def _property_cost(name: str, schema: object, counter: Counter) -> int:
+    if not isinstance(schema, Mapping):
+        return _PROPERTY + counter.frame(f"{name}:{json_text(schema)}")
+    items = schema.get("enum")
+    tokens = _PROPERTY + counter.frame(f"{name}:{schema.get('type')}:{_described(schema)}")
+    if isinstance(items, list) and items:
+        tokens += -_PROPERTY + sum(_ENUM_ITEM + counter.frame(str(item)) for item in items)
+    rest = {key: value for key, value in schema.items() if key not in _SCHEMA_TEXTS}
+    return tokens + (counter.frame(json_text(rest)) if rest else 0)
+
+
+def _described(thing: Mapping[str, Any]) -> str:
+    return str(thing.get("description") or "").removesuffix(".")

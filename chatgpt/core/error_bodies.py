@@ -25,6 +25,7 @@ from typing import Any, Final, TypeVar
 from attrs import evolve, frozen
 
 from chatgpt.core import errors
+from chatgpt.core.context_lengths import context_figures
 from chatgpt.core.needs import ResponseHead
 from chatgpt.core.secrets import Redactor
 from chatgpt.core.surrogates import lenient
@@ -48,7 +49,8 @@ _CONCURRENT: Final = re.compile(r"only one message at a time", re.IGNORECASE)
 _PERIOD: Final = re.compile(r"\bin (\d+) (second|minute|hour|day)s?\b", re.IGNORECASE)
 _SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 _CONTEXT: Final = re.compile(
-    r"context.?(?:length|window|size)|maximum context|exceed\w{0,10} the configured limit of",
+    r"context.?(?:length|window|size)|maximum context|exceed\w{0,10} the configured limit of"
+    r"|prompt is too long",
     re.IGNORECASE,
 )
 _QUOTA_CODES: Final = frozenset(
@@ -180,6 +182,13 @@ def status_error(head: ResponseHead, text: str, redact: Redactor) -> errors.APIS
     error = kind(f"{phrase}: {_shortened(message)}" if message else f"{phrase}, without a reason")
     if kind is not errors.QuotaExceededError and head.status in (429, 503):
         error.retry_after = _period_in(details) if details.seconds is None else details.seconds
+    if isinstance(error, errors.ContextLengthError):
+        figures = context_figures(details.message or "", details.body)
+        error.tokens, error.limit, error.is_shared = (
+            figures.tokens,
+            figures.limit,
+            figures.is_shared,
+        )
     return described_by(head, _described(error, details), redact)
 
 

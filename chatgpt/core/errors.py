@@ -191,7 +191,17 @@ class BadRequestError(APIStatusError):
 
 
 class ContextLengthError(BadRequestError):
-    """400: prompt and reply exceed the model's window, by the server's count."""
+    """400: prompt and reply exceed the model's window, by the server's count.
+
+    Attributes:
+        tokens: what the prompt takes, in tokens, where the server says it.
+        limit: the window in tokens, where it says it.
+        is_shared: whether prompt and reply share the window.
+    """
+
+    tokens: int | None = None
+    limit: int | None = None
+    is_shared: bool = True
 
 
 class ContentFilterError(BadRequestError):

@@ -16,6 +16,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
 from chatgpt.core.errors import APITimeoutError, TimeoutLimit
@@ -62,6 +63,10 @@ class Limits:
     def remaining(self) -> float:
         """Seconds until the end of the call; negative when it is over."""
         return self._end - self._clock()
+
+    def bear_silence(self) -> None:
+        """Have no limit for silence: the answer is not streamed after all."""
+        self._idle = self._patience = inf
 
     def end_within(self, seconds: float) -> None:
         """Bring the end of the call nearer: there is little left to wait for."""

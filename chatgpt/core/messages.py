@@ -20,7 +20,10 @@ import attrs
 from attrs import define, evolve, field, frozen
 
 Role: TypeAlias = Literal["user", "assistant", "system", "developer", "tool"]
-"""Who speaks. The store of an SDK conversation holds `user` and `assistant`."""
+"""Who speaks. The SDK itself stores `user` and `assistant`."""
+
+Counting: TypeAlias = Literal["exact", "approximate", "custom", "calibrated", "bound"]
+"""How a figure of tokens came about; `ContextReport.counting` explains it."""
 
 
 @frozen(kw_only=True)
@@ -45,6 +48,23 @@ class Usage:
     estimated: bool = False
 
 
+@frozen
+class RequestChange:
+    """What a request did otherwise than the call asked for, because the model would refuse it.
+
+    Attributes:
+        parameter: the request's field.
+        change: `"renamed"` (it was sent under its other name), `"left out"`, `"added"`, or
+            `"shortened"` (the history).
+        is_learned: whether the server said so, in this call or in an earlier one of this client; otherwise
+            it is known of the model's family.
+    """
+
+    parameter: str
+    change: Literal["renamed", "left out", "added", "shortened"]
+    is_learned: bool
+
+
 @frozen(kw_only=True)
 class ContextReport:
     """What was sent for a reply, and what was left out.
@@ -58,26 +78,29 @@ class ContextReport:
         message_count: how many messages of the thread were sent, the question included and the
             system message not.
         prompt_tokens: what the prompt takes, in tokens; see `counting`.
-        counting: `"exact"` with the encoding of the model, `"approximate"` where that is not
-            known, `"custom"` with the caller's tokenizer, `"bound"` when an upper bound in bytes
-            proved that everything fits, so that nothing had to be counted.
+        counting: `"exact"` with the encoding of the model, `"approximate"` where that is not known or
+            something was sent whose cost is not (pictures), `"custom"` with the caller's tokenizer,
+            `"calibrated"` where the count is corrected by what the server counted before, `"bound"` when an
+            upper bound in bytes proved that everything fits, so that nothing had to be counted.
         prompt_limit: the room for the prompt in tokens, or `None` where no window is known.
         reserved_tokens: what was kept free for the reply, in tokens.
         left_out: how many older messages were read and not sent. A thread is read no further than
             could ever fit, so a very long one may hold more.
         left_out_reason: `"window"` when they did not fit, `None` when nothing was left out.
         missing_message_id: an ancestor that the store does not hold: the history begins after it.
+        changes: what was sent otherwise than asked for, because the model refuses it.
     """
 
     oldest_message_id: str
     message_count: int
     prompt_tokens: int
-    counting: Literal["exact", "approximate", "custom", "bound"]
+    counting: Counting
     prompt_limit: int | None
     reserved_tokens: int
     left_out: int = 0
     left_out_reason: Literal["window"] | None = None
     missing_message_id: str | None = None
+    changes: tuple[RequestChange, ...] = ()
 
 
 class TextBuffer:
@@ -155,7 +178,10 @@ class ChatMessage:
         created_at: when the message was made here, with its time zone.
         request_id: the server's `x-request-id`.
         account_id: the account of a pool that answered.
-        token_counts: tokens of text, role and name together by encoding, kept once counted.
+        wire_fields: further fields of the message as it travels (JSON), which win over `text`: parts in its
+            place (`content`), `tool_calls`, `tool_call_id`. They are sent and counted, and made by nobody
+            but you: give them to messages that you save yourself.
+        token_counts: tokens of text, role, name and wire fields together by encoding, kept once counted.
     """
 
     id: str
@@ -175,6 +201,7 @@ class ChatMessage:
     created_at: datetime | None = None
     request_id: str | None = None
     account_id: str | None = None
+    wire_fields: Mapping[str, object] | None = None
     token_counts: Mapping[str, int] = field(factory=dict, eq=False)
 
     @property

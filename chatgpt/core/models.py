@@ -1,20 +1,29 @@
-"""What is known of each family of models: window, largest reply, encoding, name of the limit.
+"""What is known of each family of models: window, largest reply, encoding, what it refuses.
 
-Strategy: one small table, looked up by the longest prefix of the model's name. A model that no
-row knows fails open: no window is assumed, nothing is refused, its counts are marked approximate.
+Strategy: one small table, looked up by the longest prefix of the model's name, and one of the days on
+which OpenAI ends its models. A model that no row knows fails open: no window is assumed, nothing is
+refused, its counts are marked approximate. What the tables get wrong, the server's errors mend
+(lessons.py).
 
 Rules:
 
 1. A name is stripped of `provider/`, `ft:` and whatever follows a `:` first: `openai/gpt-5.4`,
-   `ft:gpt-4o:acme::7p4lURel` and `gpt-4.1:free` are of their family.
+   `ft:gpt-4o:acme::7p4lURel` and `gpt-4.1:free` are of their family. A prefix ends where a word ends,
+   dates and variants may follow: `gpt-4-0613` is of the family `gpt-4`, `gpt-4all` and `gpt-4.7` are
+   not. (A prefix with a dot at its end is for the versions that have no row of their own.)
 2. `max_input` and `max_output` are tokens. Where `shares_window` is true they share one window,
    which `max_input` gives; elsewhere the input has a window of its own.
-3. To add a family, add a row. Sources: LiteLLM 1.109.1 for windows, tiktoken 0.14.0 for
-   encodings; gpt-6 has no published encoding, so its counts are approximate.
+3. To add a family, add a row. For one client, `model_family=` says it: another model's name, or a
+   `ModelFamily` of your own. Sources: LiteLLM 1.109.1 for windows and what reasoning models refuse,
+   tiktoken 0.14.0 for encodings, openai-python 3.54.0 for the days. gpt-6 has no published encoding,
+   and the vocabularies of the first completion models are not in the package: their counts are
+   approximate.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
 from attrs import evolve, frozen
@@ -23,37 +32,56 @@ DEFAULT_MODEL: Final = "gpt-5.4-mini"
 
 NEWEST_ENCODING: Final = "o200k_base"
 
+EndpointName: TypeAlias = Literal["chat", "completions"]
+"""Chat completions, or text completions: what is posted is a list of messages, or one text."""
+
+ENDPOINTS: Final[tuple[EndpointName, ...]] = ("chat", "completions")
+
 LimitName: TypeAlias = Literal["max_tokens", "max_completion_tokens"]
 """The request's field for the largest reply: reasoning models take only the second."""
+
+LIMIT_NAMES: Final[tuple[LimitName, ...]] = ("max_tokens", "max_completion_tokens")
 
 
 @frozen
 class ModelFamily:
-    """A family of models that share their limits.
+    """A family of models that share their limits and habits.
 
     Attributes:
         prefix: what the names of the family begin with.
         max_input: the largest prompt in tokens, or `None` where it is not known.
         max_output: the largest reply in tokens, or `None` where it is not known.
         shares_window: whether prompt and reply together must fit into `max_input`.
-        encoding: the encoding that counts its tokens.
+        encoding: the encoding that counts its tokens, `"cl100k_base"` or `"o200k_base"`.
         limit_name: the request's field that limits the reply.
         is_approximate: whether counts with `encoding` are only a guess.
+        endpoint: whether it is asked with messages (`"chat"`) or with one text (`"completions"`).
+        refuses: parameters that it never takes.
+        refuses_when_reasoning: parameters that it takes only with `reasoning_effort="none"`.
+        default_effort: its `reasoning_effort` where the request gives none, as far as it is known.
+        message_end: in the text of a prompt, what ends a message.
+        instructions_end: in the text of a prompt, what ends the instructions.
     """
 
-    prefix: str
+    prefix: str = ""
     max_input: int | None = None
     max_output: int | None = None
     shares_window: bool = True
     encoding: str = NEWEST_ENCODING
     limit_name: LimitName = "max_tokens"
     is_approximate: bool = False
+    endpoint: EndpointName = "chat"
+    refuses: frozenset[str] = frozenset()
+    refuses_when_reasoning: frozenset[str] = frozenset()
+    default_effort: str | None = None
+    message_end: str = "<|endoftext|>"
+    instructions_end: str = "<|endoftext|>"
 
-    def with_window(self, max_model_tokens: int | None) -> ModelFamily:
-        """The family with the caller's window in place of its own."""
-        if max_model_tokens is None:
+    def with_window(self, max_input: int | None, *, shares_window: bool = True) -> ModelFamily:
+        """The family with another window in place of its own."""
+        if max_input is None:
             return self
-        return evolve(self, max_input=max_model_tokens, shares_window=True)
+        return evolve(self, max_input=max_input, shares_window=shares_window)
 
     def reserve(self, max_response_tokens: int | None) -> int:
         """Tokens that are kept free for the reply.
@@ -72,57 +100,155 @@ class ModelFamily:
             return None
         return self.max_input - reserved_tokens if self.shares_window else self.max_input
 
+    def refused(self, params: Mapping[str, object]) -> frozenset[str]:
+        """The parameters that it refuses beside these ones."""
+        effort = params.get("reasoning_effort", self.default_effort)
+        return self.refuses if effort == "none" else self.refuses | self.refuses_when_reasoning
+
+
+# --- the table of families -------------------------------------------------------------------
+
+_CL100K: Final = "cl100k_base"
+_PENALTIES: Final = frozenset({"presence_penalty", "frequency_penalty"})
+_STOP: Final = frozenset({"stop"})
+_SAMPLING: Final = frozenset({"temperature", "top_p", "logprobs", "top_logprobs"})
+
 
 def _reasoning(
-    prefix: str, max_input: int, max_output: int = 128_000, *, shared: bool = False
+    prefix: str,
+    max_input: int,
+    max_output: int = 128_000,
+    *,
+    shared: bool = False,
+    refuses: frozenset[str] = _PENALTIES | _STOP,
+    when_reasoning: frozenset[str] = _SAMPLING,
+    effort: str | None = None,
 ) -> ModelFamily:
-    return ModelFamily(prefix, max_input, max_output, shared, limit_name="max_completion_tokens")
+    return ModelFamily(
+        prefix,
+        max_input,
+        max_output,
+        shared,
+        limit_name="max_completion_tokens",
+        refuses=refuses,
+        refuses_when_reasoning=when_reasoning,
+        default_effort=effort,
+    )
 
 
-def _classic(
+def _o_series(prefix: str, refuses: frozenset[str] = _PENALTIES | _STOP) -> ModelFamily:
+    return _reasoning(prefix, 200_000, 100_000, shared=True, refuses=refuses | _SAMPLING)
+
+
+def _chat(
     prefix: str, window: int, max_output: int, encoding: str = NEWEST_ENCODING
 ) -> ModelFamily:
     return ModelFamily(prefix, window, max_output, encoding=encoding)
 
 
-_CL100K: Final = "cl100k_base"
+def _text(prefix: str, window: int, *, is_approximate: bool = False) -> ModelFamily:
+    return ModelFamily(
+        prefix,
+        window,
+        window if is_approximate else 4_096,
+        encoding=_CL100K,
+        is_approximate=is_approximate,
+        endpoint="completions",
+    )
+
+
+_GPT_6: Final = evolve(_reasoning("gpt-6", 922_000, refuses=_PENALTIES), is_approximate=True)
+_NOTHING: Final[frozenset[str]] = frozenset()
 
 FAMILIES: Final[tuple[ModelFamily, ...]] = (
-    evolve(_reasoning("gpt-6", 922_000), is_approximate=True),
+    _GPT_6,
+    evolve(_GPT_6, prefix="gpt-6."),
+    evolve(_GPT_6, prefix="gpt-6-astra", refuses=_SAMPLING | _PENALTIES),
+    evolve(_GPT_6, prefix="gpt-6.1-sol", refuses=_SAMPLING | _PENALTIES),
+    # Nothing is known of its parameters.
+    evolve(_GPT_6, prefix="gpt-6.2", refuses=_NOTHING, refuses_when_reasoning=_NOTHING),
+    _reasoning("gpt-5.", 272_000),
     _reasoning("gpt-5.6", 922_000),
     _reasoning("gpt-5.5", 1_050_000, shared=True),
-    _reasoning("gpt-5.4", 1_050_000, shared=True),
-    _reasoning("gpt-5.4-mini", 272_000),
-    _reasoning("gpt-5.4-nano", 272_000),
-    _reasoning("gpt-5", 272_000),
-    _reasoning("gpt-5-chat", 128_000, 16_384, shared=True),
-    _reasoning("gpt-5.1-chat", 128_000, 16_384, shared=True),
-    _reasoning("gpt-5.2-chat", 128_000, 16_384, shared=True),
+    _reasoning("gpt-5.4", 1_050_000, shared=True, effort="none"),
+    _reasoning("gpt-5.4-mini", 272_000, effort="none"),
+    _reasoning("gpt-5.4-nano", 272_000, effort="none"),
+    _reasoning("gpt-5.2", 272_000, effort="none"),
+    _reasoning("gpt-5.1", 272_000, effort="none"),
+    _reasoning("gpt-5", 272_000, refuses=_SAMPLING | _PENALTIES | _STOP),
+    _reasoning(
+        "gpt-5-chat", 128_000, 16_384, shared=True, refuses=_NOTHING, when_reasoning=_NOTHING
+    ),
+    _reasoning("gpt-5.1-chat", 128_000, 16_384, shared=True, effort="none"),
+    _reasoning("gpt-5.2-chat", 128_000, 16_384, shared=True, effort="none"),
     _reasoning("gpt-5.3-chat", 128_000, 16_384, shared=True),
-    evolve(_reasoning("chat-latest", 400_000), is_approximate=True),
-    _reasoning("o1", 200_000, 100_000, shared=True),
-    _reasoning("o3", 200_000, 100_000, shared=True),
-    _reasoning("o4-mini", 200_000, 100_000, shared=True),
-    _classic("gpt-4.1", 1_047_576, 32_768),
-    _classic("gpt-4.5", 128_000, 16_384),
-    _classic("gpt-4o", 128_000, 16_384),
-    _classic("gpt-4o-2024-05-13", 128_000, 4_096),
-    _classic("chatgpt-4o", 128_000, 16_384),
-    evolve(_classic("gpt-audio", 128_000, 16_384), is_approximate=True),
-    _classic("gpt-4-turbo", 128_000, 4_096, _CL100K),
-    _classic("gpt-4-1106", 128_000, 4_096, _CL100K),
-    _classic("gpt-4-0125", 128_000, 4_096, _CL100K),
-    _classic("gpt-4-vision", 128_000, 4_096, _CL100K),
-    _classic("gpt-4-32k", 32_768, 4_096, _CL100K),
-    _classic("gpt-4", 8_192, 4_096, _CL100K),
-    _classic("gpt-3.5-turbo", 16_385, 4_096, _CL100K),
-    _classic("gpt-35-turbo", 16_385, 4_096, _CL100K),
-    _classic("gpt-3.5-turbo-instruct", 8_192, 4_096, _CL100K),
-    _classic("davinci-002", 16_384, 4_096, _CL100K),
-    _classic("babbage-002", 16_384, 4_096, _CL100K),
+    evolve(
+        _reasoning("chat-latest", 400_000, refuses=_NOTHING, when_reasoning=_NOTHING),
+        is_approximate=True,
+    ),
+    _o_series("o1", refuses=_PENALTIES),
+    _o_series("o3"),
+    _o_series("o4-mini"),
+    ModelFamily("gpt-oss"),  # the vocabulary of o200k_base; its window is the server's choice
+    _chat("gpt-4.1", 1_047_576, 32_768),
+    _chat("gpt-4.5", 128_000, 16_384),
+    _chat("gpt-4o", 128_000, 16_384),
+    _chat("gpt-4o-2024-05-13", 128_000, 4_096),
+    _chat("chatgpt-4o", 128_000, 16_384),
+    evolve(_chat("gpt-audio", 128_000, 16_384), is_approximate=True),
+    _chat("gpt-4-turbo", 128_000, 4_096, _CL100K),
+    _chat("gpt-4-1106", 128_000, 4_096, _CL100K),
+    _chat("gpt-4-0125", 128_000, 4_096, _CL100K),
+    _chat("gpt-4-vision", 128_000, 4_096, _CL100K),
+    _chat("gpt-4-32k", 32_768, 4_096, _CL100K),
+    _chat("gpt-4", 8_192, 4_096, _CL100K),
+    _chat("gpt-3.5-turbo", 16_385, 4_096, _CL100K),
+    _chat("gpt-35-turbo", 16_385, 4_096, _CL100K),
+    _text("gpt-3.5-turbo-instruct", 8_192),
+    _text("gpt-35-turbo-instruct", 8_192),
+    _text("davinci-002", 16_384),
+    _text("babbage-002", 16_384),
+    _text("text-davinci", 4_097, is_approximate=True),
+    _text("text-curie", 2_049, is_approximate=True),
+    _text("text-babbage", 2_049, is_approximate=True),
+    _text("text-ada", 2_049, is_approximate=True),
+    evolve(
+        _text("text-chat-davinci", 4_097, is_approximate=True),
+        message_end="<|im_end|>",
+        instructions_end="<|im_sep|>",
+    ),
 )
 
-UNKNOWN_FAMILY: Final = ModelFamily("", is_approximate=True)
+UNKNOWN_FAMILY: Final = ModelFamily(is_approximate=True)
+
+SHUTDOWN_DAYS: Final[Mapping[str, str]] = {
+    model: day
+    for day, models in {
+        "2024-01-04": "text-ada-001 text-babbage-001 text-curie-001 text-davinci-002 text-davinci-003",
+        "2024-09-13": "gpt-3.5-turbo-0301 gpt-3.5-turbo-0613 gpt-3.5-turbo-16k",
+        "2024-12-06": "gpt-4-vision-preview",
+        "2025-06-06": "gpt-4-32k",
+        "2025-07-14": "gpt-4.5-preview",
+        "2025-07-28": "o1-preview",
+        "2025-10-27": "o1-mini",
+        "2026-02-28": "chatgpt-4o-latest codex-mini-latest",
+        "2026-03-26": "gpt-4-0125-preview gpt-4-0314 gpt-4-turbo-preview",
+        "2026-05-07": "gpt-4o-audio-preview gpt-4o-mini-audio-preview",
+        "2026-07-23": "gpt-4o-mini-search-preview gpt-4o-search-preview gpt-5-chat-latest gpt-5.1-chat-latest gpt-5.1-codex",
+        "2026-08-10": "gpt-5.2-chat-latest gpt-5.3-chat-latest",
+        "2026-09-28": "babbage-002 davinci-002 gpt-3.5-turbo-1106 gpt-3.5-turbo-instruct",
+        "2026-10-23": "gpt-3.5-turbo gpt-4 gpt-4-1106-preview gpt-4-turbo gpt-4.1-nano gpt-4o-2024-05-13 o1 o3-mini o4-mini",
+        "2026-12-11": "gpt-5 gpt-5-mini gpt-5-nano o3",
+        "2027-01-14": "gpt-4.1 gpt-4.1-mini gpt-4o gpt-4o-mini",
+        "2027-01-20": "gpt-audio-mini",
+        "2027-04-01": "gpt-5.1 gpt-5.4-nano",
+    }.items()
+    for model in models.split()
+}
+"""The day on which OpenAI ends a model, as ISO 8601 writes it. Snapshots (`-2024-08-06`, `-0613`) end with
+their model, unless they stand here themselves."""
+
+_SNAPSHOT: Final = re.compile(r"-(?:\d{4}-\d\d-\d\d|\d{4})$")
 
 
 def family_of(model: str) -> ModelFamily:
@@ -134,6 +260,24 @@ def family_of(model: str) -> ModelFamily:
     Returns:
         Its row of `FAMILIES`, or `UNKNOWN_FAMILY`.
     """
-    name = model.lower().rpartition("/")[2].removeprefix("ft:").partition(":")[0]
-    rows = (family for family in FAMILIES if name.startswith(family.prefix))
+    name = _bare(model)
+    rows = (family for family in FAMILIES if _begins(name, family.prefix))
     return max(rows, key=lambda family: len(family.prefix), default=UNKNOWN_FAMILY)
+
+
+def shutdown_day(model: str) -> str | None:
+    """The day on which OpenAI ends a model (`"2026-10-23"`), or `None` where none is known."""
+    name = _bare(model)
+    return SHUTDOWN_DAYS.get(name) or SHUTDOWN_DAYS.get(_SNAPSHOT.sub("", name))
+
+
+def _bare(model: str) -> str:
+    return model.lower().rpartition("/")[2].removeprefix("ft:").partition(":")[0]
+
+
+def _begins(name: str, prefix: str) -> bool:
+    """Whether a name begins with a prefix that ends where a word of it ends."""
+    rest = name.removeprefix(prefix)
+    return name.startswith(prefix) and (
+        prefix.endswith(".") or not (rest[:1].isalnum() or rest.startswith("."))
+    )

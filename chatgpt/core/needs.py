@@ -204,6 +204,17 @@ class LoadThread(Need[Sequence[ChatMessage]]):
 
 
 @frozen
+class LoadReplies(Need[Sequence[ChatMessage]]):
+    """Look up the messages that reply to one, oldest first.
+
+    Attributes:
+        message_id: what they name as their parent.
+    """
+
+    message_id: str
+
+
+@frozen
 class SaveMessages(Need[None]):
     """Save messages in one write: all of them, or none.
 

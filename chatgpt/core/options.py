@@ -1,7 +1,7 @@
-"""What a caller may set: the settings of a client, and the options of a call.
+"""What a caller may set for a client: its settings.
 
 Strategy: everything is checked here, once, before anything is sent; behind this door the core
-relies on it.
+relies on it. What he may set for a call stands in call_options.py.
 
 Rules:
 
@@ -21,26 +21,33 @@ from urllib.parse import urlsplit, urlunsplit
 from attrs import evolve, field, frozen
 
 from chatgpt.core.errors import ConfigurationError
-from chatgpt.core.messages import ChatMessage
-from chatgpt.core.models import DEFAULT_MODEL, ModelFamily, family_of
+from chatgpt.core.models import (
+    DEFAULT_MODEL,
+    ENDPOINTS,
+    LIMIT_NAMES,
+    UNKNOWN_FAMILY,
+    EndpointName,
+    ModelFamily,
+    family_of,
+)
 from chatgpt.core.needs import CountTokens
+from chatgpt.core.prompts import DEFAULT_ASSISTANT_LABEL, DEFAULT_USER_LABEL
 from chatgpt.core.secrets import API_KEY_VARIABLE, API_ORG_VARIABLE, Secret, SecretMask
 from chatgpt.core.validation import (
     DEFAULT_BASE_URL,
     base_url_of,
-    function_of,
     header_text,
     headers_of,
     identifier,
     is_loopback,
     kind_of,
+    one_of,
     optional_number,
     optional_text,
     params_of,
     proxy_of,
     seconds_of,
     secret_of,
-    text_to_send,
     tokenizer_of,
     url_of,
     whole_number,
@@ -56,22 +63,6 @@ USER_AGENT: Final = f"chatgpt-sdk/{VERSION}"
 
 _SettingsT = TypeVar("_SettingsT")
 
-_LIMITS: Final = frozenset({"max_tokens", "max_completion_tokens"})
-
-
-class SendMessageOptions(TypedDict, total=False):
-    """The options of `send_message`, for code that hands them on."""
-
-    parent_message_id: str | None
-    conversation_id: str | None
-    message_id: str | None
-    name: str | None
-    stream: bool | None
-    system_message: str | None
-    completion_params: Mapping[str, object] | None
-    timeout: float | None
-    on_progress: Callable[[ChatMessage], object] | None
-
 
 # --- the settings of a client ----------------------------------------------------------------
 
@@ -86,10 +77,14 @@ class ClientSettings:
     api_base_url: str | None
     api_reverse_proxy_url: str | None
     model: str
+    model_family: ModelFamily | None
+    endpoint: EndpointName | None
     completion_params: Mapping[str, object] = field(repr=False)
     system_message: str | None = field(repr=False)
     max_model_tokens: int | None
     max_response_tokens: int | None
+    user_label: str
+    assistant_label: str
     tokenizer: CountTokens | None
     timeout: float
     idle_timeout: float
@@ -134,16 +129,24 @@ class ClientSettings:
 
     def require_key(self) -> None:
         """Check that there is a key, where one is needed."""
-        if self.api_key is None and not is_loopback(self.chat_url):
+        if self.api_key is None and not is_loopback(self.message_url("chat")):
             raise ConfigurationError(
                 f"api_key is missing: give api_key=..., or set {API_KEY_VARIABLE} in the environment. "
                 "Only a server on this machine is asked without a key."
             )
 
-    @property
-    def chat_url(self) -> str:
+    def family(self, model: str) -> ModelFamily:
+        """What is known of a model, or what the caller says of it."""
+        return (self.model_family or family_of(model)).with_window(self.max_model_tokens)
+
+    def endpoint_of(self, family: ModelFamily) -> EndpointName:
+        """Where a model of a family is asked."""
+        return self.endpoint or family.endpoint
+
+    def message_url(self, endpoint: EndpointName) -> str:
         """Where messages are posted."""
-        return self.api_reverse_proxy_url or self.url("/chat/completions")
+        paths = {"chat": "/chat/completions", "completions": "/completions"}
+        return self.api_reverse_proxy_url or self.url(paths[endpoint])
 
     def url(self, path: str) -> str:
         """The URL of an endpoint, a query of the base URL kept.
@@ -235,22 +238,48 @@ def _client_settings(
         api_base_url=base_url,
         api_reverse_proxy_url=reverse_url,
         model=_model(given["model"], params, either("model", "OPENAI_MODEL")),
+        model_family=_family(given["model_family"]),
+        endpoint=_endpoint(given["endpoint"]),
         completion_params=params,
         system_message=optional_text("system_message", given["system_message"]),
         max_model_tokens=optional_number("max_model_tokens", given["max_model_tokens"]),
         max_response_tokens=optional_number("max_response_tokens", given["max_response_tokens"]),
+        user_label=identifier("user_label", given["user_label"]) or DEFAULT_USER_LABEL,
+        assistant_label=identifier("assistant_label", given["assistant_label"])
+        or DEFAULT_ASSISTANT_LABEL,
         tokenizer=tokenizer_of("tokenizer", given["tokenizer"]),
         **connection_options(given),
     )
     settings.require_key()
-    in_params = _response_limit(params)
+    in_params = response_limit(params)
     if in_params and settings.max_response_tokens and in_params != settings.max_response_tokens:
         raise ConfigurationError(
             f"max_response_tokens is {settings.max_response_tokens} and completion_params limits the reply to "
             f"{in_params} tokens: give one of them."
         )
-    _room_for_a_prompt(settings.model, settings, settings.max_response_tokens)
+    check_room(settings.family(settings.model), settings.max_response_tokens)
     return settings
+
+
+def _family(given: object) -> ModelFamily | None:
+    if given is None or isinstance(given, ModelFamily):
+        return given
+    if not isinstance(given, str):
+        raise TypeError(
+            f"model_family must be a ModelFamily, or the name of a model of that family, not {kind_of(given)}."
+        )
+    family = family_of(given)
+    if family is UNKNOWN_FAMILY:
+        raise ConfigurationError(
+            f"model_family names a model whose family is not known, {given[:100]!r}: give a ModelFamily."
+        )
+    return family
+
+
+def _endpoint(given: object) -> EndpointName | None:
+    if given is None:
+        return None
+    return "completions" if one_of("endpoint", given, ENDPOINTS) == "completions" else "chat"
 
 
 def _model(explicit: object, params: Mapping[str, object], model: object) -> str:
@@ -263,10 +292,12 @@ def _model(explicit: object, params: Mapping[str, object], model: object) -> str
     return (identifier("model", name) or DEFAULT_MODEL).strip()
 
 
-def _room_for_a_prompt(
-    model: str, settings: ClientSettings, max_response_tokens: int | None
-) -> None:
-    family = family_of(model).with_window(settings.max_model_tokens)
+def check_room(family: ModelFamily, max_response_tokens: int | None) -> None:
+    """Check that the room for the reply leaves some for a prompt.
+
+    Raises:
+        ConfigurationError: it does not.
+    """
     limit = family.prompt_limit(family.reserve(max_response_tokens))
     if limit is not None and limit <= 0:
         raise ConfigurationError(
@@ -275,104 +306,9 @@ def _room_for_a_prompt(
         )
 
 
-# --- the options of a call -------------------------------------------------------------------
-
-
-@frozen(kw_only=True)
-class CallOptions:
-    """The options of one call, checked and joined with the client's settings.
-
-    Attributes:
-        text: the new message.
-        is_streamed: whether the answer is asked for as a stream.
-        is_reported: whether its parts go to the caller.
-        model, family: the model that is asked, and what is known of it.
-        params: the completion parameters, the client's and the call's.
-        reserved_tokens: what is kept free for the reply.
-        timeout: seconds for the whole call.
-    """
-
-    text: str = field(repr=False)
-    parent_message_id: str | None
-    conversation_id: str | None
-    message_id: str | None
-    name: str | None
-    is_streamed: bool
-    is_reported: bool
-    system_message: str | None = field(repr=False)
-    model: str
-    family: ModelFamily
-    params: Mapping[str, object] = field(repr=False)
-    reserved_tokens: int
-    timeout: float
-
-
-def call_options(
-    settings: ClientSettings,
-    text: object,
-    *,
-    parent_message_id: object = None,
-    conversation_id: object = None,
-    message_id: object = None,
-    name: object = None,
-    stream: object = None,
-    system_message: object = None,
-    completion_params: object = None,
-    timeout: object = None,
-    on_progress: object = None,
-    is_iterated: bool = False,
-) -> CallOptions:
-    """Check the options of a call.
-
-    The options are those of `send_message`; `is_iterated` says that the caller iterates over the
-    parts. Where somebody takes them the reply is streamed, unless `stream` says otherwise.
-
-    Raises:
-        TypeError, ValueError: an option is wrong.
-        ConfigurationError: a limit is wrong, or leaves no room for a prompt.
-    """
-    question = text_to_send("text", text)
-    if stream is not None and not isinstance(stream, bool):
-        raise TypeError(f"stream must be True, False or None, not {kind_of(stream)}.")
-    own_params = params_of("completion_params", completion_params)
-    params = {**settings.completion_params, **own_params}
-    if _LIMITS & own_params.keys():  # one limit of the call stands for both of the client's
-        params = {
-            key: value for key, value in params.items() if key not in _LIMITS - own_params.keys()
-        }
-    for key in completion_params if isinstance(completion_params, Mapping) else ():
-        if key not in own_params:  # given as None: this call goes without it
-            params.pop(key, None)
-    model = identifier("completion_params['model']", own_params.get("model")) or settings.model
-    family = family_of(model).with_window(settings.max_model_tokens)
-    limit = _response_limit(params) or settings.max_response_tokens
-    if limit is not None and not _LIMITS & params.keys():
-        params[family.limit_name] = limit
-    _room_for_a_prompt(model, settings, limit)
-    function_of("on_progress", on_progress)
-    wants_parts = is_iterated or on_progress is not None
-    is_streamed = wants_parts if stream is None else stream
-    return CallOptions(
-        text=question,
-        parent_message_id=identifier("parent_message_id", parent_message_id),
-        conversation_id=identifier("conversation_id", conversation_id),
-        message_id=identifier("message_id", message_id),
-        name=identifier("name", name),
-        is_streamed=is_streamed,
-        is_reported=wants_parts and is_streamed,
-        system_message=optional_text(
-            "system_message", settings.system_message if system_message is None else system_message
-        ),
-        model=model,
-        family=family,
-        params=params,
-        reserved_tokens=family.reserve(limit),
-        timeout=settings.timeout if timeout is None else seconds_of("timeout", timeout),
-    )
-
-
-def _response_limit(params: Mapping[str, object]) -> int | None:
-    for name in ("max_completion_tokens", "max_tokens"):
+def response_limit(params: Mapping[str, object]) -> int | None:
+    """The largest reply in tokens that completion parameters ask for, or `None`."""
+    for name in reversed(LIMIT_NAMES):
         if name in params:
             return whole_number(f"completion_params[{name!r}]", params[name], 1)
     return None

@@ -1,150 +1,204 @@
-"""The messages that are sent, and the report of what was left out.
+"""How a prompt travels: as chat messages, or as one text with labels.
 
-Strategy: the reply's room is reserved first; then come the system message and the new message,
-which cannot be left out; then as many whole turns of history as fit, newest first, in one pass.
+Strategy: a format knows what it adds to the messages, what that costs, and the fields of the request
+that hold them. What is sent is chosen in fitting.py, with these costs.
 
-Rules:
+Rules of the costs:
 
-1. Bounds come before counts: a prompt that is proven to fit loads no tokenizer (budget.py). The
-   proof holds for the bundled encodings only; a caller's tokenizer is always asked.
-2. A prompt never exceeds its limit. What cannot fit raises before anything is sent.
+1. Chat (the OpenAI cookbook's notebook on counting tokens; it equals the API's own `prompt_tokens`
+   for gpt-3.5, gpt-4 and gpt-4o): 3 tokens for each message, 1 more for a name, 3 that prime the
+   reply.
+2. Text: the labels and ends around each message count as ordinary text. A model that knows
+   `<|endoftext|>` as one token takes less.
+
+The text of a prompt is that of npm `chatgpt` 4:
+
+    Instructions:
+    {system message}<|endoftext|>
+
+    User:
+
+    {question}<|endoftext|>
+
+    ChatGPT:
+    {reply}
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from math import inf
-from typing import Literal
+from typing import Final
 
 from attrs import field, frozen
 
-from chatgpt.core.budget import TOKENS_PER_REPLY, Counter, cost_bound, prompt_cost
-from chatgpt.core.errors import PromptTooLongError
-from chatgpt.core.messages import ChatMessage, ContextReport
-from chatgpt.core.models import ModelFamily
-from chatgpt.core.needs import CountTokens, Exchange, LoadTokenizer
+from chatgpt.core.budget import Counter, has_media, params_cost
+from chatgpt.core.messages import ChatMessage
 from chatgpt.core.surrogates import lenient
-from chatgpt.core.threads import History, fit_turns
-from chatgpt.core.wire.openai import ChatCompletionRequestMessage
+from chatgpt.core.validation import lenient_json
+
+TOKENS_PER_MESSAGE: Final = 3
+TOKENS_PER_NAME: Final = 1
+TOKENS_PER_REPLY: Final = 3
+
+DEFAULT_USER_LABEL: Final = "User"
+DEFAULT_ASSISTANT_LABEL: Final = "ChatGPT"
 
 
-def default_system_message(now: datetime) -> str:
+def default_system_message(now: datetime, assistant_label: str = DEFAULT_ASSISTANT_LABEL) -> str:
     """The instructions that are sent when the caller gives none."""
     return (
-        "You are ChatGPT, a large language model trained by OpenAI. "
+        f"You are {assistant_label}, a large language model trained by OpenAI. "
         f"Answer as concisely as possible.\nCurrent date: {now:%Y-%m-%d}"
     )
 
 
+class PromptFormat(ABC):
+    """How messages become a prompt."""
+
+    @property
+    @abstractmethod
+    def instructions(self) -> Sequence[ChatMessage]:
+        """The messages that come before all others."""
+
+    @abstractmethod
+    def cost(self, message: ChatMessage, counter: Counter) -> int:
+        """What a message costs, in tokens."""
+
+    @abstractmethod
+    def fixed_cost(self, counter: Counter) -> int:
+        """What a prompt costs besides its messages, in tokens."""
+
+    @abstractmethod
+    def fields(self, messages: Sequence[ChatMessage]) -> dict[str, object]:
+        """The fields of the request that hold the prompt.
+
+        Args:
+            messages: all of them, the instructions first, the question last.
+        """
+
+    def is_guessed(self, messages: Sequence[ChatMessage]) -> bool:
+        """Whether the messages hold something whose cost is a guess."""
+        return any(message.wire_fields is not None and has_media(message) for message in messages)
+
+
+def prompt_cost(
+    messages: Sequence[ChatMessage], prompt_format: PromptFormat, counter: Counter
+) -> int:
+    """What a prompt of these messages costs, in tokens."""
+    costs = (prompt_format.cost(message, counter) for message in messages)
+    return prompt_format.fixed_cost(counter) + sum(costs)
+
+
 @frozen
-class Prompt:
-    """What is sent for a reply.
+class ChatFormat(PromptFormat):
+    """Messages.
 
     Attributes:
-        messages: in the order of the conversation, the system message first.
-        question: the new message, with its count where it was counted.
-        context: the report for the caller.
-        recounted: older messages that were counted for the first time, oldest first; saved with
-            the reply.
-    """
-
-    messages: Sequence[ChatMessage] = field(repr=False)
-    question: ChatMessage
-    context: ContextReport
-    recounted: tuple[ChatMessage, ...] = field(repr=False)
-
-
-def build_prompt(
-    question: ChatMessage,
-    history: History,
-    *,
-    system_message: str,
-    family: ModelFamily,
-    reserved_tokens: int,
-    tokenizer: CountTokens | None,
-) -> Exchange[Prompt]:
-    """Choose what is sent.
-
-    Args:
-        question: the new message.
-        history: the thread that it replies to.
         system_message: the instructions; `""` for none.
-        family: the model's limits and encoding.
-        reserved_tokens: what is kept free for the reply.
-        tokenizer: the caller's own, or `None` for the family's encoding.
-
-    Raises:
-        PromptTooLongError: system message and question alone exceed the limit.
+        params: the request's other fields; tools are paid for.
+        encoding: of the model.
+        sends_reasoning: whether the server wants back what was thought before its replies
+            (DeepSeek's `reasoning_content`).
     """
-    limit = family.prompt_limit(reserved_tokens)
-    encoding = family.encoding if tokenizer is None else None
-    system = [ChatMessage(id="", text=system_message, role="system")] if system_message else []
-    fixed = [*system, question]
-    counting: Literal["exact", "approximate", "custom", "bound"]
-    counting = "custom" if tokenizer else "approximate" if family.is_approximate else "exact"
-    recounted: dict[str, ChatMessage] = {}
 
-    tokens = TOKENS_PER_REPLY + sum(cost_bound(m, encoding) for m in (*fixed, *history.messages))
-    if tokenizer is None and (limit is None or tokens <= limit):
-        counting = "bound"
-        sent_count = len(history.messages)
-    else:
-        counter = Counter(tokenizer or (yield from LoadTokenizer(family.encoding)), encoding)
-        tokens = prompt_cost(fixed, counter)
-        room = inf if limit is None else limit - tokens
-        if limit is not None and tokens > limit:
-            raise _too_long(tokens, limit, reserved_tokens, family)
-        sent_count, history_tokens = fit_turns(history.messages, counter.cost, room)
-        tokens += history_tokens
-        recounted = counter.counted
-        recounted.pop("", None)  # the system message is not stored
-        question = recounted.pop(question.id, question)
+    system_message: str = field(default="", repr=False)
+    params: Mapping[str, object] = field(factory=dict, repr=False)
+    encoding: str = ""
+    sends_reasoning: bool = False
 
-    sent = history.messages[:sent_count]
-    left_out = len(history.messages) - sent_count
-    context = ContextReport(
-        oldest_message_id=sent[-1].id if sent else question.id,
-        message_count=sent_count + 1,
-        prompt_tokens=tokens,
-        counting=counting,
-        prompt_limit=limit,
-        reserved_tokens=reserved_tokens,
-        left_out=left_out,
-        left_out_reason="window" if left_out else None,
-        missing_message_id=history.missing_message_id,
-    )
-    return Prompt(
-        (*system, *reversed(sent), question), question, context, tuple(reversed(recounted.values()))
-    )
+    @property
+    def instructions(self) -> Sequence[ChatMessage]:
+        """The system message, if there is one."""
+        if not self.system_message:
+            return []
+        return [ChatMessage(id="", text=self.system_message, role="system")]
 
+    def cost(self, message: ChatMessage, counter: Counter) -> int:
+        """What a message costs, in tokens."""
+        tokens = TOKENS_PER_MESSAGE + counter.message(message)
+        if message.name is not None:
+            tokens += TOKENS_PER_NAME
+        if self.sends_reasoning and message.role == "assistant":
+            tokens += counter.reasoning(message)
+        return tokens
 
-def _too_long(
-    tokens: int, limit: int, reserved_tokens: int, family: ModelFamily
-) -> PromptTooLongError:
-    error = PromptTooLongError(
-        f"The system message and the new message take {tokens} tokens; the prompt may take at most "
-        f"{limit}: the model's {family.max_input} tokens"
-        + (
-            f", less {reserved_tokens} that are reserved for the reply."
-            if family.shares_window
-            else "."
-        )
-    )
-    error.tokens, error.limit = tokens, limit
-    return error
+    def fixed_cost(self, counter: Counter) -> int:
+        """What primes the reply, and the tools."""
+        return TOKENS_PER_REPLY + params_cost(self.params, self.encoding, counter)
 
+    def fields(self, messages: Sequence[ChatMessage]) -> dict[str, object]:
+        """The messages as they travel."""
+        return {"messages": [self._travelling(message) for message in messages]}
 
-def chat_messages(messages: Sequence[ChatMessage]) -> list[ChatCompletionRequestMessage]:
-    """The messages of a chat completion, as they travel."""
-    travelling: list[ChatCompletionRequestMessage] = []
-    for message in messages:
+    def _travelling(self, message: ChatMessage) -> dict[str, object]:
         # A store may hold text that cannot be sent as UTF-8.
-        sent: ChatCompletionRequestMessage = {
-            "role": message.role,
-            "content": lenient(message.text),
-        }
+        sent: dict[str, object] = {"role": message.role, "content": lenient(message.text)}
         if message.name is not None:
             sent["name"] = lenient(message.name)
-        travelling.append(sent)
-    return travelling
+        if self.sends_reasoning and message.role == "assistant":
+            sent["reasoning_content"] = lenient(message.reasoning or "")
+        if message.wire_fields is not None:
+            sent |= lenient_json("wire_fields", message.wire_fields)
+        return sent
+
+
+@frozen
+class TextFormat(PromptFormat):
+    """One text, which the model goes on with.
+
+    Attributes:
+        prefix: what comes before the messages.
+        suffix: what comes after them, and begins the reply.
+        user_label: what stands before a message of the user that has no name.
+        assistant_label: the same for a reply.
+        message_end: what ends a message.
+    """
+
+    prefix: str = field(repr=False)
+    suffix: str = field(repr=False)
+    user_label: str
+    assistant_label: str
+    message_end: str
+
+    @property
+    def instructions(self) -> Sequence[ChatMessage]:
+        """None: they are in the prefix."""
+        return []
+
+    def cost(self, message: ChatMessage, counter: Counter) -> int:
+        """What a message costs, in tokens; its role is in its label, and counted all the same."""
+        return counter.message(message) + counter.frame(self._beginning(message) + self._ending)
+
+    def fixed_cost(self, counter: Counter) -> int:
+        """Prefix and suffix."""
+        return counter.frame(self.prefix) + counter.frame(self.suffix)
+
+    def fields(self, messages: Sequence[ChatMessage]) -> dict[str, object]:
+        """The text."""
+        *before, last = messages
+        texts = [self._beginning(m) + lenient(m.text) + self._ending for m in before]
+        question = self._beginning(last) + lenient(last.text)
+        # A reply that was cut is gone on with where it stopped.
+        ending = "" if last.role == "assistant" else self.message_end + self.suffix
+        return {"prompt": "".join((self.prefix, *texts, question, ending))}
+
+    @property
+    def _ending(self) -> str:
+        return f"{self.message_end}\n\n"
+
+    def _beginning(self, message: ChatMessage) -> str:
+        labels = {"user": self.user_label, "assistant": self.assistant_label}
+        label = message.name or labels.get(message.role, message.role.capitalize())
+        return f"{lenient(label)}:\n\n"
+
+
+def text_prefix(system_message: str, instructions_end: str) -> str:
+    """The beginning of a prompt of text with these instructions; nothing without any."""
+    return f"Instructions:\n{system_message}{instructions_end}\n\n" if system_message else ""
+
+
+def text_suffix(assistant_label: str) -> str:
+    """The end of a prompt of text: where the reply begins."""
+    return f"\n\n{assistant_label}:\n"

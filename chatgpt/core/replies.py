@@ -10,8 +10,8 @@ Rules:
 2. The text is the text: chat replies are not trimmed, pairs of surrogates that were cut between
    two deltas are joined.
 3. An error in any of its shapes ends the reply with a typed error that carries the text so far.
-4. Usage may come in any object, or beside the chunks (`x_groq`); the last one counts. Figures that
-   are all zero are none.
+4. Usage may come in any object, in a choice (Moonshot) or beside the chunks (`x_groq`), under the names
+   of either of OpenAI's interfaces; the last one counts. Figures that are all zero are none.
 5. The id is the last one that is not empty (Azure's first chunks have none).
 """
 
@@ -33,20 +33,32 @@ class Reply(GrowingReply):
     """A reply on its way.
 
     Args:
-        question: the message that is answered; it gives parent and conversation.
+        parent_message_id, conversation_id: its place in the thread.
         model: the model that was asked, until the server names its own.
         fallback_id: the id of a reply to which the server gives none.
+        begun: what of its text is there already, where a cut reply is gone on with.
         redact: masks the secrets of the call.
     """
 
     def __init__(
-        self, question: ChatMessage, *, model: str, fallback_id: str, redact: Redactor
+        self,
+        *,
+        parent_message_id: str | None,
+        conversation_id: str | None,
+        model: str,
+        fallback_id: str,
+        begun: str = "",
+        redact: Redactor,
     ) -> None:
         super().__init__(redact)
-        self._question = question
+        self._parent_message_id = parent_message_id
+        self._conversation_id = conversation_id
         self._model = model
         self._id = fallback_id
+        self._begun = begun
         self._text = TextBuffer()
+        if begun:
+            self._text.append(begun)
         self._reasoning = TextBuffer()
         self._has_reasoning = False
         self._joiner = DeltaJoiner()
@@ -78,6 +90,7 @@ class Reply(GrowingReply):
         context: ContextReport,
         estimate: Callable[[str], Usage],
         now: datetime,
+        is_stripped: bool = False,
     ) -> ChatMessage:
         """The finished reply.
 
@@ -85,20 +98,22 @@ class Reply(GrowingReply):
             message_id: its id in the store.
             request_id: the server's `x-request-id`.
             context: what was sent for it.
-            estimate: counts its text, where the server sent no figures; called when somebody reads
-                them.
+            estimate: counts what came of its text, where the server sent no figures; called when
+                somebody reads them.
             now: the date and time.
+            is_stripped: whether white space around the text is no part of it.
         """
         text = self.text
+        told = text[len(self._begun) :]
         return ChatMessage(
             id=message_id,
-            text=text,
+            text=text.strip() if is_stripped else text,
             role="assistant",
-            parent_message_id=self._question.id,
-            conversation_id=self._question.conversation_id,
+            parent_message_id=self._parent_message_id,
+            conversation_id=self._conversation_id,
             detail=self._detail,
             model=self._model,
-            usage=self.usage or (lambda: estimate(text)),
+            usage=self.usage or (lambda: estimate(told)),
             finish_reason=self._finish_reason,
             reasoning=str(self._reasoning) if self._has_reasoning else None,
             context=context,
@@ -139,6 +154,7 @@ class Reply(GrowingReply):
             if is_whole:
                 raise not_understood(data, self._redact, "The answer holds no reply")
             return None
+        self._take_usage(choice.get("usage"))
         self._detail = answer
         finish_reason = choice.get("finish_reason")
         if finish_reason and isinstance(finish_reason, str):
@@ -173,8 +189,8 @@ class Reply(GrowingReply):
             text=self._text.snapshot(),
             role="assistant",
             delta=delta,
-            parent_message_id=self._question.id,
-            conversation_id=self._question.conversation_id,
+            parent_message_id=self._parent_message_id,
+            conversation_id=self._conversation_id,
             detail=self._detail,
             model=self._model,
             reasoning=self._reasoning.snapshot() if self._has_reasoning else None,
@@ -183,7 +199,10 @@ class Reply(GrowingReply):
     def _take_usage(self, usage: object) -> None:
         if not isinstance(usage, dict):
             return
-        prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+        prompt, completion = (
+            _count(usage, "prompt_tokens", "input_tokens"),
+            _count(usage, "completion_tokens", "output_tokens"),
+        )
         if not prompt and not completion:
             return
         prompt, completion = prompt or 0, completion or 0
@@ -191,8 +210,17 @@ class Reply(GrowingReply):
             prompt_tokens=prompt,
             completion_tokens=completion,
             total_tokens=_count(usage, "total_tokens") or prompt + completion,
-            reasoning_tokens=_count(usage.get("completion_tokens_details"), "reasoning_tokens"),
-            cached_tokens=_count(usage.get("prompt_tokens_details"), "cached_tokens"),
+            reasoning_tokens=_count(
+                usage.get("completion_tokens_details")
+                or usage.get("output_tokens_details")
+                or usage,
+                "reasoning_tokens",
+            ),
+            cached_tokens=_count(
+                usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or usage,
+                "cached_tokens",
+                "prompt_cache_hit_tokens",
+            ),
         )
 
 
@@ -229,6 +257,10 @@ def _joined_parts(parts: list[Any]) -> tuple[str, str]:
     return text, thought
 
 
-def _count(figures: object, name: str) -> int | None:
-    value = figures.get(name) if isinstance(figures, dict) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+def _count(figures: object, *names: str) -> int | None:
+    """The first figure of these names."""
+    for name in names if isinstance(figures, dict) else ():
+        value = figures.get(name)  # type: ignore[attr-defined] # it is a dict
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+    return None

@@ -135,6 +135,20 @@ def encode_json(value: object) -> bytes:
     )
 
 
+def lenient_json(name: str, value: Mapping[str, object]) -> Mapping[str, object]:
+    """A JSON object of a store as it can be sent: without lone surrogates.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    try:
+        travelling = json.dumps(dict(value), ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as problem:
+        raise ValueError(f"{name} is not JSON: {problem}") from None
+    loaded: Mapping[str, object] = json.loads(lenient(travelling))
+    return loaded
+
+
 def secret_of(name: str, value: object) -> Secret | None:
     """Check a key or a token, which is wrapped already (`secrets.wrap`).
 

@@ -15,7 +15,7 @@ from attrs import frozen
 
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.validation import plain_function
-from chatgpt.stores.protocol import MessageStore
+from chatgpt.stores.protocol import MessageStore, no_replies, replies_method
 
 GetMessageByIdFunction: TypeAlias = Callable[[str], ChatMessage | None]
 """Returns the message of an id, or `None` where there is none."""
@@ -35,11 +35,13 @@ class Sources(Generic[FoundT, DoneT]):
         readers: asked one after the other for a message, until one has it.
         upserters: each told of every message.
         savers: each told of all messages at once.
+        is_store_asked: whether the store holds every message.
     """
 
     readers: Sequence[Callable[[str], FoundT]]
     upserters: Sequence[Callable[[ChatMessage], DoneT]]
     savers: Sequence[Callable[[Sequence[ChatMessage]], DoneT]]
+    is_store_asked: bool
 
 
 def sources_of(
@@ -64,6 +66,7 @@ def sources_of(
         readers=[*_given(get_message_by_id), *([get] if is_store_asked else [])],
         upserters=_given(upsert_message),
         savers=[save] if is_store_asked else [],
+        is_store_asked=is_store_asked,
     )
 
 
@@ -101,6 +104,7 @@ class FunctionStore(MessageStore):
             plain_function("get_message_by_id", get_message_by_id),
             plain_function("upsert_message", upsert_message),
         )
+        self._fallback = fallback
 
     def get(self, message_id: str) -> ChatMessage | None:
         """Return a message, or `None` where the store does not hold it."""
@@ -117,3 +121,10 @@ class FunctionStore(MessageStore):
                 upsert(message)
         for save in self._sources.savers:
             save(messages)
+
+    def replies(self, message_id: str) -> Sequence[ChatMessage]:
+        """Return the messages that reply to one, oldest first, where the other store holds them all."""
+        if not self._sources.is_store_asked:
+            raise no_replies(self)
+        found: Sequence[ChatMessage] = replies_method(self._fallback)(message_id)
+        return found

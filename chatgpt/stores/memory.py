@@ -10,7 +10,7 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from chatgpt.core.messages import ChatMessage
-from chatgpt.stores.protocol import MessageStore
+from chatgpt.stores.protocol import MessageStore, oldest_first
 
 DEFAULT_CAPACITY: Final = 10_000
 
@@ -83,6 +83,12 @@ class MemoryStore(MessageStore):
             for message_id in reversed(messages):
                 self._messages.move_to_end(message_id)
         return list(messages.values())
+
+    def replies(self, message_id: str) -> list[ChatMessage]:
+        """Return the messages that reply to one, oldest first; every message is looked at."""
+        with self._lock:
+            messages = list(self._messages.values())
+        return oldest_first(m for m in messages if m.parent_message_id == message_id)
 
     def __repr__(self) -> str:
         return f"<MemoryStore with {len(self)} of at most {self._capacity} messages>"

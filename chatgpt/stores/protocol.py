@@ -11,9 +11,11 @@ Rules:
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Protocol, cast
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol, cast
 
+from chatgpt.core.errors import ConfigurationError
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import LoadMessage, Running
 from chatgpt.core.threads import walk
@@ -21,7 +23,10 @@ from chatgpt.core.validation import is_asynchronous
 
 
 class MessageStore(Protocol):
-    """A store of messages. Derive from it and write `get` and `save`; `path` has a default."""
+    """A store of messages. Derive from it and write `get` and `save`; `path` has a default.
+
+    `client.branches` needs `replies`, too.
+    """
 
     @abstractmethod
     def get(self, message_id: str) -> ChatMessage | None:
@@ -47,6 +52,41 @@ class MessageStore(Protocol):
         while isinstance(need := walking.need, LoadMessage):
             walking.resume(self.get(need.message_id))
         return walking.result()
+
+    def replies(self, message_id: str) -> Sequence[ChatMessage]:  # noqa: ARG002 - see below
+        """Return the messages that reply to one, oldest first. `branches` alone asks for them.
+
+        Raises:
+            ConfigurationError: this store cannot find them; write the method to let it.
+        """
+        raise no_replies(self)
+
+
+def replies_method(store: Any) -> Callable[[str], Any]:
+    """How a store finds the replies to a message; one that is not derived may not know.
+
+    Raises:
+        ConfigurationError: it does not.
+    """
+    method: Callable[[str], Any] | None = getattr(store, "replies", None)
+    if method is None:
+        raise no_replies(store)
+    return method
+
+
+def no_replies(store: object) -> ConfigurationError:
+    """The error of a store that cannot find the replies to a message."""
+    return ConfigurationError(
+        f"{type(store).__name__} cannot find the replies to a message: give it a method "
+        "`replies(message_id)` that returns them, oldest first."
+    )
+
+
+def oldest_first(messages: Iterable[ChatMessage]) -> list[ChatMessage]:
+    """Messages in the order in which they were made; those without a time come first."""
+    return sorted(
+        messages, key=lambda message: message.created_at or datetime.min.replace(tzinfo=UTC)
+    )
 
 
 def check_store(store: object) -> MessageStore:

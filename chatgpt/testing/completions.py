@@ -44,7 +44,9 @@ def moderation_body(model: str, scores: Mapping[str, float]) -> bytes:
     return _json({"id": f"modr-{uuid4().hex}", "model": model, "results": [result]})
 
 
-def completion_body(answer: Answer, request: Mapping[str, Any], *, is_chat: bool) -> bytes:
+def completion_body(
+    answer: Answer, request: Mapping[str, Any], prompt_tokens: int, *, is_chat: bool
+) -> bytes:
     """A whole completion."""
     text = answer.whole_text
     choice: dict[str, object] = {
@@ -61,16 +63,16 @@ def completion_body(answer: Answer, request: Mapping[str, Any], *, is_chat: bool
         choice["text"] = text
     body = {**_envelope(answer, request, is_chat=is_chat, is_chunk=False), "choices": [choice]}
     if answer.has_usage:
-        body["usage"] = _usage(answer, request)
+        body["usage"] = _usage(answer, prompt_tokens)
     return _json(body)
 
 
 def stream_events(
-    answer: Answer, request: Mapping[str, Any], fault: Fault, *, is_chat: bool
+    answer: Answer, request: Mapping[str, Any], prompt_tokens: int, fault: Fault, *, is_chat: bool
 ) -> Iterator[bytes]:
     """The events of a streamed completion."""
     line_end = b"\r\n" if fault.crlf else b"\n"
-    for sent, data in enumerate(_stream_objects(answer, request, is_chat=is_chat)):
+    for sent, data in enumerate(_stream_objects(answer, request, prompt_tokens, is_chat=is_chat)):
         if sent == fault.error_after:
             yield b"data: " + _json({"error": dict(fault.error)}) + 2 * line_end
             return
@@ -80,7 +82,7 @@ def stream_events(
 
 
 def _stream_objects(
-    answer: Answer, request: Mapping[str, Any], *, is_chat: bool
+    answer: Answer, request: Mapping[str, Any], prompt_tokens: int, *, is_chat: bool
 ) -> Iterator[dict[str, Any]]:
     envelope = _envelope(answer, request, is_chat=is_chat, is_chunk=True)
     wants_usage = (
@@ -102,7 +104,7 @@ def _stream_objects(
     if answer.finish_reason is not None:
         yield chunk({}, answer.finish_reason)
     if wants_usage:
-        yield {**envelope, "choices": [], "usage": _usage(answer, request)}
+        yield {**envelope, "choices": [], "usage": _usage(answer, prompt_tokens)}
 
 
 def _envelope(
@@ -125,10 +127,7 @@ def _envelope(
     }
 
 
-def _usage(answer: Answer, request: Mapping[str, Any]) -> dict[str, int]:
-    """Figures in words: enough to see that they arrive."""
-    messages = request.get("messages") or [{"content": request.get("prompt", "")}]
-    prompt_tokens = sum(len(str(message.get("content")).split()) for message in messages)
+def _usage(answer: Answer, prompt_tokens: int) -> dict[str, int]:
     completion_tokens = len(answer.whole_text.split())
     return {
         "prompt_tokens": prompt_tokens,

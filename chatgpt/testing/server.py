@@ -12,7 +12,7 @@ import struct
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 from types import TracebackType
@@ -26,6 +26,7 @@ from chatgpt.testing.completions import (
     stream_events,
 )
 from chatgpt.testing.faults import Fault
+from chatgpt.testing.refusals import CountRequest, count_words, refusal_of
 from chatgpt.testing.requests import RecordedRequest
 from chatgpt.testing.responders import Answer, RawAnswer, Reply, Responder, echo, replies_in_order
 from chatgpt.testing.web import ProxyOptions, SessionOptions, WebBackend
@@ -58,12 +59,18 @@ class ChatGPTServer:
         api_key: the bearer token that it accepts; `None` for any, or none at all.
         models: the models that `/v1/models` lists; where they are given, others are refused.
         moderate: gives the scores of a text by category; from 0.5 on it is flagged.
+        refused_parameters: parameters that the models do not take: a request that has one is refused, as
+            OpenAI does it. `"stream"` is refused where it is true.
+        context_length: the window for prompt and reply, in tokens; by default there is none.
+        count_tokens: counts the tokens of a request's prompt, for its usage and the window; by default the
+            words.
         port: where it listens; 0 for a free port.
 
     Attributes:
         requests: every request that arrived, in order (`RecordedRequest`).
         replies: what it answers; can be set at any time.
         moderate: the function that was given; can be set at any time.
+        refused_parameters, context_length, count_tokens: what was given; can be set at any time.
         web: ChatGPT's own backend (`WebBackend`): tokens, conversations, the dialect of its streams.
 
     Used as a context manager, or with `start` and `stop`.
@@ -76,11 +83,17 @@ class ChatGPTServer:
         api_key: str | None = DEFAULT_API_KEY,
         models: Sequence[str] | None = None,
         moderate: Callable[[str], Mapping[str, float]] = _harmless,
+        refused_parameters: Collection[str] = (),
+        context_length: int | None = None,
+        count_tokens: CountRequest = count_words,
         port: int = 0,
     ) -> None:
         self._accepted_key = api_key
         self._accepted_models = models
         self.moderate = moderate
+        self.refused_parameters = refused_parameters
+        self.context_length = context_length
+        self.count_tokens = count_tokens
         self.requests: list[RecordedRequest] = []
         self.replies = replies
         self.web = WebBackend()
@@ -162,6 +175,11 @@ class ChatGPTServer:
                 raise TypeError(f"inject takes Fault(...) or RawAnswer(...), not {name}.")
         with self._lock:
             self._faults.extend(faults)
+
+    def clear_faults(self) -> None:
+        """Forget the faults that are still to come."""
+        with self._lock:
+            self._faults.clear()
 
     def start(self) -> Self:
         """Begin to serve, in threads of its own.
@@ -331,11 +349,18 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, [moderation_body(request.get("model", "omni-moderation-latest"), scores)])
 
     def _complete(self, request: Mapping[str, Any], *, is_chat: bool) -> None:
-        problem = _problem_of(request, is_chat=is_chat)
-        if problem is not None:
-            self._refuse(400, *problem)
+        owner = self.server.owner
+        refusal = refusal_of(
+            request,
+            is_chat=is_chat,
+            refused_parameters=owner.refused_parameters,
+            context_length=owner.context_length,
+            count=owner.count_tokens,
+        )
+        if refusal is not None:
+            self._refuse(400, refusal.message, refusal.param, refusal.code)
             return
-        if not self.server.owner._knows(request["model"]):  # noqa: SLF001
+        if not owner._knows(request["model"]):  # noqa: SLF001
             message = (
                 f"The model `{request['model']}` does not exist or you do not have access to it."
             )
@@ -345,11 +370,12 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(answer, RawAnswer):
             self._send_raw(answer)
             return
+        tokens = owner.count_tokens(request)
         if request.get("stream"):
-            events = stream_events(answer, request, self._fault, is_chat=is_chat)
+            events = stream_events(answer, request, tokens, self._fault, is_chat=is_chat)
             self._send(200, events, content_type="text/event-stream; charset=utf-8")
         else:
-            self._send(200, [completion_body(answer, request, is_chat=is_chat)])
+            self._send(200, [completion_body(answer, request, tokens, is_chat=is_chat)])
 
     def _answer_web(self) -> None:
         owner = self.server.owner
@@ -450,26 +476,6 @@ def _answer_of(reply: Reply) -> Answer | RawAnswer:
     if isinstance(answer, (Answer, RawAnswer)):
         return answer
     raise TypeError(f"a reply must be a str, an Answer or a RawAnswer, not {type(reply).__name__}")
-
-
-def _problem_of(request: Mapping[str, Any], *, is_chat: bool) -> tuple[str, str] | None:
-    """What OpenAI would refuse: message and parameter."""
-    if not isinstance(request.get("model"), str):
-        return "you must provide a model parameter", "model"
-    name = "messages" if is_chat else "prompt"
-    if not request.get(name):
-        return f"Missing required parameter: '{name}'.", name
-    nulls = [name for name, value in request.items() if value is None]
-    if nulls:
-        return f"Invalid type for '{nulls[0]}': null.", nulls[0]
-    if not isinstance(request.get("stream_options", {}), dict):
-        return "Invalid type for 'stream_options': expected an object.", "stream_options"
-    if request.get("stream_options") is not None and not request.get("stream"):
-        return (
-            "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
-            "stream_options",
-        )
-    return None
 
 
 def _split(parts: Iterable[bytes], size: int | None) -> Iterator[bytes]:

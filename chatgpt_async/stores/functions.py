@@ -8,6 +8,7 @@ from typing import TypeAlias
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.validation import function_of
 from chatgpt.stores.functions import Sources, found_message, sources_of
+from chatgpt.stores.protocol import no_replies, replies_method
 from chatgpt_async.callbacks import completed
 from chatgpt_async.stores.protocol import MessageStore
 
@@ -46,6 +47,7 @@ class FunctionStore(MessageStore):
             function_of("get_message_by_id", get_message_by_id),
             function_of("upsert_message", upsert_message),
         )
+        self._fallback = fallback
 
     async def get(self, message_id: str) -> ChatMessage | None:
         """Return a message, or `None` where the store does not hold it."""
@@ -62,3 +64,10 @@ class FunctionStore(MessageStore):
                 await completed(upsert(message))
         for save in self._sources.savers:
             await completed(save(messages))
+
+    async def replies(self, message_id: str) -> Sequence[ChatMessage]:
+        """Return the messages that reply to one, oldest first, where the other store holds them all."""
+        if not self._sources.is_store_asked:
+            raise no_replies(self)
+        found: Sequence[ChatMessage] = await replies_method(self._fallback)(message_id)
+        return found

@@ -35,6 +35,10 @@ class MemoryStore(MessageStore):
         """Return a thread from one of its messages to the root, newest first, in one go."""
         return self._plain.path(message_id, limit)
 
+    async def replies(self, message_id: str) -> list[ChatMessage]:
+        """Return the messages that reply to one, oldest first; every message is looked at."""
+        return self._plain.replies(message_id)
+
     def __repr__(self) -> str:
         return repr(self._plain)
 

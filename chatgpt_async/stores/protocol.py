@@ -18,14 +18,17 @@ from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import LoadMessage, Running
 from chatgpt.core.threads import walk
 from chatgpt.stores.protocol import MessageStore as PlainStore
-from chatgpt.stores.protocol import methods_of
+from chatgpt.stores.protocol import methods_of, no_replies, replies_method
 from chatgpt_async.callbacks import completed
 
 T = TypeVar("T")
 
 
 class MessageStore(Protocol):
-    """A store of messages. Derive from it and write `get` and `save`; `path` has a default."""
+    """A store of messages. Derive from it and write `get` and `save`; `path` has a default.
+
+    `client.branches` needs `replies`, too.
+    """
 
     @abstractmethod
     async def get(self, message_id: str) -> ChatMessage | None:
@@ -52,6 +55,14 @@ class MessageStore(Protocol):
             walking.resume(await self.get(need.message_id))
         return walking.result()
 
+    async def replies(self, message_id: str) -> Sequence[ChatMessage]:  # noqa: ARG002 - see below
+        """Return the messages that reply to one, oldest first. `branches` alone asks for them.
+
+        Raises:
+            ConfigurationError: this store cannot find them; write the method to let it.
+        """
+        raise no_replies(self)
+
 
 class WorkerThreadStore(MessageStore):
     """A store of plain methods, which run in a worker thread: they may block.
@@ -74,6 +85,13 @@ class WorkerThreadStore(MessageStore):
     async def path(self, message_id: str, limit: int | None = None) -> list[ChatMessage]:
         """Return a thread from one of its messages to the root, newest first."""
         return await _in_worker_thread(self._store.path, message_id, limit)
+
+    async def replies(self, message_id: str) -> Sequence[ChatMessage]:
+        """Return the messages that reply to one, oldest first."""
+        found: Sequence[ChatMessage] = await _in_worker_thread(
+            replies_method(self._store), message_id
+        )
+        return found
 
 
 async def _in_worker_thread(method: Callable[..., T | Awaitable[T]], *given: object) -> T:

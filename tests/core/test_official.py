@@ -15,6 +15,7 @@ from chatgpt import (
     PromptTooLongError,
     StreamInterruptedError,
 )
+from chatgpt.core.call_options import question_of
 from chatgpt.core.needs import (
     LoadThread,
     LoadTokenizer,
@@ -22,7 +23,6 @@ from chatgpt.core.needs import (
     SendRequest,
 )
 from chatgpt.core.official import read_thread, send_message
-from chatgpt.core.options import call_options
 from tests.recordings import STREAMS
 from tests.stepping import (
     LOST,
@@ -33,8 +33,8 @@ from tests.stepping import (
     chunk,
     completion,
     json_answer,
+    official_call,
     send,
-    settings,
     sse,
     surroundings,
     thread_of,
@@ -384,8 +384,7 @@ def test_characters_and_line_separators_survive_any_cut() -> None:
 
 
 def test_an_exchange_that_is_closed_asks_for_nothing_more() -> None:
-    own = settings()
-    exchange = send_message(call_options(own, "hi", is_iterated=True), own, surroundings())
+    exchange = send_message(question_of("hi"), official_call(surroundings(), wants_parts=True))
     exchange.send(None)
     exchange.close()
     with pytest.raises(StopIteration):

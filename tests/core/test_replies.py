@@ -13,7 +13,6 @@ from chatgpt.core.replies import Reply
 from chatgpt.core.sse import Event
 from tests.stepping import NOW, chunk, completion
 
-QUESTION = ChatMessage(id="q", text="?", conversation_id="c")
 CONTEXT = ContextReport(
     oldest_message_id="q",
     message_count=1,
@@ -26,7 +25,8 @@ CONTEXT = ContextReport(
 
 def new_reply() -> Reply:
     return Reply(
-        QUESTION,
+        parent_message_id="q",
+        conversation_id="c",
         model="asked",
         fallback_id="fallback",
         redact=lambda text: text.replace("canary", "***"),

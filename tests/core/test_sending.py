@@ -18,6 +18,7 @@ from chatgpt import (
     StreamError,
     StreamInterruptedError,
 )
+from chatgpt.core.call_options import question_of
 from chatgpt.core.needs import (
     ReadChunk,
     ReportProgress,
@@ -27,7 +28,6 @@ from chatgpt.core.needs import (
     TransportFailure,
 )
 from chatgpt.core.official import send_message
-from chatgpt.core.options import call_options
 from tests.stepping import (
     LOST,
     STREAM,
@@ -36,8 +36,8 @@ from tests.stepping import (
     chunk,
     completion,
     json_answer,
+    official_call,
     send,
-    settings,
     sse,
 )
 
@@ -169,10 +169,8 @@ def test_the_consumers_own_time_is_no_silence() -> None:
     stepper = Stepper(
         Answered(*(sse(chunk("x"), done=False) for _ in range(3)), sse(chunk("", "stop")))
     )
-    own = settings()
-    running = Running(
-        send_message(call_options(own, "hi", is_iterated=True), own, stepper.surroundings)
-    )
+    call = official_call(stepper.surroundings, wants_parts=True)
+    running = Running(send_message(question_of("hi"), call))
     while (need := running.need) is not None:
         if isinstance(need, ReportProgress):
             stepper.clock.seconds += 130

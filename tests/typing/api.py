@@ -17,7 +17,6 @@ from chatgpt import (
     ChatMessage,
     ChatResponse,
     ContextReport,
-    Conversation,
     ConversationResponseEvent,
     ConversationSummary,
     MemoryStore,
@@ -29,6 +28,7 @@ from chatgpt import (
     SendMessageOptions,
     Usage,
     User,
+    WebConversation,
     openai,
 )
 from chatgpt.testing import Answer, ChatGPTServer, Fault, RecordedRequest
@@ -140,7 +140,7 @@ with ChatGPTServer(respond) as server:
     assert_type(session.user, User | None)
     assert_type(session.get_is_authenticated(), bool)
     chat = session.conversation()
-    assert_type(chat, Conversation)
+    assert_type(chat, WebConversation)
     assert_type(chat.send("Hi"), ChatResponse)
     for summary in session.list_conversations():
         assert_type(summary, ConversationSummary)

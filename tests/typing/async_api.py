@@ -15,7 +15,6 @@ from chatgpt_async import (
     ChatGPTSessionAPI,
     ChatGPTUnofficialProxyAPI,
     ChatMessage,
-    Conversation,
     ConversationRecord,
     ConversationSummary,
     MemoryStore,
@@ -25,6 +24,7 @@ from chatgpt_async import (
     Secret,
     SendMessageOptions,
     Usage,
+    WebConversation,
 )
 
 
@@ -110,7 +110,7 @@ async def web() -> None:
         assert_type(await session.refresh_session(), Secret)
         assert_type(await session.reset_session(), Secret)
         chat = session.conversation()
-        assert_type(chat, Conversation)
+        assert_type(chat, WebConversation)
         assert_type(await chat.send("Hi"), ChatMessage)
         async for summary in session.list_conversations():
             assert_type(summary, ConversationSummary)

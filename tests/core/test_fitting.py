@@ -5,13 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatgpt import ChatMessage, PromptTooLongError
-from chatgpt.core.budget import Counter, prompt_cost
+from chatgpt.core.budget import Counter
+from chatgpt.core.fitting import Budget, Prompt, build_prompt
 from chatgpt.core.models import UNKNOWN_FAMILY, family_of
 from chatgpt.core.needs import CountTokens, LoadTokenizer
-from chatgpt.core.prompts import Prompt, build_prompt, chat_messages, default_system_message
+from chatgpt.core.prompts import ChatFormat, prompt_cost
 from chatgpt.core.threads import History
 from chatgpt.tokenizer import load_tokenizer
-from tests.stepping import NOW, Stepper, count_words, thread_of
+from tests.stepping import Stepper, count_words, thread_of
 
 QUESTION = ChatMessage(id="q", text="And now?", name=None)
 
@@ -25,15 +26,15 @@ def build(
     question: ChatMessage = QUESTION,
     tokenizer: CountTokens | None = None,
     stepper: Stepper | None = None,
+    counted: dict[str, ChatMessage] | None = None,
 ) -> Prompt:
     return (stepper or Stepper()).run(
         build_prompt(
             question,
             History(history[::-1]),
-            system_message=system,
-            family=UNKNOWN_FAMILY.with_window(window),
-            reserved_tokens=reserved,
-            tokenizer=tokenizer,
+            ChatFormat(system),
+            Budget(UNKNOWN_FAMILY.with_window(window), reserved, tokenizer),
+            {} if counted is None else counted,
         )
     )
 
@@ -83,14 +84,16 @@ def test_what_cannot_fit_raises_with_the_figures() -> None:
 
 def test_messages_that_were_counted_are_handed_back_with_their_counts() -> None:
     stepper = Stepper()
-    prompt = build(thread_of(["word " * 20] * 4), window=80, stepper=stepper)
+    counted: dict[str, ChatMessage] = {}
+    build(thread_of(["word " * 20] * 4), window=80, stepper=stepper, counted=counted)
     assert stepper.needs == [LoadTokenizer("o200k_base")]
-    assert [message.id for message in prompt.recounted] == ["m0", "m1", "m2", "m3"]
-    assert all(message.token_counts == {"o200k_base": 21} for message in prompt.recounted)
-    assert prompt.question.token_counts == {"o200k_base": 3}
-    again = Stepper()
-    counted = list(prompt.recounted)
-    assert build(counted, window=80, stepper=again).recounted == ()
+    assert sorted(counted) == ["m0", "m1", "m2", "m3", "q"]
+    assert counted.pop("q").token_counts == {"o200k_base": 3}
+    assert all(message.token_counts == {"o200k_base": 21} for message in counted.values())
+    again: dict[str, ChatMessage] = {}
+    history = sorted(counted.values(), key=lambda message: message.id)
+    build(history, window=80, stepper=Stepper(), counted=again)
+    assert sorted(again) == ["q"]
 
 
 def test_kept_counts_stand_in_for_bounds() -> None:
@@ -130,9 +133,9 @@ def test_a_prompt_never_exceeds_its_room(
             stepper=stepper,
         )
     except PromptTooLongError:
-        assert prompt_cost(fixed, Counter(count, None)) > window - reserved
+        assert prompt_cost(fixed, ChatFormat(), Counter(count, None)) > window - reserved
         return
-    tokens = prompt_cost(prompt.messages, Counter(count, None))
+    tokens = prompt_cost(prompt.messages, ChatFormat(), Counter(count, None))
     assert tokens <= window - reserved
     assert prompt.context.prompt_tokens >= tokens
     assert prompt.context.counting == "bound" or prompt.context.prompt_tokens == tokens
@@ -140,7 +143,7 @@ def test_a_prompt_never_exceeds_its_room(
     if left_out:
         last_turn = max(n for n, message in enumerate(left_out) if message.role == "user")
         assert (
-            tokens + sum(Counter(count, None).cost(m) for m in left_out[last_turn:])
+            tokens + sum(ChatFormat().cost(m, Counter(count, None)) for m in left_out[last_turn:])
             > window - reserved
         )
 
@@ -148,27 +151,10 @@ def test_a_prompt_never_exceeds_its_room(
 def test_how_counts_are_marked() -> None:
     def counting(model: str) -> str:
         family = family_of(model).with_window(40)
-        exchange = build_prompt(QUESTION, History(thread_of(["word " * 20] * 2)[::-1]), system_message="", family=family, reserved_tokens=0, tokenizer=None)  # fmt: skip
+        history = History(thread_of(["word " * 20] * 2)[::-1])
+        exchange = build_prompt(QUESTION, history, ChatFormat(), Budget(family, 0), {})
         return Stepper().run(exchange).context.counting
 
     assert build([], tokenizer=count_words).context.counting == "custom"
     assert counting("gpt-4o") == "exact"
     assert counting("gpt-6-sol") == counting("llama") == "approximate"
-
-
-def test_names_travel_and_bad_text_is_made_sendable() -> None:
-    messages = [
-        ChatMessage(id="a", text="x\ud800", name="Bo"),
-        ChatMessage(id="b", text="y", role="assistant"),
-    ]
-    assert chat_messages(messages) == [
-        {"role": "user", "content": "x\ufffd", "name": "Bo"},
-        {"role": "assistant", "content": "y"},
-    ]
-
-
-def test_the_default_system_message_knows_the_date() -> None:
-    assert default_system_message(NOW) == (
-        "You are ChatGPT, a large language model trained by OpenAI. Answer as concisely as possible.\n"
-        "Current date: 2026-11-22"
-    )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import Exchange
 
@@ -13,18 +10,11 @@ class ConversationState:
     """Where a conversation stands.
 
     Args:
-        sending: makes the exchange that sends a message, of its text and options.
         conversation_id: the conversation to go on with; `None` for a new one.
         parent_message_id: the message to reply to first.
     """
 
-    def __init__(
-        self,
-        sending: Callable[..., Exchange[ChatMessage]],
-        conversation_id: str | None,
-        parent_message_id: str | None,
-    ) -> None:
-        self._sending = sending
+    def __init__(self, conversation_id: str | None, parent_message_id: str | None) -> None:
         self._conversation_id = conversation_id
         self._parent_message_id = parent_message_id
 
@@ -41,19 +31,9 @@ class ConversationState:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._conversation_id}, at {self._parent_message_id}>"
 
-    def _next(self, text: str, **options: Any) -> Exchange[ChatMessage]:
-        """The exchange that sends the next message, and goes on from its reply."""
-        exchange = self._sending(
-            text,
-            conversation_id=self._conversation_id,
-            parent_message_id=self._parent_message_id,
-            **options,
-        )
-
-        def following() -> Exchange[ChatMessage]:
-            reply = yield from exchange
-            self._conversation_id = reply.conversation_id or self._conversation_id
-            self._parent_message_id = reply.id
-            return reply
-
-        return following()
+    def _following(self, exchange: Exchange[ChatMessage]) -> Exchange[ChatMessage]:
+        """The exchange that sends a message, and goes on from its reply."""
+        reply = yield from exchange
+        self._conversation_id = reply.conversation_id or self._conversation_id
+        self._parent_message_id = reply.id
+        return reply

@@ -1,0 +1,105 @@
+"""What a `Conversation` is in both twins: where it stands, and the exchanges of its methods.
+
+A twin adds the methods that wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from chatgpt.base_client import BaseChatGPTAPI
+from chatgpt.core import official
+from chatgpt.core.call_options import AnswerOptions
+from chatgpt.core.following import ConversationState
+from chatgpt.core.messages import ChatMessage
+from chatgpt.core.needs import Exchange
+from chatgpt.core.validation import identifier, text_to_send
+
+
+class BaseConversation(ConversationState):
+    """A chat of the official flow, but for what waits.
+
+    Args:
+        client: sends its messages.
+        options: how they are answered, unless a call says otherwise.
+        conversation_id, parent_message_id: where it stands.
+    """
+
+    def __init__(
+        self,
+        client: BaseChatGPTAPI[Any, Any, Any, Any],
+        options: AnswerOptions,
+        conversation_id: str | None,
+        parent_message_id: str | None,
+    ) -> None:
+        super().__init__(
+            identifier("conversation_id", conversation_id),
+            identifier("parent_message_id", parent_message_id),
+        )
+        self._client: BaseChatGPTAPI[Any, Any, Any, Any] = client
+        self._options = options
+        client._official_call(**options)  # noqa: SLF001 - a conversation is a part of its client
+
+    def branch(self, message_id: str | None = None) -> Self:
+        """Return another conversation that goes on from here, while this one goes its own way.
+
+        Args:
+            message_id: the message to go on from; by default the last reply.
+        """
+        if message_id is None:
+            place = self._conversation_id, self._parent_message_id
+        else:
+            place = None, message_id  # it knows its conversation
+        return type(self)(self._client, self._options, *place)
+
+    def _sending(self, text: str, **given: Any) -> Exchange[ChatMessage]:
+        exchange = self._client._sending(  # noqa: SLF001
+            text,
+            conversation_id=self._conversation_id,
+            parent_message_id=self._parent_message_id,
+            **self._with(given),
+        )
+        return self._following(exchange)
+
+    def _regenerating(self, **given: Any) -> Exchange[ChatMessage]:
+        call = self._client._official_call(**self._with(given))  # noqa: SLF001
+        return self._following(official.regenerate(self._last_message_id(), call))
+
+    def _continuing(self, **given: Any) -> Exchange[ChatMessage]:
+        call = self._client._official_call(**self._with(given))  # noqa: SLF001
+        return self._following(official.continue_reply(self._last_message_id(), call))
+
+    def _editing(self, message_id: object, text: object, **given: Any) -> Exchange[ChatMessage]:
+        checked_id = identifier("message_id", message_id)
+        if checked_id is None:
+            raise TypeError("message_id must be a str, not NoneType.")
+        call = self._client._official_call(**self._with(given))  # noqa: SLF001
+        return self._following(official.edit(checked_id, text_to_send("text", text), call))
+
+    def _undoing(self) -> Exchange[ChatMessage | None]:
+        if self._parent_message_id is None:
+            return None
+        question = yield from official.read_last_question(self._parent_message_id)
+        self._parent_message_id = None if question is None else question.parent_message_id
+        return question
+
+    def _reading(self) -> Exchange[Sequence[ChatMessage]]:
+        if self._parent_message_id is None:
+            return []
+        return (yield from official.read_thread(self._parent_message_id))
+
+    def _last_message_id(self) -> str:
+        if self._parent_message_id is None:
+            raise ValueError("There is no reply yet in this conversation: send a message first.")
+        return self._parent_message_id
+
+    def _with(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The options of a call over those of the conversation."""
+        options = {**self._options, **given}
+        own, params = self._options.get("completion_params"), given.get("completion_params")
+        if own is not None and isinstance(params, Mapping):
+            options["completion_params"] = {**own, **params}
+        elif params is None:
+            options["completion_params"] = own
+        return options

@@ -1,0 +1,343 @@
+"""Answering a draft: choose what fits, send, mend what is refused, read the reply, save.
+
+`answer` is the whole of it, from top to bottom.
+
+Rules:
+
+1. Nothing is sent before everything was checked, and nothing is stored before the reply is
+   complete. A failed send leaves the store as it was, but for token counts of older messages.
+2. A reply keeps the server's id, unless that is stored already: some servers repeat theirs.
+3. Usage is asked for in streams. No sampling parameter is sent that the caller did not give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from math import inf
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from chatgpt.core.budget import Counter
+from chatgpt.core.call_options import CallOptions
+from chatgpt.core.drafts import (
+    Draft,
+)
+from chatgpt.core.errors import (
+    APIStatusError,
+    ChatGPTError,
+    ContextLengthError,
+    PromptTooLongError,
+)
+from chatgpt.core.fitting import Budget, Prompt, build_prompt, load_counter
+from chatgpt.core.lessons import Lesson, Lessons, adapt, learned_from
+from chatgpt.core.limits import Limits
+from chatgpt.core.messages import ChatMessage, RequestChange, Usage
+from chatgpt.core.models import LIMIT_NAMES
+from chatgpt.core.needs import (
+    Exchange,
+    HttpRequest,
+    LoadMessage,
+    ResponseHead,
+    SaveMessages,
+    Surroundings,
+)
+from chatgpt.core.options import ClientSettings
+from chatgpt.core.prompts import (
+    TOKENS_PER_MESSAGE,
+    ChatFormat,
+    PromptFormat,
+    TextFormat,
+    default_system_message,
+    prompt_cost,
+    text_prefix,
+    text_suffix,
+)
+from chatgpt.core.reading import read_reply
+from chatgpt.core.replies import Reply
+from chatgpt.core.retry import RetryPolicy
+from chatgpt.core.secrets import SecretMask
+from chatgpt.core.sending import json_request, send_with_retries
+
+
+@frozen
+class OfficialCall:
+    """One call of a client.
+
+    Attributes:
+        options: the call's, checked.
+        settings: the client's, checked.
+        surroundings: clock, ids and the like.
+        lessons: what the client has learned of its server.
+    """
+
+    options: CallOptions
+    settings: ClientSettings
+    surroundings: Surroundings
+    lessons: Lessons
+
+    @property
+    def lesson(self) -> Lesson:
+        """What is known of the model that is asked."""
+        return self.lessons.of(self.options.endpoint, self.options.model)
+
+    def learn(self, **learned: Any) -> None:
+        """Keep what was learned of the model that is asked."""
+        self.lessons.keep(self.options.endpoint, self.options.model, **learned)
+
+    @property
+    def budget(self) -> Budget:
+        """What a prompt may cost, by what is known now."""
+        lesson = self.lesson
+        family = lesson.narrowed(self.options.family)
+        reserved_tokens = family.reserve(self.options.response_limit)
+        return Budget(family, reserved_tokens, self.settings.tokenizer, lesson.calibration)
+
+    @property
+    def most_messages(self) -> int | None:
+        """How many messages could fit at most, and one more to see that there are more."""
+        budget = self.budget
+        limit = budget.limit
+        return None if limit is None else budget.calibration.room(limit) // TOKENS_PER_MESSAGE + 1
+
+    def limits(self) -> Limits:
+        """The deadlines of the call, which begins now."""
+        return Limits(
+            self.surroundings.clock,
+            total=self.options.timeout,
+            idle=self.settings.idle_timeout if self.options.is_streamed else inf,
+            connect=self.settings.connect_timeout,
+        )
+
+
+@frozen
+class Attempt:
+    """A request that is sent, or would be.
+
+    Attributes:
+        prompt: what of the thread it holds.
+        prompt_format: how.
+        body: its JSON.
+    """
+
+    prompt: Prompt
+    prompt_format: PromptFormat
+    body: Mapping[str, object] = field(repr=False)
+
+
+def answer(draft: Draft, call: OfficialCall, limits: Limits) -> Exchange[ChatMessage]:
+    """Send a draft, and return its answer, which is stored."""
+    options, surroundings = call.options, call.surroundings
+    redact = call.settings.redactor()
+    counted: dict[str, ChatMessage] = {}
+    reply = Reply(
+        parent_message_id=draft.parent_message_id,
+        conversation_id=draft.question.conversation_id,
+        model=options.model,
+        fallback_id=surroundings.new_id(),
+        begun=draft.begun,
+        redact=redact,
+    )
+    try:
+        attempt, head = yield from _send(draft, call, limits, counted, redact)
+        yield from read_reply(reply, head, limits, redact, is_reported=options.is_reported)
+    except ChatGPTError:
+        recounted = recounted_messages(draft, counted)
+        if recounted:  # what was counted is not to be counted again
+            yield from SaveMessages(recounted)
+        raise
+    prompt = attempt.prompt
+    if reply.usage is not None:
+        _compare(call, prompt.counted, reply.usage.prompt_tokens)
+    is_taken = reply.id == draft.question.id or (yield from LoadMessage(reply.id)) is not None
+    load = yield from _counter_loader(reply, call)
+    message = reply.message(
+        message_id=surroundings.new_id() if is_taken else reply.id,
+        request_id=head.headers.get("x-request-id"),
+        context=prompt.context,
+        estimate=partial(_estimated_usage, attempt, call.lesson, load),
+        now=surroundings.now(),
+        is_stripped=options.endpoint == "completions",
+    )
+    question = counted.get(draft.question.id, draft.question)
+    asked = () if draft.is_stored or not draft.is_saved else (question,)
+    # An estimate holds on to the prompt; a store must not keep whole threads alive by it.
+    yield from SaveMessages(
+        (*recounted_messages(draft, counted), *asked, message.without_estimate())
+    )
+    return message
+
+
+def _send(
+    draft: Draft,
+    call: OfficialCall,
+    limits: Limits,
+    counted: dict[str, ChatMessage],
+    redact: SecretMask,
+) -> Exchange[tuple[Attempt, ResponseHead]]:
+    """Send until it is answered: what the model refuses is mended, each thing once."""
+    refusal: APIStatusError | None = None
+    refused: Attempt | None = None
+    has_shrunk = False
+    while True:
+        try:
+            attempt = yield from compose(draft, call, counted)
+        except PromptTooLongError:
+            if refusal is not None:  # by the server's figures nothing fits: it has the word
+                raise refusal from None
+            raise
+        if refusal is not None and refused is not None and attempt.body == refused.body:
+            raise refusal
+        if not attempt.body["stream"]:
+            limits.bear_silence()
+        try:
+            head = yield from send_with_retries(
+                _request(attempt, call),
+                limits=limits,
+                policy=RetryPolicy(call.settings.max_retries),
+                surroundings=call.surroundings,
+                redact=redact,
+            )
+        except APIStatusError as error:
+            refusal = error
+        else:
+            return attempt, head
+        learned = learned_from(refusal, attempt.body, call.lesson)
+        if not learned or (has_shrunk and isinstance(refusal, ContextLengthError)):
+            raise refusal
+        call.learn(**learned)
+        refused = attempt
+        if isinstance(refusal, ContextLengthError):
+            has_shrunk = True
+            if refusal.tokens is not None:
+                counter = yield from load_counter(call.budget, counted)
+                cost = prompt_cost(attempt.prompt.messages, attempt.prompt_format, counter)
+                _compare(call, cost, refusal.tokens)
+
+
+def _compare(call: OfficialCall, counted: int | None, told: int) -> None:
+    """Learn how the server counts; what it tells beyond any window is nonsense."""
+    window = call.options.family.max_input
+    if counted is not None and (window is None or told <= window):
+        lesson = call.lesson
+        call.learn(calibration=lesson.calibration.compared(counted, told))
+
+
+def compose(
+    draft: Draft, call: OfficialCall, counted: dict[str, ChatMessage], *, is_counted: bool = False
+) -> Exchange[Attempt]:
+    """Make the request, by all that is known now."""
+    options, lesson, budget = call.options, call.lesson, call.budget
+    params = dict(options.params)
+    if options.endpoint == "completions":
+        params.setdefault("stop", _ends(options))
+        if not params.keys() & set(LIMIT_NAMES):
+            # Without a limit, text completions end after 16 tokens (OpenAI) or never (llama.cpp).
+            params["max_tokens"] = budget.reserved_tokens
+    adapted = adapt(
+        params,
+        is_streamed=options.is_streamed,
+        family=options.family,
+        endpoint=options.endpoint,
+        lesson=lesson,
+    )
+    prompt_format = _format(call, adapted.params)
+    prompt = yield from build_prompt(
+        draft.question, draft.history, prompt_format, budget, counted, is_counted=is_counted
+    )
+    changes = adapted.changes
+    if prompt.left_out and budget.family is not options.family:
+        changes += (RequestChange("messages", "shortened", is_learned=True),)
+    body = {
+        **adapted.params,
+        "model": options.model,
+        **prompt_format.fields(prompt.messages),
+        "stream": adapted.is_streamed,
+    }
+    prompt = evolve(prompt, context=evolve(prompt.context, changes=changes))
+    return Attempt(prompt, prompt_format, body)
+
+
+def _ends(options: CallOptions) -> list[str]:
+    """Where a text completion is to stop."""
+    family = options.family
+    return list(dict.fromkeys((family.message_end, family.instructions_end)))
+
+
+def _format(call: OfficialCall, params: Mapping[str, object]) -> PromptFormat:
+    options, settings, family = call.options, call.settings, call.options.family
+    system_message = options.system_message
+    if system_message is None:
+        label = settings.assistant_label
+        now = call.surroundings.now()
+        system_message = (
+            default_system_message(now, label)
+            if options.endpoint == "completions"
+            else default_system_message(now)
+        )
+    if options.endpoint == "chat":
+        sends_reasoning = call.lesson.wants_reasoning
+        return ChatFormat(system_message, params, family.encoding, sends_reasoning)
+    prefix, suffix = options.prompt_prefix, options.prompt_suffix
+    if prefix is None:
+        prefix = text_prefix(system_message, family.instructions_end)
+    if suffix is None:
+        suffix = text_suffix(settings.assistant_label)
+    labels = settings.user_label, settings.assistant_label
+    return TextFormat(prefix, suffix, *labels, family.message_end)
+
+
+def _request(attempt: Attempt, call: OfficialCall) -> HttpRequest:
+    headers = call.settings.request_headers()
+    if attempt.body["stream"]:
+        # Compression would hold parts back until a block of it is full.
+        headers.setdefault("accept-encoding", "identity")
+    url = call.settings.message_url(call.options.endpoint)
+    return json_request("POST", url, headers, attempt.body)
+
+
+def recounted_messages(draft: Draft, counted: Mapping[str, ChatMessage]) -> tuple[ChatMessage, ...]:
+    """The stored messages that were counted for the first time, oldest first."""
+    return tuple(
+        message
+        for message_id, message in reversed([*counted.items()])
+        if message_id and (draft.is_stored or message_id != draft.question.id)
+    )
+
+
+# --- usage that the server does not tell -----------------------------------------------------
+
+
+def _counter_loader(reply: Reply, call: OfficialCall) -> Exchange[Callable[[], Counter]]:
+    """What counts the usage that the server did not tell, when somebody reads it.
+
+    Loading a vocabulary takes a moment: where it must not block, it is loaded now.
+    """
+    surroundings, tokenizer = call.surroundings, call.settings.tokenizer
+    encoding = call.options.family.encoding
+    if tokenizer is not None:
+        return lambda: Counter(tokenizer, None)
+    if reply.usage is None and not surroundings.may_block:
+        counter = yield from load_counter(call.budget, {})
+        return lambda: counter
+    return lambda: Counter(surroundings.load_tokenizer(encoding), encoding)
+
+
+def _estimated_usage(
+    attempt: Attempt, lesson: Lesson, load: Callable[[], Counter], text: str
+) -> Usage:
+    """Count what the server did not count; called when somebody reads it."""
+    counter = load()
+    prompt = attempt.prompt
+    prompt_tokens = prompt.context.prompt_tokens
+    if prompt.counted is None:
+        cost = prompt_cost(prompt.messages, attempt.prompt_format, counter)
+        prompt_tokens = lesson.calibration.corrected(cost)
+    completion_tokens = counter.text(text)
+    return Usage(
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        total_tokens=prompt_tokens + completion_tokens,
+        estimated=True,
+    )

@@ -1,0 +1,193 @@
+"""What a caller may set for one call: the question, and how it is to be answered.
+
+Strategy and rules are those of `options`: everything is checked here, once, before anything is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypedDict
+
+from attrs import field, frozen
+
+from chatgpt.core.messages import ChatMessage
+from chatgpt.core.models import LIMIT_NAMES, EndpointName, ModelFamily
+from chatgpt.core.options import ClientSettings, check_room, response_limit
+from chatgpt.core.validation import (
+    function_of,
+    identifier,
+    kind_of,
+    optional_text,
+    params_of,
+    seconds_of,
+    text_to_send,
+)
+
+_LIMITS: Final = frozenset(LIMIT_NAMES)
+
+
+class AnswerOptions(TypedDict, total=False):
+    """The options that say how a message is answered, for code that hands them on."""
+
+    system_message: str | None
+    prompt_prefix: str | None
+    prompt_suffix: str | None
+    completion_params: Mapping[str, object] | None
+    timeout: float | None
+
+
+class QuestionOptions(TypedDict, total=False):
+    """The options that place a new message in a thread, for code that hands them on."""
+
+    parent_message_id: str | None
+    conversation_id: str | None
+    message_id: str | None
+    name: str | None
+
+
+class SendMessageOptions(QuestionOptions, AnswerOptions, total=False):
+    """The options of `send_message`, for code that hands them on."""
+
+    stream: bool | None
+    on_progress: Callable[[ChatMessage], object] | None
+
+
+@frozen(kw_only=True)
+class Question:
+    """A new message, checked."""
+
+    text: str = field(repr=False)
+    parent_message_id: str | None
+    conversation_id: str | None
+    message_id: str | None
+    name: str | None
+
+
+def question_of(
+    text: object,
+    *,
+    parent_message_id: object = None,
+    conversation_id: object = None,
+    message_id: object = None,
+    name: object = None,
+) -> Question:
+    """Check a new message and its place.
+
+    Raises:
+        TypeError, ValueError: an option is wrong.
+    """
+    return Question(
+        text=text_to_send("text", text),
+        parent_message_id=identifier("parent_message_id", parent_message_id),
+        conversation_id=identifier("conversation_id", conversation_id),
+        message_id=identifier("message_id", message_id),
+        name=identifier("name", name),
+    )
+
+
+@frozen(kw_only=True)
+class CallOptions:
+    """How a message is answered, checked and joined with the client's settings.
+
+    Attributes:
+        is_streamed: whether the answer is asked for as a stream.
+        is_reported: whether its parts go to the caller.
+        model, family: the model that is asked, and what is known of it.
+        endpoint: where it is asked.
+        params: the completion parameters, the client's and the call's.
+        response_limit: the largest reply in tokens that is asked for, or `None`.
+        timeout: seconds for the whole call.
+    """
+
+    is_streamed: bool
+    is_reported: bool
+    system_message: str | None = field(repr=False)
+    prompt_prefix: str | None = field(repr=False)
+    prompt_suffix: str | None = field(repr=False)
+    model: str
+    family: ModelFamily
+    endpoint: EndpointName
+    params: Mapping[str, object] = field(repr=False)
+    response_limit: int | None
+    timeout: float
+
+
+def call_options(
+    settings: ClientSettings,
+    *,
+    stream: object = None,
+    system_message: object = None,
+    prompt_prefix: object = None,
+    prompt_suffix: object = None,
+    completion_params: object = None,
+    timeout: object = None,
+    on_progress: object = None,
+    is_iterated: bool = False,
+) -> CallOptions:
+    """Check the options of a call.
+
+    The options are those of `send_message`; `is_iterated` says that the caller iterates over the
+    parts. Where somebody takes them the reply is streamed, unless `stream` says otherwise.
+
+    Raises:
+        TypeError, ValueError: an option is wrong.
+        ConfigurationError: a limit is wrong, or leaves no room for a prompt.
+    """
+    params = _joined_params(settings, completion_params)
+    model = identifier("completion_params['model']", params.pop("model", None)) or settings.model
+    family = settings.family(model)
+    endpoint = settings.endpoint_of(family)
+    limit = response_limit(params) or settings.max_response_tokens
+    check_room(family, limit)
+    if limit is not None and not _LIMITS & params.keys():
+        params[family.limit_name if endpoint == "chat" else "max_tokens"] = limit
+    prefix = optional_text("prompt_prefix", prompt_prefix)
+    suffix = optional_text("prompt_suffix", prompt_suffix)
+    own_system_message = optional_text("system_message", system_message)
+    _check_prompt_options(endpoint, model, prefix, suffix, own_system_message)
+    function_of("on_progress", on_progress)
+    wants_parts = is_iterated or on_progress is not None
+    if stream is not None and not isinstance(stream, bool):
+        raise TypeError(f"stream must be True, False or None, not {kind_of(stream)}.")
+    is_streamed = wants_parts if stream is None else stream
+    return CallOptions(
+        is_streamed=is_streamed,
+        is_reported=wants_parts and is_streamed,
+        system_message=settings.system_message if system_message is None else own_system_message,
+        prompt_prefix=prefix,
+        prompt_suffix=suffix,
+        model=model,
+        family=family,
+        endpoint=endpoint,
+        params=params,
+        response_limit=limit,
+        timeout=settings.timeout if timeout is None else seconds_of("timeout", timeout),
+    )
+
+
+def _joined_params(settings: ClientSettings, completion_params: object) -> dict[str, object]:
+    """The client's parameters and over them the call's."""
+    own = params_of("completion_params", completion_params)
+    params = {**settings.completion_params, "model": settings.model, **own}
+    if _LIMITS & own.keys():  # one limit of the call stands for both of the client's
+        params = {key: value for key, value in params.items() if key not in _LIMITS - own.keys()}
+    for key in completion_params if isinstance(completion_params, Mapping) else ():
+        if key not in own:  # given as None: this call goes without it
+            params.pop(key, None)
+    return params
+
+
+def _check_prompt_options(
+    endpoint: EndpointName,
+    model: str,
+    prefix: str | None,
+    suffix: str | None,
+    system_message: str | None,
+) -> None:
+    if endpoint == "chat" and not (prefix is None and suffix is None):
+        raise ValueError(
+            f"prompt_prefix and prompt_suffix are for text completions, and {model!r} is asked for chat "
+            "completions: give system_message, or endpoint='completions' to the client."
+        )
+    if prefix is not None and system_message is not None:
+        raise ValueError("prompt_prefix stands in the place of system_message: give one of them.")

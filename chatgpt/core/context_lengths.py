@@ -1,0 +1,84 @@
+"""The figures in a server's words when a prompt is too long for the model.
+
+Every server has its own (users' reports name the sources):
+
+    OpenAI      This model's maximum context length is 4097 tokens, however you requested 4119 tokens
+                (3119 in the messages, 1000 in the completion).
+                ... However, your messages resulted in 4358 tokens.
+                ... (3992 in the messages, 120 in the functions).
+                Input tokens exceed the configured limit of 272000 tokens.
+    llama.cpp   {"type": "exceed_context_size_error", "n_prompt_tokens": 9000, "n_ctx": 8192}
+    Anthropic   prompt is too long: 210000 tokens > 200000 maximum
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from attrs import frozen
+
+_NUMBER: Final = r"(\d[\d,_]{0,14})"
+_LIMITS: Final = (
+    re.compile(rf"maximum context length (?:is|of) {_NUMBER}", re.IGNORECASE),
+    re.compile(rf"> {_NUMBER} maximum", re.IGNORECASE),
+    re.compile(rf"context (?:length|window|size)\D{{0,40}}{_NUMBER}", re.IGNORECASE),
+)
+_INPUT_LIMIT: Final = re.compile(rf"configured limit of {_NUMBER}", re.IGNORECASE)
+_PARTS: Final = re.compile(rf"{_NUMBER} in the (\w+)", re.IGNORECASE)
+_TOKENS: Final = (
+    re.compile(rf"resulted in {_NUMBER}", re.IGNORECASE),
+    re.compile(rf"too long: {_NUMBER}", re.IGNORECASE),
+    re.compile(rf"prompt (?:contains|has|is) {_NUMBER}", re.IGNORECASE),
+)
+
+
+@frozen
+class ContextFigures:
+    """What a server told.
+
+    Attributes:
+        limit: the window in tokens.
+        is_shared: whether prompt and reply share it.
+        tokens: what the prompt takes, in tokens.
+    """
+
+    limit: int | None = None
+    is_shared: bool = True
+    tokens: int | None = None
+
+
+def context_figures(message: str, body: object) -> ContextFigures:
+    """Find the figures in an error.
+
+    Args:
+        message: the server's words.
+        body: what it wrote, parsed.
+    """
+    details = body.get("error", body) if isinstance(body, Mapping) else None
+    if isinstance(details, Mapping):
+        window, tokens = _positive(details.get("n_ctx")), _positive(details.get("n_prompt_tokens"))
+        if window is not None:
+            return ContextFigures(window, tokens=tokens)
+    input_limit = _INPUT_LIMIT.search(message)
+    limit = _number_in(message, _LIMITS) if input_limit is None else _as_number(input_limit)
+    parts = [
+        (_positive(int(re.sub(r"[,_]", "", number))) or 0, what.lower())
+        for number, what in _PARTS.findall(message)
+    ]
+    in_parts = sum(number for number, what in parts if what != "completion")
+    return ContextFigures(limit, input_limit is None, in_parts or _number_in(message, _TOKENS))
+
+
+def _number_in(message: str, patterns: tuple[re.Pattern[str], ...]) -> int | None:
+    found = (pattern.search(message) for pattern in patterns)
+    return next((_as_number(match) for match in found if match is not None), None)
+
+
+def _as_number(match: re.Match[str]) -> int | None:
+    return _positive(int(re.sub(r"[,_]", "", match[1])))
+
+
+def _positive(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

@@ -1,0 +1,188 @@
+"""What is to be answered, and where the answer belongs in the tree.
+
+A draft is a message that asks and the thread that leads to it. There are four ways to one: a new
+message; one that is edited, which makes a new message beside the old one; a reply that is wanted
+again, beside the old one; and a reply that was cut and is to be gone on with.
+
+Rules:
+
+1. Nothing is overwritten: whatever is made anew stands beside what was there.
+2. The thread is read once, from the message that is named, so that an ancestor that is missing
+   further up ends the history and no more.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import frozen
+
+from chatgpt.core.call_options import Question
+from chatgpt.core.errors import MessageNotFoundError
+from chatgpt.core.messages import ChatMessage
+from chatgpt.core.models import EndpointName
+from chatgpt.core.needs import Exchange, LoadMessage, Surroundings
+from chatgpt.core.threads import History, load_history
+
+GO_ON: Final = (
+    "Your last message was cut off. Go on with it exactly where it stops: repeat nothing and comment on "
+    "nothing."
+)
+"""What asks a chat model to go on; it is sent and not stored."""
+
+
+@frozen
+class Draft:
+    """What is to be answered.
+
+    Attributes:
+        question: the message that asks.
+        history: the thread before it.
+        is_stored: whether the store holds the question already.
+        is_saved: whether the store is to hold it.
+        parent_message_id: the message that the reply replies to.
+        begun: what of the reply's text is there already.
+    """
+
+    question: ChatMessage
+    history: History
+    is_stored: bool
+    is_saved: bool
+    parent_message_id: str | None
+    begun: str = ""
+
+
+def new_draft(question: Question, surroundings: Surroundings, most: int | None) -> Exchange[Draft]:
+    """A new message.
+
+    Args:
+        question: it and its place, checked.
+        surroundings: ids and the date.
+        most: how many messages of the thread could be sent at most, `None` for all.
+
+    Raises:
+        MessageNotFoundError: its parent is not in the store.
+        ValueError: its id is stored already.
+    """
+    if (
+        question.message_id is not None
+        and (yield from LoadMessage(question.message_id)) is not None
+    ):
+        raise ValueError(
+            f"message_id {question.message_id!r} is stored already; nothing is overwritten."
+        )
+    history = yield from load_history(question.parent_message_id, most)
+    return _draft_of(question, history, surroundings)
+
+
+def edited_draft(
+    message_id: str, text: str, surroundings: Surroundings, most: int | None
+) -> Exchange[Draft]:
+    """A message of the user, put otherwise: a new one beside it.
+
+    Raises:
+        MessageNotFoundError: it is not in the store.
+        ValueError: it is not a message of the user.
+    """
+    original, history = yield from _with_history(message_id, most)
+    if original.role != "user":
+        raise ValueError(
+            f"The message {message_id!r} is one of the {original.role}: only a message of the user can be "
+            f"edited. A reply's question is its parent_message_id, here {original.parent_message_id!r}."
+        )
+    question = Question(
+        text=text,
+        parent_message_id=original.parent_message_id,
+        conversation_id=original.conversation_id,
+        message_id=None,
+        name=original.name,
+    )
+    return _draft_of(question, history, surroundings)
+
+
+def repeated_draft(message_id: str, most: int | None) -> Exchange[Draft]:
+    """A message that is to be answered again.
+
+    Args:
+        message_id: of the reply that is wanted otherwise, or of the question itself.
+        most: how many messages of the thread could be sent at most, `None` for all.
+
+    Raises:
+        MessageNotFoundError: it, or what it replies to, is not in the store.
+    """
+    message, history = yield from _with_history(message_id, most)
+    if message.role == "assistant":
+        if not history.messages:
+            raise MessageNotFoundError(
+                f"The message that {message_id!r} replies to is not in the message store: it cannot be "
+                "answered again."
+            )
+        message, *before = history.messages
+        history = History(before, history.missing_message_id)
+    return Draft(message, history, is_stored=True, is_saved=True, parent_message_id=message.id)
+
+
+def continued_draft(
+    message_id: str, endpoint: EndpointName, surroundings: Surroundings, most: int | None
+) -> Exchange[Draft]:
+    """A reply that was cut, to be gone on with.
+
+    Raises:
+        MessageNotFoundError: it is not in the store.
+        ValueError: it was not cut, or has no text.
+    """
+    message, history = yield from _with_history(message_id, most)
+    if message.role != "assistant" or message.finish_reason != "length":
+        raise ValueError(
+            f"The message {message_id!r} was not cut (role {message.role!r}, finish_reason "
+            f"{message.finish_reason!r}): only a reply whose finish_reason is 'length' can be gone on with."
+        )
+    if not message.text:
+        raise ValueError(
+            f"The reply {message_id!r} has no text to go on with: its limit was used up before it spoke. "
+            "Ask again with a larger max_response_tokens."
+        )
+    if endpoint == "completions":
+        question, is_stored = message, True
+    else:
+        history = History([message, *history.messages], history.missing_message_id)
+        question, is_stored = (
+            ChatMessage(
+                id=surroundings.new_id(),
+                text=GO_ON,
+                parent_message_id=message.id,
+                conversation_id=message.conversation_id,
+            ),
+            False,
+        )
+    return Draft(
+        question,
+        history,
+        is_stored=is_stored,
+        is_saved=is_stored,
+        parent_message_id=message.parent_message_id,
+        begun=message.text,
+    )
+
+
+def _draft_of(question: Question, history: History, surroundings: Surroundings) -> Draft:
+    message = ChatMessage(
+        id=question.message_id or surroundings.new_id(),
+        text=question.text,
+        role="user",
+        name=question.name,
+        parent_message_id=question.parent_message_id,
+        conversation_id=question.conversation_id
+        or history.conversation_id
+        or surroundings.new_id(),
+        created_at=surroundings.now(),
+    )
+    return Draft(message, history, is_stored=False, is_saved=True, parent_message_id=message.id)
+
+
+def _with_history(message_id: str, most: int | None) -> Exchange[tuple[ChatMessage, History]]:
+    """A stored message, and the thread before it."""
+    # The message itself, and its question, are no history.
+    thread = yield from load_history(message_id, None if most is None else most + 2)
+    message, *before = thread.messages
+    return message, History(before, thread.missing_message_id)

@@ -1,0 +1,183 @@
+"""What of a thread is sent, and the report of what was left out.
+
+Strategy: the reply's room is reserved first; then come the instructions and the question, which
+cannot be left out; then as many whole turns of history as fit, newest first, in one pass.
+
+Rules:
+
+1. Bounds come before counts: a prompt that is proven to fit loads no tokenizer (budget.py). The
+   proof holds for the bundled encodings only; a caller's tokenizer is always asked.
+2. A prompt never exceeds its limit. What cannot fit raises before anything is sent.
+3. Where the server's own figures are known, they decide (calibration.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf
+
+from attrs import field, frozen
+
+from chatgpt.core.budget import Counter, byte_length
+from chatgpt.core.calibration import NOT_CALIBRATED, Calibration
+from chatgpt.core.errors import PromptTooLongError
+from chatgpt.core.messages import ChatMessage, ContextReport, Counting
+from chatgpt.core.models import ModelFamily
+from chatgpt.core.needs import CountTokens, Exchange, LoadTokenizer
+from chatgpt.core.prompts import PromptFormat, prompt_cost
+from chatgpt.core.threads import History, fit_turns
+
+
+@frozen
+class Budget:
+    """What a prompt may cost, and who counts.
+
+    Attributes:
+        family: the model's window and encoding.
+        reserved_tokens: what is kept free for the reply.
+        tokenizer: the caller's own, or `None` for the family's encoding.
+        calibration: what is known of how the server counts.
+    """
+
+    family: ModelFamily
+    reserved_tokens: int
+    tokenizer: CountTokens | None = None
+    calibration: Calibration = NOT_CALIBRATED
+
+    @property
+    def limit(self) -> int | None:
+        """The room for the prompt in tokens, or `None` where no window is known."""
+        return self.family.prompt_limit(self.reserved_tokens)
+
+    @property
+    def encoding(self) -> str | None:
+        """Under which name counts are kept; those of the caller's tokenizer are not."""
+        return self.family.encoding if self.tokenizer is None else None
+
+    @property
+    def counting(self) -> Counting:
+        """How a count comes about."""
+        if self.calibration.counted is not None:
+            return "calibrated"
+        if self.tokenizer is not None:
+            return "custom"
+        return "approximate" if self.family.is_approximate else "exact"
+
+
+@frozen
+class Prompt:
+    """What is sent for a reply.
+
+    Attributes:
+        messages: in the order of the conversation, the instructions first.
+        left_out: the messages that do not fit, oldest first.
+        context: the report for the caller.
+        counted: what it was counted to cost, before any correction; `None` where a bound was enough.
+    """
+
+    messages: Sequence[ChatMessage] = field(repr=False)
+    left_out: Sequence[ChatMessage] = field(repr=False)
+    context: ContextReport
+    counted: int | None
+
+
+def load_counter(budget: Budget, counted: dict[str, ChatMessage]) -> Exchange[Counter]:
+    """Load what counts.
+
+    Args:
+        budget: says who counts.
+        counted: where messages go that are counted for the first time.
+    """
+    count = budget.tokenizer or (yield from LoadTokenizer(budget.family.encoding))
+    return Counter(count, budget.encoding, counted)
+
+
+def build_prompt(
+    question: ChatMessage,
+    history: History,
+    prompt_format: PromptFormat,
+    budget: Budget,
+    counted: dict[str, ChatMessage],
+    *,
+    is_counted: bool = False,
+) -> Exchange[Prompt]:
+    """Choose what is sent.
+
+    Args:
+        question: the message that is to be answered.
+        history: the thread that it replies to.
+        prompt_format: what the prompt adds to the messages.
+        budget: what it may cost.
+        counted: where messages go that are counted for the first time.
+        is_counted: whether the figures matter even where everything fits.
+
+    Raises:
+        PromptTooLongError: instructions and question alone exceed the limit.
+    """
+    limit, calibration = budget.limit, budget.calibration
+    fixed = [*prompt_format.instructions, question]
+    sent_count = len(history.messages)
+    counting = budget.counting
+    room = inf if limit is None else calibration.room(limit)
+    is_custom = budget.tokenizer is not None
+    bound = inf
+    if not (is_counted or is_custom):
+        bound = _bound(fixed, history, prompt_format, Counter(byte_length, budget.encoding), room)
+    if bound <= room and bound < inf:
+        tokens, counting = int(bound), "bound"
+    else:
+        counter = yield from load_counter(budget, counted)
+        tokens = prompt_cost(fixed, prompt_format, counter)
+        if tokens > room:
+            raise _too_long(calibration.corrected(tokens), budget)
+        sent_count, history_tokens = fit_turns(
+            history.messages, lambda message: prompt_format.cost(message, counter), room - tokens
+        )
+        tokens += history_tokens
+    sent, left_out = history.messages[:sent_count], history.messages[sent_count:]
+    messages = (*prompt_format.instructions, *reversed(sent), question)
+    if counting == "exact" and prompt_format.is_guessed(messages):
+        counting = "approximate"
+    context = ContextReport(
+        oldest_message_id=sent[-1].id if sent else question.id,
+        message_count=sent_count + 1,
+        prompt_tokens=calibration.corrected(tokens),
+        counting=counting,
+        prompt_limit=limit,
+        reserved_tokens=budget.reserved_tokens,
+        left_out=len(left_out),
+        left_out_reason="window" if left_out else None,
+        missing_message_id=history.missing_message_id,
+    )
+    return Prompt(messages, left_out[::-1], context, None if counting == "bound" else tokens)
+
+
+def _bound(
+    fixed: Sequence[ChatMessage],
+    history: History,
+    prompt_format: PromptFormat,
+    counter: Counter,
+    room: float,
+) -> float:
+    """An upper bound of the whole, or infinity as soon as it exceeds the room."""
+    bound = prompt_cost(fixed, prompt_format, counter)
+    for message in history.messages:
+        if bound > room:
+            return inf
+        bound += prompt_format.cost(message, counter)
+    return bound
+
+
+def _too_long(tokens: int, budget: Budget) -> PromptTooLongError:
+    limit, family = budget.limit, budget.family
+    error = PromptTooLongError(
+        f"The system message and the new message take {tokens} tokens; the prompt may take at most "
+        f"{limit}: the model's {family.max_input} tokens"
+        + (
+            f", less {budget.reserved_tokens} that are reserved for the reply."
+            if family.shares_window
+            else "."
+        )
+    )
+    error.tokens, error.limit = tokens, limit
+    return error

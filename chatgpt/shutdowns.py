@@ -1,0 +1,28 @@
+"""A warning about a model that OpenAI has shut down: once for each model."""
+
+from __future__ import annotations
+
+import warnings
+from datetime import datetime
+
+from chatgpt.core.models import shutdown_day
+
+_warned: set[str] = set()
+
+
+def warn_of_shutdown(model: str, now: datetime) -> None:
+    """Warn (`FutureWarning`) that a model is past its day, the first time that it is asked.
+
+    Args:
+        model: its name.
+        now: the date.
+    """
+    day = shutdown_day(model)
+    if day is None or f"{now:%Y-%m-%d}" < day or model in _warned:
+        return
+    _warned.add(model)
+    warnings.warn(
+        f"OpenAI shut the model {model!r} down on {day}: give another one, unless your server still has it.",
+        FutureWarning,
+        stacklevel=5,
+    )
