@@ -20,6 +20,7 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from chatgpt.core.budget import Counter
+from chatgpt.core.calibration import ToldPrompt
 from chatgpt.core.call_options import CallOptions
 from chatgpt.core.drafts import (
     Draft,
@@ -148,8 +149,9 @@ def answer(draft: Draft, call: OfficialCall, limits: Limits) -> Exchange[ChatMes
             yield from SaveMessages(recounted)
         raise
     prompt = attempt.prompt
-    if reply.usage is not None:
-        _compare(call, prompt.counted, reply.usage.prompt_tokens)
+    window = options.family.max_input
+    if reply.usage is not None and (window is None or reply.usage.prompt_tokens <= window):
+        _compare(call, attempt, reply.usage.prompt_tokens)
     is_taken = reply.id == draft.question.id or (yield from LoadMessage(reply.id)) is not None
     load = yield from _counter_loader(reply, call)
     message = reply.message(
@@ -161,7 +163,7 @@ def answer(draft: Draft, call: OfficialCall, limits: Limits) -> Exchange[ChatMes
         is_stripped=options.endpoint == "completions",
     )
     question = counted.get(draft.question.id, draft.question)
-    asked = () if draft.is_stored or not draft.is_saved else (question,)
+    asked = (question,) if draft.is_new else ()
     # An estimate holds on to the prompt; a store must not keep whole threads alive by it.
     yield from SaveMessages(
         (*recounted_messages(draft, counted), *asked, message.without_estimate())
@@ -182,7 +184,7 @@ def _send(
     has_shrunk = False
     while True:
         try:
-            attempt = yield from compose(draft, call, counted)
+            attempt = yield from compose(draft, call, counted, is_counted=has_shrunk)
         except PromptTooLongError:
             if refusal is not None:  # by the server's figures nothing fits: it has the word
                 raise refusal from None
@@ -211,17 +213,20 @@ def _send(
         if isinstance(refusal, ContextLengthError):
             has_shrunk = True
             if refusal.tokens is not None:
-                counter = yield from load_counter(call.budget, counted)
-                cost = prompt_cost(attempt.prompt.messages, attempt.prompt_format, counter)
-                _compare(call, cost, refusal.tokens)
+                _compare(call, attempt, refusal.tokens)
 
 
-def _compare(call: OfficialCall, counted: int | None, told: int) -> None:
-    """Learn how the server counts; what it tells beyond any window is nonsense."""
-    window = call.options.family.max_input
-    if counted is not None and (window is None or told <= window):
-        lesson = call.lesson
-        call.learn(calibration=lesson.calibration.compared(counted, told))
+def _compare(call: OfficialCall, attempt: Attempt, told: int) -> None:
+    """Learn how the server counts."""
+    prompt = attempt.prompt
+    calibration = call.lesson.calibration
+    if prompt.counted is not None:
+        calibration = calibration.compared(prompt.counted, told)
+    else:
+        bound = prompt.context.prompt_tokens
+        waiting = ToldPrompt(prompt.messages, attempt.prompt_format, told, bound)
+        calibration = evolve(calibration, waiting=waiting)
+    call.learn(calibration=calibration)
 
 
 def compose(
@@ -246,6 +251,8 @@ def compose(
     prompt = yield from build_prompt(
         draft.question, draft.history, prompt_format, budget, counted, is_counted=is_counted
     )
+    if prompt.calibration is not budget.calibration:
+        call.learn(calibration=prompt.calibration)
     changes = adapted.changes
     if prompt.left_out and budget.family is not options.family:
         changes += (RequestChange("messages", "shortened", is_learned=True),)
@@ -299,11 +306,9 @@ def _request(attempt: Attempt, call: OfficialCall) -> HttpRequest:
 
 def recounted_messages(draft: Draft, counted: Mapping[str, ChatMessage]) -> tuple[ChatMessage, ...]:
     """The stored messages that were counted for the first time, oldest first."""
-    return tuple(
-        message
-        for message_id, message in reversed([*counted.items()])
-        if message_id and (draft.is_stored or message_id != draft.question.id)
-    )
+    new_id = draft.question.id if draft.is_new else None
+    stored = [message for message in counted.values() if message.id != new_id]
+    return tuple(reversed(stored))
 
 
 # --- usage that the server does not tell -----------------------------------------------------

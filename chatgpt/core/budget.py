@@ -46,7 +46,7 @@ class Counter:
         encoding: the encoding's name, under which counts are kept; `None` for a tokenizer of the
             caller, which is asked every time.
         counted: where messages go that got a count which they did not carry before, by their ids; one
-            that is there already is not counted again.
+            that is there already is not counted again. Those without an id are in no store.
     """
 
     def __init__(
@@ -93,6 +93,8 @@ class Counter:
         encoding = self._encoding
         if encoding is None:
             return sum(map(self.text, texts(message)))
+        if not message.id:  # it is in no store
+            return sum(map(self.frame, texts(message)))
         message = self._counted.get(message.id, message)
         tokens = message.token_counts.get(encoding + what)
         if tokens is None:

@@ -7,7 +7,8 @@ two figures is close to the next one.
 
 Rules:
 
-1. Nothing is counted only to compare: a prompt that was sent on a bound teaches nothing.
+1. No tokenizer is loaded only to compare: a prompt that was sent on a bound waits, with the figure that
+   the server told, until something has to be counted.
 2. A figure below half of the count is ignored: some servers tell only what they had not in their
    cache. The other way round a figure is at most what the window holds, as the server took it.
 3. What a server has taken once, it is trusted to take again: the line rises.
@@ -15,15 +16,36 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil, floor
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, field, frozen
+
+from chatgpt.core.budget import Counter
+from chatgpt.core.messages import ChatMessage
+from chatgpt.core.prompts import PromptFormat, prompt_cost
 
 LEAST_SLOPE: Final = 0.5
 LARGEST_SLOPE: Final = 2.0
 LEAST_DISTANCE: Final = 50
 """Tokens that two prompts must be apart to tell a slope."""
+
+
+@frozen
+class ToldPrompt:
+    """A prompt that the server has counted and nobody else.
+
+    Attributes:
+        messages, prompt_format: what was sent.
+        told: the server's figure for it, in tokens.
+        bound: what it takes at most, by its bytes.
+    """
+
+    messages: Sequence[ChatMessage] = field(repr=False)
+    prompt_format: PromptFormat = field(repr=False)
+    told: int
+    bound: int
 
 
 @frozen
@@ -34,11 +56,18 @@ class Calibration:
         counted: the last count that was compared, in tokens; `None` before the first.
         told: the server's figure for it.
         slope: the server's tokens for one that is counted.
+        waiting: a prompt that is still to be compared.
     """
 
     counted: int | None = None
     told: int = 0
     slope: float = 1.0
+    waiting: ToldPrompt | None = None
+
+    @property
+    def excess(self) -> int:
+        """What the server has counted, in tokens, that cannot be in what was sent."""
+        return 0 if self.waiting is None else max(self.waiting.told - self.waiting.bound, 0)
 
     def corrected(self, counted: int) -> int:
         """What the server will count, in tokens."""
@@ -66,12 +95,20 @@ class Calibration:
             told: the server's figure for it.
         """
         if counted <= 0 or told < counted * LEAST_SLOPE:
-            return self
+            return evolve(self, waiting=None)
         slope = self.slope
         if self.counted is not None and abs(counted - self.counted) >= LEAST_DISTANCE:
             slope = (told - self.told) / (counted - self.counted)
             slope = min(max(slope, LEAST_SLOPE), LARGEST_SLOPE)
         return Calibration(counted, told, slope)
+
+    def compared_by(self, counter: Counter) -> Calibration:
+        """The calibration once the prompt that waits is counted, now that something counts."""
+        waiting = self.waiting
+        if waiting is None:
+            return self
+        cost = prompt_cost(waiting.messages, waiting.prompt_format, counter)
+        return self.compared(cost, waiting.told)
 
 
 NOT_CALIBRATED: Final = Calibration()

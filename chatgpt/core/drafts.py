@@ -28,7 +28,7 @@ GO_ON: Final = (
     "Your last message was cut off. Go on with it exactly where it stops: repeat nothing and comment on "
     "nothing."
 )
-"""What asks a chat model to go on; it is sent and not stored."""
+"""What asks a chat model to go on; it is sent and not stored, and has no id."""
 
 
 @frozen
@@ -38,16 +38,14 @@ class Draft:
     Attributes:
         question: the message that asks.
         history: the thread before it.
-        is_stored: whether the store holds the question already.
-        is_saved: whether the store is to hold it.
+        is_new: whether the store is to hold the question, and does not yet.
         parent_message_id: the message that the reply replies to.
         begun: what of the reply's text is there already.
     """
 
     question: ChatMessage
     history: History
-    is_stored: bool
-    is_saved: bool
+    is_new: bool
     parent_message_id: str | None
     begun: str = ""
 
@@ -119,12 +117,10 @@ def repeated_draft(message_id: str, most: int | None) -> Exchange[Draft]:
             )
         message, *before = history.messages
         history = History(before, history.missing_message_id)
-    return Draft(message, history, is_stored=True, is_saved=True, parent_message_id=message.id)
+    return Draft(message, history, is_new=False, parent_message_id=message.id)
 
 
-def continued_draft(
-    message_id: str, endpoint: EndpointName, surroundings: Surroundings, most: int | None
-) -> Exchange[Draft]:
+def continued_draft(message_id: str, endpoint: EndpointName, most: int | None) -> Exchange[Draft]:
     """A reply that was cut, to be gone on with.
 
     Raises:
@@ -142,24 +138,14 @@ def continued_draft(
             f"The reply {message_id!r} has no text to go on with: its limit was used up before it spoke. "
             "Ask again with a larger max_response_tokens."
         )
-    if endpoint == "completions":
-        question, is_stored = message, True
-    else:
+    question = message
+    if endpoint == "chat":
         history = History([message, *history.messages], history.missing_message_id)
-        question, is_stored = (
-            ChatMessage(
-                id=surroundings.new_id(),
-                text=GO_ON,
-                parent_message_id=message.id,
-                conversation_id=message.conversation_id,
-            ),
-            False,
-        )
+        question = ChatMessage(id="", text=GO_ON, conversation_id=message.conversation_id)
     return Draft(
         question,
         history,
-        is_stored=is_stored,
-        is_saved=is_stored,
+        is_new=False,
         parent_message_id=message.parent_message_id,
         begun=message.text,
     )
@@ -177,7 +163,7 @@ def _draft_of(question: Question, history: History, surroundings: Surroundings) 
         or surroundings.new_id(),
         created_at=surroundings.now(),
     )
-    return Draft(message, history, is_stored=False, is_saved=True, parent_message_id=message.id)
+    return Draft(message, history, is_new=True, parent_message_id=message.id)
 
 
 def _with_history(message_id: str, most: int | None) -> Exchange[tuple[ChatMessage, History]]:

@@ -56,9 +56,7 @@ class Budget:
 
     @property
     def counting(self) -> Counting:
-        """How a count comes about."""
-        if self.calibration.counted is not None:
-            return "calibrated"
+        """How a count comes about that is not calibrated."""
         if self.tokenizer is not None:
             return "custom"
         return "approximate" if self.family.is_approximate else "exact"
@@ -73,12 +71,14 @@ class Prompt:
         left_out: the messages that do not fit, oldest first.
         context: the report for the caller.
         counted: what it was counted to cost, before any correction; `None` where a bound was enough.
+        calibration: how the server counts, by what is known now.
     """
 
     messages: Sequence[ChatMessage] = field(repr=False)
     left_out: Sequence[ChatMessage] = field(repr=False)
     context: ContextReport
     counted: int | None
+    calibration: Calibration
 
 
 def load_counter(budget: Budget, counted: dict[str, ChatMessage]) -> Exchange[Counter]:
@@ -117,16 +117,21 @@ def build_prompt(
     limit, calibration = budget.limit, budget.calibration
     fixed = [*prompt_format.instructions, question]
     sent_count = len(history.messages)
-    counting = budget.counting
-    room = inf if limit is None else calibration.room(limit)
-    is_custom = budget.tokenizer is not None
+    counting: Counting = "bound"
+    room = _room(limit, calibration)
     bound = inf
-    if not (is_counted or is_custom):
-        bound = _bound(fixed, history, prompt_format, Counter(byte_length, budget.encoding), room)
-    if bound <= room and bound < inf:
-        tokens, counting = int(bound), "bound"
+    if not is_counted and budget.tokenizer is None:
+        counter = Counter(byte_length, budget.encoding)
+        bound = calibration.excess + _bound(
+            fixed, history, prompt_format, counter, room - calibration.excess
+        )
+    if bound < inf:
+        tokens = int(bound)
     else:
         counter = yield from load_counter(budget, counted)
+        calibration = calibration.compared_by(counter)
+        room = _room(limit, calibration)
+        counting = budget.counting if calibration.counted is None else "calibrated"
         tokens = prompt_cost(fixed, prompt_format, counter)
         if tokens > room:
             raise _too_long(calibration.corrected(tokens), budget)
@@ -149,7 +154,12 @@ def build_prompt(
         left_out_reason="window" if left_out else None,
         missing_message_id=history.missing_message_id,
     )
-    return Prompt(messages, left_out[::-1], context, None if counting == "bound" else tokens)
+    cost = None if counting == "bound" else tokens
+    return Prompt(messages, left_out[::-1], context, cost, calibration)
+
+
+def _room(limit: int | None, calibration: Calibration) -> float:
+    return inf if limit is None else calibration.room(limit)
 
 
 def _bound(
@@ -163,9 +173,9 @@ def _bound(
     bound = prompt_cost(fixed, prompt_format, counter)
     for message in history.messages:
         if bound > room:
-            return inf
+            break
         bound += prompt_format.cost(message, counter)
-    return bound
+    return bound if bound <= room else inf
 
 
 def _too_long(tokens: int, budget: Budget) -> PromptTooLongError:

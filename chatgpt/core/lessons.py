@@ -61,7 +61,7 @@ _REFUSAL: Final = re.compile(
     re.IGNORECASE,
 )
 _NO_STREAM: Final = re.compile(
-    r"verified to stream|(?:does|do)(?: not|n't) support stream|stream(?:ing)? is (?:not|un)",
+    r"verified to stream|(?:does|do)(?: not|n't) support stream|\bstream(?:ing)? is (?:not|un)",
     re.IGNORECASE,
 )
 _WANTS_REASONING: Final = re.compile(r"reasoning_content.{0,80}must be passed back", re.IGNORECASE)

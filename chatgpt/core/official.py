@@ -60,8 +60,7 @@ def regenerate(message_id: str, call: OfficialCall) -> Exchange[ChatMessage]:
 def continue_reply(message_id: str, call: OfficialCall) -> Exchange[ChatMessage]:
     """Go on with a reply that was cut; the whole of it is returned."""
     limits = call.limits()
-    endpoint = call.options.endpoint
-    draft = yield from continued_draft(message_id, endpoint, call.surroundings, call.most_messages)
+    draft = yield from continued_draft(message_id, call.options.endpoint, call.most_messages)
     return (yield from answer(draft, call, limits))
 
 

@@ -8,8 +8,9 @@ Rules of the costs:
 1. Chat (the OpenAI cookbook's notebook on counting tokens; it equals the API's own `prompt_tokens`
    for gpt-3.5, gpt-4 and gpt-4o): 3 tokens for each message, 1 more for a name, 3 that prime the
    reply.
-2. Text: the labels and ends around each message count as ordinary text. A model that knows
-   `<|endoftext|>` as one token takes less.
+2. Text: the labels and ends around each message count as ordinary text, and 1 token for the seam, as
+   two texts may take more together than each alone. A model that knows `<|endoftext|>` as one token takes
+   less.
 
 The text of a prompt is that of npm `chatgpt` 4:
 
@@ -41,6 +42,7 @@ from chatgpt.core.validation import lenient_json
 TOKENS_PER_MESSAGE: Final = 3
 TOKENS_PER_NAME: Final = 1
 TOKENS_PER_REPLY: Final = 3
+TOKENS_PER_SEAM: Final = 1
 
 DEFAULT_USER_LABEL: Final = "User"
 DEFAULT_ASSISTANT_LABEL: Final = "ChatGPT"
@@ -169,7 +171,8 @@ class TextFormat(PromptFormat):
 
     def cost(self, message: ChatMessage, counter: Counter) -> int:
         """What a message costs, in tokens; its role is in its label, and counted all the same."""
-        return counter.message(message) + counter.frame(self._beginning(message) + self._ending)
+        frame = counter.frame(self._beginning(message) + self._ending)
+        return counter.message(message) + frame + TOKENS_PER_SEAM
 
     def fixed_cost(self, counter: Counter) -> int:
         """Prefix and suffix."""

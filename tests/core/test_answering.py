@@ -1,0 +1,516 @@
+"""How a draft is answered, stepped by hand: what is refused is mended, what is counted is kept."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter as Tally
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chatgpt import (
+    AuthenticationError,
+    BadRequestError,
+    ChatMessage,
+    ContextLengthError,
+    MemoryStore,
+    PromptTooLongError,
+    RateLimitError,
+    RequestChange,
+    StreamError,
+)
+from chatgpt.core.budget import Counter
+from chatgpt.core.call_options import question_of
+from chatgpt.core.lessons import Lesson, Lessons
+from chatgpt.core.needs import CountTokens, LoadTokenizer, SaveMessages, SendRequest
+from chatgpt.core.official import preview
+from chatgpt.core.prompts import ChatFormat, prompt_cost
+from chatgpt.tokenizer import load_tokenizer
+from tests.stepping import (
+    LOST,
+    STREAM,
+    Answered,
+    Stepper,
+    chunk,
+    completion,
+    count_words,
+    json_answer,
+    official_call,
+    send,
+    sse,
+    thread_of,
+)
+
+
+def refused(message: str, param: str | None = None, code: str | None = None) -> Answered:
+    return json_answer({"error": {"message": message, "param": param, "code": code}}, 400)
+
+
+def unsupported(name: str) -> Answered:
+    message = f"Unsupported parameter: '{name}' is not supported with this model."
+    return refused(message, name, "unsupported_parameter")
+
+
+def changes_of(reply: ChatMessage) -> list[tuple[str, str]]:
+    assert reply.context is not None
+    return [(change.parameter, change.change) for change in reply.context.changes]
+
+
+# --- mending ---------------------------------------------------------------------------------
+
+
+def test_each_refusal_costs_one_call_once() -> None:
+    stepper = Stepper(
+        unsupported("max_tokens"),
+        unsupported("temperature"),
+        unsupported("stream_options"),
+        Answered(STREAM),
+        Answered(STREAM),
+    )
+    lessons = Lessons()
+    client = {"model": "m", "max_response_tokens": 9, "completion_params": {"temperature": 1}}
+    first = send(stepper, client=client, lessons=lessons, wants_parts=True)
+    assert [sorted(body.keys() - {"model", "messages", "stream"}) for body in stepper.bodies] == [
+        ["max_tokens", "stream_options", "temperature"],
+        ["max_completion_tokens", "stream_options", "temperature"],
+        ["max_completion_tokens", "stream_options"],
+        ["max_completion_tokens"],
+    ]
+    second = send(stepper, client=client, lessons=lessons, wants_parts=True)
+    assert stepper.bodies[4] == stepper.bodies[3]
+    for reply in (first, second):
+        assert changes_of(reply) == [
+            ("max_tokens", "renamed"),
+            ("stream_options", "left out"),
+            ("temperature", "left out"),
+        ]
+
+
+def test_a_lesson_is_of_one_model() -> None:
+    stepper = Stepper(unsupported("seed"), *(json_answer(completion()) for _ in range(2)))
+    lessons = Lessons()
+    for model in ("a", "b"):
+        send(stepper, lessons=lessons, completion_params={"model": model, "seed": 1})
+    assert ["seed" in body for body in stepper.bodies] == [True, False, True]
+
+
+def test_a_refusal_of_what_was_mended_is_an_error() -> None:
+    stepper = Stepper(unsupported("max_tokens"), unsupported("max_completion_tokens"))
+    with pytest.raises(BadRequestError, match="max_completion_tokens"):
+        send(stepper, client={"model": "m", "max_response_tokens": 9})
+    assert len(stepper.bodies) == 2
+
+
+def test_a_refusal_of_nothing_that_was_sent_is_an_error() -> None:
+    stepper = Stepper(unsupported("temperature"))
+    with pytest.raises(BadRequestError):
+        send(stepper)
+    assert len(stepper.bodies) == 1
+
+
+def test_a_model_that_does_not_stream_answers_once_through_the_same_progress() -> None:
+    message = "Your organization must be verified to stream this model."
+    stepper = Stepper(
+        refused(message, "stream", "unsupported_value"),
+        json_answer(completion("Hello!")),
+        json_answer(completion("Again!", id="r2")),
+    )
+    lessons = Lessons()
+    reply = send(stepper, lessons=lessons, wants_parts=True)
+    assert (reply.text, changes_of(reply)) == ("Hello!", [("stream", "left out")])
+    send(stepper, lessons=lessons, wants_parts=True)
+    assert [part.delta for part in stepper.parts] == ["Hello!", "Again!"]
+    assert [body["stream"] for body in stepper.bodies] == [True, False, False]
+    assert "stream_options" not in stepper.bodies[1]
+
+
+def test_an_answer_that_is_not_streamed_after_all_has_no_limit_for_silence() -> None:
+    message = "This model does not support streaming."
+    stepper = Stepper(refused(message), Answered(200.0, json.dumps(completion("Late.")).encode()))
+    assert send(stepper, wants_parts=True).text == "Late."
+
+
+def test_reasoning_is_sent_back_where_the_server_wants_it() -> None:
+    stepper = Stepper(
+        refused("The `reasoning_content` in the thinking mode must be passed back to the API."),
+        json_answer(completion()),
+    )
+    question, answer = thread_of(["a", "b"])
+    thought = ChatMessage(
+        id=answer.id, text="b", role="assistant", parent_message_id="m0", reasoning="hm"
+    )
+    stepper.store.save([question, thought])
+    reply = send(stepper, parent_message_id="m1", system_message="")
+    first, second = (body["messages"][1] for body in stepper.bodies)
+    assert first == {"role": "assistant", "content": "b"}
+    assert second == {"role": "assistant", "content": "b", "reasoning_content": "hm"}
+    assert changes_of(reply) == [("reasoning_content", "added")]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        json_answer({"error": {"message": "Unsupported parameter: 'seed'", "param": "seed", "code": "unsupported_parameter"}}, 429),
+        Answered(sse({"error": {"message": "Unsupported parameter: 'seed'", "param": "seed", "code": "unsupported_parameter"}})),
+        LOST,
+    ],
+)  # fmt: skip
+def test_a_lesson_is_learned_from_nothing_else(answer: Any) -> None:
+    lessons = Lessons()
+    with pytest.raises(Exception, match=r"seed|reset"):
+        send(Stepper(answer), client={"max_retries": 0, "completion_params": {"seed": 1}}, lessons=lessons, stream=True)  # fmt: skip
+    assert lessons.of("chat", "gpt-5.4-mini") == Lesson()
+
+
+def test_retries_and_mending_go_together() -> None:
+    busy = json_answer({"error": {"message": "busy"}}, 503)
+    stepper = Stepper(busy, unsupported("seed"), busy, json_answer(completion()))
+    assert send(stepper, completion_params={"seed": 1}).text == "Hello!"
+    assert ["seed" in body for body in stepper.bodies] == [True, True, False, False]
+
+
+def test_the_deadline_holds_for_all_of_it() -> None:
+    slow = Answered(400.0, b'{"error": {"message": "\'seed\' is not supported", "param": "seed"}}', status=400)  # fmt: skip
+    stepper = Stepper(slow, slow, slow)
+    with pytest.raises(BadRequestError):
+        send(stepper, completion_params={"seed": 1}, timeout=3)
+    assert len(stepper.bodies) == 1
+
+
+# --- a window that only the server knows -------------------------------------------------------
+
+
+def too_long(limit: int, tokens: int) -> Answered:
+    return refused(
+        f"This model's maximum context length is {limit} tokens. However, your messages resulted in "
+        f"{tokens} tokens.",
+        "messages",
+        "context_length_exceeded",
+    )
+
+
+def test_the_history_is_shortened_by_the_servers_figures_and_they_are_kept() -> None:
+    # Of 20 messages each costs 3 + 1 + 10 words, the question 5, the primer 3: 288 tokens.
+    stepper = Stepper(
+        too_long(200, 288), json_answer(completion("Yes.")), json_answer(completion("No.", id="r2"))
+    )
+    stepper.store.save(thread_of(["word " * 10] * 20))
+    lessons = Lessons()
+    client = {"model": "m", "system_message": ""}
+    reply = send(stepper, client=client, lessons=lessons, parent_message_id="m19")
+    assert [len(body["messages"]) for body in stepper.bodies] == [21, 11]
+    assert reply.context is not None
+    # A quarter of the window is kept free for the reply, as for any other.
+    assert (reply.context.prompt_limit, reply.context.prompt_tokens) == (150, 148)
+    assert (reply.context.left_out, changes_of(reply)) == (10, [("messages", "shortened")])
+    send(stepper, client=client, lessons=lessons, parent_message_id=reply.id)
+    assert len(stepper.bodies) == 3
+    assert len(stepper.bodies[2]["messages"]) <= 13
+
+
+def test_the_servers_count_corrects_ours() -> None:
+    """It counts twice as many: half of what would fit by our count is sent."""
+    stepper = Stepper(too_long(400, 576), json_answer(completion()))
+    stepper.store.save(thread_of(["word " * 10] * 20))
+    lessons = Lessons()
+    reply = send(stepper, client={"model": "m", "system_message": "", "max_response_tokens": 100}, lessons=lessons, parent_message_id="m19")  # fmt: skip
+    calibration = lessons.of("chat", "m").calibration
+    assert (calibration.counted, calibration.told) == (288, 576)
+    assert reply.context is not None
+    assert (reply.context.counting, reply.context.prompt_limit) == ("calibrated", 300)
+    assert reply.context.prompt_tokens <= 300
+
+
+def test_a_question_that_does_not_fit_is_the_servers_error() -> None:
+    stepper = Stepper(too_long(50, 600))
+    lessons = Lessons()
+    with pytest.raises(ContextLengthError) as caught:
+        send(stepper, "word " * 60, client={"model": "m"}, lessons=lessons)
+    assert (caught.value.limit, caught.value.tokens) == (50, 600)
+    with pytest.raises(PromptTooLongError):  # the next time it is known before
+        send(stepper, "word " * 60, client={"model": "m"}, lessons=lessons)
+    assert len(stepper.bodies) == 1
+
+
+def test_it_is_shortened_once() -> None:
+    stepper = Stepper(too_long(200, 288), too_long(100, 148))
+    stepper.store.save(thread_of(["word " * 10] * 20))
+    with pytest.raises(ContextLengthError) as caught:
+        send(stepper, client={"model": "m"}, parent_message_id="m19")
+    assert caught.value.limit == 100
+    assert len(stepper.bodies) == 2
+
+
+def test_without_figures_or_history_there_is_nothing_to_shorten() -> None:
+    for answer in (refused("m", code="context_length_exceeded"), too_long(1_000_000, 20)):
+        stepper = Stepper(answer)
+        with pytest.raises(ContextLengthError):
+            send(stepper, client={"model": "m"})
+        assert len(stepper.bodies) == 1
+
+
+def test_a_text_completion_gets_a_smaller_limit_in_a_small_window() -> None:
+    message = "maximum context length is 800 tokens, however you requested 4110 tokens (14 in the messages, 4096 in the completion)"  # fmt: skip
+    answer = {"id": "r", "choices": [{"index": 0, "text": " Hi ", "finish_reason": "stop"}]}
+    stepper = Stepper(refused(message), json_answer(answer))
+    reply = send(stepper, client={"model": "m", "endpoint": "completions"})
+    assert [body["max_tokens"] for body in stepper.bodies] == [4096, 200]
+    assert reply.text == "Hi"
+
+
+# --- counting --------------------------------------------------------------------------------
+
+
+def usage(prompt_tokens: int) -> dict[str, int]:
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": 5,
+        "total_tokens": prompt_tokens + 5,
+    }
+
+
+@pytest.mark.parametrize("offset", [9, 60, 400])
+@pytest.mark.parametrize("words", [5, 200])
+def test_the_error_shrinks_after_the_first_reply(words: int, offset: int) -> None:
+    """Against a server that counts with an offset: a hidden instruction, for instance.
+
+    With few words everything is proven to fit, and the first reply is compared when something is counted.
+    """
+    stepper, lessons = Stepper(), Lessons()
+    client = {"model": "gpt-4o", "max_model_tokens": 1_500, "max_response_tokens": 100}
+    errors: list[float] = []
+    parent = None
+    for number in range(4):
+        text = f"{number} " + "word " * words
+        call = official_call(stepper.surroundings, client=client, lessons=lessons)
+        expected = stepper.run(preview(question_of(text, parent_message_id=parent), call))
+        told = server_count(expected.body) + offset
+        answer = completion("word " * words, id=f"r{number}", usage=usage(told))
+        stepper.answers.append(json_answer(answer))
+        reply = send(stepper, text, client=client, lessons=lessons, parent_message_id=parent)
+        parent = reply.id
+        errors.append(abs(expected.prompt_tokens - told) / told)
+        assert reply.context is not None
+        if number:
+            assert stepper.bodies[-1] == expected.body
+            assert expected.context.counting == "calibrated"
+            assert told <= 1_400, "what the server counts fits, too"
+    assert errors[0] > 0.02
+    assert max(errors[1:]) <= 0.02
+
+
+def server_count(body: Any) -> int:
+    return 3 + sum(3 + 1 + count_words(message["content"]) for message in body["messages"])
+
+
+def test_nothing_is_counted_only_to_calibrate() -> None:
+    stepper = Stepper(json_answer(completion(usage=usage(500))))
+    lessons = Lessons()
+    reply = send(stepper, lessons=lessons)
+    assert reply.context is not None
+    assert reply.context.counting == "bound"
+    assert stepper.of(LoadTokenizer) == []
+    calibration = lessons.of("chat", "gpt-5.4-mini").calibration
+    assert (calibration.counted, calibration.corrected(100)) == (None, 100)
+    # It waits until something is counted.
+    call = official_call(stepper.surroundings, lessons=lessons)
+    stepper.run(preview(question_of("hi"), call))
+    calibration = lessons.of("chat", "gpt-5.4-mini").calibration
+    assert (calibration.counted, calibration.told, calibration.waiting) == (30, 500, None)
+
+
+def test_what_a_server_adds_in_secret_counts_before_anything_is_counted() -> None:
+    """It tells more than the bytes that were sent could be."""
+    stepper = Stepper(json_answer(completion(usage=usage(900))), json_answer(completion(id="r2")))
+    lessons = Lessons()
+    client = {"model": "m", "max_model_tokens": 1_000, "max_response_tokens": 50}
+    first = send(stepper, client=client, lessons=lessons, system_message="")
+    send(stepper, "word " * 42, client=client, lessons=lessons, parent_message_id=first.id, system_message="")  # fmt: skip
+    assert stepper.of(LoadTokenizer)
+    assert [len(body["messages"]) for body in stepper.bodies] == [1, 1]
+
+
+def test_a_figure_beyond_the_window_is_nonsense() -> None:
+    stepper = Stepper(json_answer(completion(usage=usage(10**9))))
+    lessons = Lessons()
+    send(stepper, client={"tokenizer": count_words}, lessons=lessons)
+    assert lessons.of("chat", "gpt-5.4-mini") == Lesson()
+
+
+class OnceEach:
+    """A tokenizer that remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: Tally[str] = Tally()
+
+    def __call__(self, text: str) -> int:
+        self.asked[text] += 1
+        return len(text.split())
+
+
+def test_each_of_10_000_long_messages_is_tokenized_at_most_once() -> None:
+    tokenizer = OnceEach()
+    store = MemoryStore(20_000)
+    store.save(thread_of([f"number {n} " + "word " * 300 for n in range(10_000)]))
+    parent = "m9999"
+    # A failure in between loses no count, and another model of the same encoding takes them over.
+    answers: list[Any] = [
+        json_answer(completion("word " * 300 + "one", id="r1")),
+        json_answer({"error": {"message": "m"}}, 401),
+        json_answer(completion("word " * 300 + "two", id="r2")),
+        json_answer(completion("word " * 300 + "three", id="r3")),
+    ]
+    for number, (model, window) in enumerate(
+        [("gpt-4o", 50_000), ("gpt-4o", 900_000), ("gpt-4.1", 4_000_000), ("gpt-4o", 10_000)]
+    ):
+        stepper = Stepper(answers[number], store=store, tokenizer=tokenizer)
+        client = {"model": model, "max_model_tokens": window}
+        with suppress(AuthenticationError):
+            parent = send(stepper, f"question {number}", client=client, parent_message_id=parent).id
+    long = {text: times for text, times in tokenizer.asked.items() if len(text) > 100}
+    assert len([text for text in long if text.startswith("number")]) == 10_000
+    roles_and_instructions = {text for text, times in long.items() if times > 1}
+    assert all(text.startswith("You are ChatGPT") for text in roles_and_instructions)
+
+
+def test_counts_survive_a_failed_send_and_nothing_else_does() -> None:
+    stepper = Stepper(json_answer({"error": {"message": "m"}}, 400))
+    stepper.store.save(thread_of(["word " * 20] * 4))
+    before = list(stepper.store.path("m3", None))
+    client = {"max_model_tokens": 80, "max_response_tokens": 1}
+    with pytest.raises(BadRequestError):
+        send(stepper, client=client, parent_message_id="m3", system_message="")
+    assert stepper.store.path("m3", None) == before
+    assert len(stepper.store) == 4
+    assert all(m.token_counts == {"o200k_base": 21} for m in stepper.store.path("m3", None))
+
+
+def test_a_failed_send_that_counted_nothing_saves_nothing() -> None:
+    stepper = Stepper(json_answer({"error": {"message": "m"}}, 400))
+    with pytest.raises(BadRequestError):
+        send(stepper)
+    assert stepper.of(SaveMessages) == []
+
+
+def test_with_a_counter_that_fails_a_short_conversation_still_goes_through() -> None:
+    def fails(text: str) -> int:
+        raise OSError("the vocabulary is broken")
+
+    stepper = Stepper(
+        json_answer(completion()), json_answer(completion("b", id="r2")), tokenizer=fails
+    )
+    first = send(stepper, "Grüße 你好 👋")
+    assert send(stepper, "and again", parent_message_id=first.id).text == "b"
+
+
+# --- within the window, whatever comes ---------------------------------------------------------
+
+said = st.text(max_size=60) | st.sampled_from(
+    [
+        "<|endoftext|>" * 3,
+        "👩‍👩‍👧‍👦" * 5,
+        "a" * 300,
+        "\ud800 from a store \udc00",
+        "\u2028\n\x00",
+        "",
+    ]
+)
+
+
+@settings(max_examples=60)
+@given(
+    texts=st.lists(said, max_size=14),
+    window=st.integers(20, 900),
+    reserved=st.integers(1, 200),
+    counted_before=st.booleans(),
+    server=st.tuples(st.floats(0.7, 1.8), st.integers(0, 60)),
+)
+def test_prompt_and_reply_never_exceed_the_window(
+    texts: list[str],
+    window: int,
+    reserved: int,
+    counted_before: bool,
+    server: tuple[float, int],
+) -> None:
+    if reserved >= window:
+        return
+    count = load_tokenizer("o200k_base")
+    store, lessons = MemoryStore(), Lessons()
+    if texts:
+        store.save(thread_of(texts))
+    if counted_before:
+        counted = int(window * 0.4) + 1
+        lessons.keep("chat", "gpt-4o", calibration=Lesson().calibration.compared(counted, int(counted * server[0]) + server[1]))  # fmt: skip
+    calibration = lessons.of("chat", "gpt-4o").calibration
+    client = {"model": "gpt-4o", "max_model_tokens": window, "max_response_tokens": reserved}
+    stepper = Stepper(json_answer(completion()), store=store, tokenizer=count)
+    parent = f"m{len(texts) - 1}" if texts else None
+    try:
+        send(stepper, "And <|endoftext|> now?", client=client, lessons=lessons, parent_message_id=parent, system_message="Be brief.")  # fmt: skip
+    except PromptTooLongError:
+        assert stepper.of(SendRequest) == []
+        return
+    tokens = recount(stepper.bodies[0]["messages"], count)
+    assert calibration.corrected(tokens) <= window - reserved
+
+
+def recount(messages: list[dict[str, str]], count: CountTokens) -> int:
+    made = [
+        ChatMessage(id=str(n), text=message["content"], role=message["role"])  # type: ignore[arg-type] # a role
+        for n, message in enumerate(messages)
+    ]
+    return prompt_cost(made, ChatFormat(), Counter(count, None))
+
+
+def test_the_reply_of_a_text_completion_is_stripped_and_its_parts_are_not() -> None:
+    def piece(text: str, finish_reason: str | None = None) -> dict[str, object]:
+        return {"id": "c", "choices": [{"index": 0, "text": text, "finish_reason": finish_reason}]}
+
+    stepper = Stepper(Answered(sse(piece("\n\n"), piece("Hello "), piece("", "stop"))))
+    reply = send(stepper, client={"model": "davinci-002"}, wants_parts=True)
+    assert [part.text for part in stepper.parts] == ["\n\n", "\n\nHello "]
+    assert reply.text == "Hello"
+    assert stepper.of(SendRequest)[0].request.url == "https://api.openai.com/v1/completions"
+
+
+def test_a_chat_reply_is_never_stripped() -> None:
+    stepper = Stepper(Answered(sse(chunk("\n Hi "), chunk(finish_reason="stop"))))
+    assert send(stepper, wants_parts=True).text == "\n Hi "
+
+
+def test_what_the_family_refuses_is_left_out_before_anything_is_refused() -> None:
+    stepper = Stepper(json_answer(completion()))
+    params = {"temperature": 0.2, "max_tokens": 50, "reasoning_effort": "high"}
+    reply = send(stepper, client={"model": "gpt-5.4"}, completion_params=params)
+    assert stepper.bodies[0] == {
+        "model": "gpt-5.4",
+        "messages": stepper.bodies[0]["messages"],
+        "stream": False,
+        "max_completion_tokens": 50,
+        "reasoning_effort": "high",
+    }
+    assert reply.context is not None
+    assert reply.context.changes == (
+        RequestChange("max_tokens", "renamed", is_learned=False),
+        RequestChange("temperature", "left out", is_learned=False),
+    )
+
+
+def test_a_family_of_the_callers_own_words() -> None:
+    stepper = Stepper(json_answer(completion()), json_answer(completion(id="r2")))
+    params = {"temperature": 0.2}
+    send(stepper, client={"model": "my-deployment", "model_family": "o3"}, completion_params=params)
+    send(stepper, client={"model": "o3", "model_family": "gpt-4o"}, completion_params=params)
+    assert ["temperature" in body for body in stepper.bodies] == [False, True]
+
+
+def test_a_rate_limit_is_no_lesson() -> None:
+    answer = json_answer({"error": {"message": "'seed' is not supported at this rate"}}, 429)
+    with pytest.raises(RateLimitError):
+        send(Stepper(answer), client={"max_retries": 0}, completion_params={"seed": 1})
+    with pytest.raises(StreamError):
+        body = {"error": {"message": "'seed' is not supported", "param": "seed", "code": 400}}
+        send(Stepper(json_answer(body)), completion_params={"seed": 1})

@@ -1,0 +1,313 @@
+"""What a refusal teaches: the wordings of real servers, and what must teach nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatgpt import RequestChange
+from chatgpt.core.error_bodies import status_error
+from chatgpt.core.errors import APIStatusError
+from chatgpt.core.lessons import SAMPLING_PARAMETERS, Lesson, Lessons, adapt, learned_from
+from chatgpt.core.models import UNKNOWN_FAMILY, EndpointName, ModelFamily, family_of
+from chatgpt.core.needs import ResponseHead
+
+SENT = {
+    "model": "m",
+    "messages": [],
+    "stream": True,
+    "stream_options": {"include_usage": True},
+    "max_tokens": 9,
+    "temperature": 0.5,
+    "top_p": 1,
+    "stop": ["END"],
+    "seed": 7,
+    "presence_penalty": 1,
+    "reasoning_effort": "low",
+}
+
+
+def refusal(
+    message: str, param: str | None = None, code: object = None, status: int = 400, **fields: Any
+) -> APIStatusError:
+    error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
+    return refused_with({"error": {**error, **fields}}, status)
+
+
+def refused_with(body: object, status: int = 400) -> APIStatusError:
+    head = ResponseHead(status, "Bad Request", {})
+    return status_error(head, json.dumps(body), lambda text: text)
+
+
+def learned(error: APIStatusError, lesson: Lesson | None = None, **sent: object) -> dict[str, Any]:
+    return dict(learned_from(error, {**SENT, **sent}, lesson or Lesson()))
+
+
+UNSUPPORTED = "is not supported with this model."
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        refusal(f"Unsupported parameter: 'max_tokens' {UNSUPPORTED} Use 'max_completion_tokens' instead.", "max_tokens", "unsupported_parameter"),
+        refusal(f"Unsupported parameter: 'max_tokens' {UNSUPPORTED}", "max_tokens"),
+        refusal(f"Unsupported parameter: 'max_tokens' {UNSUPPORTED} Use 'max_completion_tokens' instead."),
+        refused_with({"detail": [{"type": "extra_forbidden", "loc": ["body", "max_tokens"], "msg": "Extra inputs are not permitted"}]}, 422),
+        refusal("litellm.UnsupportedParamsError: model does not support parameters: ['max_tokens']", code="400"),
+    ],
+)  # fmt: skip
+def test_the_limit_gets_its_other_name(error: APIStatusError) -> None:
+    assert learned(error) == {"limit_name": "max_completion_tokens"}
+    assert learned(error, Lesson(limit_name="max_tokens")) == {}, "one change, not two"
+
+
+def test_a_server_that_knows_only_the_old_name_of_the_limit() -> None:
+    body = {"object": "error", "message": {"detail": [{"type": "extra_forbidden", "loc": ["body", "max_completion_tokens"], "msg": "Extra inputs are not permitted"}]}, "type": "invalid_request_error"}  # fmt: skip
+    error = refused_with(body, 422)
+    assert learned(error, max_completion_tokens=9) == {"limit_name": "max_tokens"}
+
+
+@pytest.mark.parametrize(
+    ("error", "names"),
+    [
+        (refusal(f"Unsupported value: 'temperature' does not support 0.5 with this model. Only the default (1) value is supported.", "temperature", "unsupported_value"), {"temperature"}),  # noqa: F541
+        (refusal(f"Unsupported parameter: 'temperature' {UNSUPPORTED}", "temperature"), {"temperature"}),
+        (refusal("temperature is deprecated for this model"), {"temperature"}),
+        (refusal("`temperature` and `top_p` are not supported"), {"temperature", "top_p"}),
+        (refusal("Unrecognized request argument supplied: stream_options"), {"stream_options"}),
+        (refusal("Unrecognized request argument supplied: seed"), {"seed"}),
+        (refusal("Unknown parameter: 'stop'.", "stop", "unknown_parameter"), {"stop"}),
+        (refusal("stream_options: Extra inputs are not permitted"), {"stream_options"}),
+        (refusal("got an unexpected keyword argument 'presence_penalty'"), {"presence_penalty"}),
+        (refusal("Unknown parameter: 'stream_options.include_usage'.", "stream_options.include_usage", "unknown_parameter"), {"stream_options"}),
+        (refused_with({"detail": [{"type": "extra_forbidden", "loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted"}]}, 422), {"stream_options"}),
+    ],
+)  # fmt: skip
+def test_what_can_be_done_without_is_left_out(error: APIStatusError, names: set[str]) -> None:
+    assert learned(error) == {"refused": frozenset(names)}
+    before = Lesson(refused=frozenset({"top_k"}))
+    assert learned(error, before) == {"refused": frozenset(names | {"top_k"})}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        refusal("Your organization must be verified to stream this model. Please go to: ...", "stream", "unsupported_value"),
+        refusal("Unsupported value: 'stream' does not support true with this model. Only the default (false) value is supported.", "stream", "unsupported_value"),
+        refusal("This model does not support streaming."),
+        refusal("Streaming is not supported for this model."),
+    ],
+)  # fmt: skip
+def test_a_model_that_does_not_stream(error: APIStatusError) -> None:
+    assert learned(error) == {"streams": False}
+    assert learned(error, stream=False) == {}
+
+
+def test_a_server_that_wants_the_reasoning_back() -> None:
+    error = refusal(
+        "The `reasoning_content` in the thinking mode must be passed back to the API.",
+        code="invalid_request_error",
+    )
+    assert learned(error) == {"wants_reasoning": True}
+    assert learned(error, Lesson(wants_reasoning=True)) == {}
+
+
+def test_a_window_that_the_server_tells() -> None:
+    error = refusal("This model's maximum context length is 4097 tokens", "messages", "context_length_exceeded")  # fmt: skip
+    assert learned(error) == {"max_input": 4097, "shares_window": True}
+    error = refusal("Input tokens exceed the configured limit of 272000 tokens.")
+    assert learned(error) == {"max_input": 272_000, "shares_window": False}
+    assert learned(refusal("too long", code="context_length_exceeded")) == {}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        refusal("Invalid 'temperature': decimal above maximum value. Expected a value <= 2, but got 5 instead.", "temperature", "decimal_above_max_value"),
+        refusal("max_tokens is too large: 50000. This model supports at most 4096 completion tokens", "max_tokens", "invalid_value"),
+        refusal("Could not finish the message because max_tokens or model output limit was reached."),
+        refusal("Function tools with reasoning_effort are not supported for MODEL in /v1/chat/completions", "reasoning_effort"),
+        refusal("Unsupported value: 'messages[0].role' does not support 'developer' with this model.", "messages[0].role", "unsupported_value"),
+        refusal("Unsupported parameter: 'top_k' is not supported with this model.", "top_k", "unsupported_parameter"),
+        refusal("The model does not support images. Please stop sending them."),
+        refusal("Upstream is not available; the seed server is unknown."),
+        refusal("'temperature' should be between 0 and 2"),
+        refusal("m"),
+        refused_with("temperature"),
+        refused_with({"detail": [{"type": "less_than_equal", "loc": ["body", "temperature"], "msg": "Input should be less than or equal to 1.5"}]}, 422),
+        *(
+            refusal(f"Unsupported parameter: 'temperature' {UNSUPPORTED}", "temperature", "unsupported_parameter", status)
+            for status in (401, 403, 404, 409, 413, 429, 500, 503)
+        ),
+    ],
+    ids=lambda error: f"{error.status_code}-{error.message[17:60]}",
+)  # fmt: skip
+def test_nothing_else_teaches_anything(error: APIStatusError) -> None:
+    assert learned(error) == {}
+
+
+@given(
+    body=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["error", "message", "param", "code", "detail", "loc", "msg"]),
+                inner,
+            )
+        ),
+        max_leaves=12,
+    )
+)
+def test_any_body_is_survived(body: object) -> None:
+    learned(refused_with(body))
+
+
+# --- heeding ---------------------------------------------------------------------------------
+
+
+def adapted(
+    params: dict[str, object],
+    *,
+    family: ModelFamily = UNKNOWN_FAMILY,
+    endpoint: EndpointName = "chat",
+    is_streamed: bool = False,
+    lesson: Lesson | None = None,
+) -> tuple[dict[str, object], bool, set[tuple[str, str, bool]]]:
+    made = adapt(
+        params,
+        is_streamed=is_streamed,
+        family=family,
+        endpoint=endpoint,
+        lesson=lesson or Lesson(),
+    )
+    changes: set[tuple[str, str, bool]] = {
+        (change.parameter, change.change, change.is_learned) for change in made.changes
+    }
+    return dict(made.params), made.is_streamed, changes
+
+
+def test_an_unknown_model_gets_what_is_given() -> None:
+    params: dict[str, object] = {"max_tokens": 5, "temperature": 1, "stop": "x", "n": 2}
+    assert adapted(params) == (params, False, set())
+    params["max_completion_tokens"] = 6
+    assert adapted(params)[0] == params
+
+
+def test_what_the_family_refuses_is_not_sent() -> None:
+    params: dict[str, object] = {"max_tokens": 5, "temperature": 0, "stop": "x", "n": 2}
+    assert adapted(params, family=family_of("o3")) == (
+        {"max_completion_tokens": 5, "n": 2},
+        False,
+        {
+            ("max_tokens", "renamed", False),
+            ("temperature", "left out", False),
+            ("stop", "left out", False),
+        },
+    )
+    none: dict[str, object] = {"temperature": 0, "reasoning_effort": "none"}
+    assert adapted(none, family=family_of("gpt-5.6-sol")) == (none, False, set())
+
+
+def test_a_classic_model_takes_both_names_of_the_limit() -> None:
+    for name in ("max_tokens", "max_completion_tokens"):
+        assert adapted({name: 5}, family=family_of("gpt-4o")) == ({name: 5}, False, set())
+
+
+def test_text_completions_know_one_name() -> None:
+    assert adapted({"max_completion_tokens": 5}, endpoint="completions") == (
+        {"max_tokens": 5},
+        False,
+        {("max_completion_tokens", "renamed", False)},
+    )
+
+
+def test_lessons_are_heeded() -> None:
+    lesson = Lesson(
+        limit_name="max_completion_tokens",
+        refused=frozenset({"seed", "stream_options"}),
+        wants_reasoning=True,
+    )
+    assert adapted({"max_tokens": 5, "seed": 1}, lesson=lesson, is_streamed=True) == (
+        {"max_completion_tokens": 5},
+        True,
+        {
+            ("max_tokens", "renamed", True),
+            ("seed", "left out", True),
+            ("stream_options", "left out", True),
+            ("reasoning_content", "added", True),
+        },
+    )
+
+
+def test_usage_is_asked_for_in_streams_alone() -> None:
+    usage = {"include_usage": True}
+    assert adapted({}, is_streamed=True) == ({"stream_options": usage}, True, set())
+    own: dict[str, object] = {"stream_options": {"include_usage": False}}
+    assert adapted(own, is_streamed=True) == (own, True, set())
+    assert adapted(own) == ({}, False, set())
+    assert adapted(own, is_streamed=True, lesson=Lesson(streams=False)) == (
+        {},
+        False,
+        {("stream", "left out", True)},
+    )
+
+
+@given(
+    sent=st.dictionaries(
+        st.sampled_from(sorted(SAMPLING_PARAMETERS | {"max_tokens", "max_completion_tokens"})),
+        st.integers(1, 9),
+    ),
+    refused=st.lists(
+        st.sampled_from(
+            sorted(SAMPLING_PARAMETERS | {"max_tokens", "max_completion_tokens", "stream_options"})
+        )
+    ),
+    is_streamed=st.booleans(),
+)
+def test_a_call_ends_whatever_is_refused(
+    sent: dict[str, object], refused: list[str], is_streamed: bool
+) -> None:
+    """Each refusal that teaches something changes the request: no two are the same."""
+    lessons = Lessons()
+    seen: list[object] = []
+    while True:
+        lesson = lessons.of("chat", "m")
+        params, streams, _ = adapted(sent, lesson=lesson, is_streamed=is_streamed)
+        body = {**params, "stream": streams}
+        assert body not in seen
+        seen.append(body)
+        name = next((name for name in refused if name in body), None)
+        if name is None:
+            return
+        error = refusal(f"Unsupported parameter: '{name}' {UNSUPPORTED}", name)
+        new = learned_from(error, body, lesson)
+        if not new:
+            return
+        lessons.keep("chat", "m", **new)
+
+
+def test_lessons_are_kept_by_endpoint_and_model() -> None:
+    lessons = Lessons()
+    lessons.keep("chat", "a", streams=False)
+    lessons.keep("chat", "a", max_input=10)
+    assert lessons.of("chat", "a") == Lesson(streams=False, max_input=10)
+    assert lessons.of("chat", "b") == lessons.of("completions", "a") == Lesson()
+
+
+def test_the_smaller_window_counts() -> None:
+    gpt_4 = family_of("gpt-4")
+    assert Lesson().narrowed(gpt_4) is gpt_4
+    assert Lesson(max_input=10_000).narrowed(gpt_4) is gpt_4
+    assert Lesson(max_input=4_000).narrowed(gpt_4).max_input == 4_000
+    assert Lesson(max_input=4_000).narrowed(UNKNOWN_FAMILY).max_input == 4_000
+    assert not Lesson(max_input=4_000, shares_window=False).narrowed(gpt_4).shares_window
+
+
+def test_a_change_says_what_it_is() -> None:
+    change = RequestChange("stop", "left out", is_learned=True)
+    assert (change.parameter, change.change, change.is_learned) == ("stop", "left out", True)
