@@ -16,7 +16,7 @@ import pytest
 from chatgpt import ChatMessage, MemoryStore
 from chatgpt.testing import Answer, Fault, RawAnswer
 from tests.engines import Engine
-from tests.recordings import CAPTURES, GOLDEN, capture, golden
+from tests.recordings import CAPTURES, GOLDEN, TEXT_GOLDEN, capture, golden
 from tests.scenes import Scene, Table
 from tests.test_golden import OPTIONS, ORIGINAL_PARAMS, ORIGINAL_SYSTEM_MESSAGE, defined, raw_answer
 
@@ -123,6 +123,77 @@ def reasoning(scene: Scene) -> None:
     scene.server.replies = [Answer(text="42", reasoning="six by seven", finish_reason="length")] * 2
     scene.send("hi")
     scene.progress("hi")
+
+
+@case
+def a_chat_that_moves_about_in_its_tree(scene: Scene) -> None:
+    chat = scene.client.conversation(system_message="Be brief.")
+    first = scene.take_down(lambda: chat.send("one", name="ada"))
+    second = scene.take_down(lambda: chat.send("two"))
+    scene.take_down(lambda: chat.regenerate(on_progress=lambda part: scene.note("part", part)))
+    scene.take_down(lambda: chat.edit(second.parent_message_id or "", "zwei"))
+    scene.take_down(lambda: scene.client.branches(first.id))
+    other = chat.branch()
+    scene.take_down(other.undo)
+    scene.take_down(lambda: other.send("drei"))
+    scene.attempt(lambda: scene.take_down(lambda: chat.edit(first.id, "not mine")))
+    scene.attempt(lambda: scene.take_down(chat.continue_reply))
+    scene.take_down(chat.history)
+    scene.take_down(other.history)
+
+
+@case
+def a_reply_that_is_gone_on_with(scene: Scene) -> None:
+    scene.server.replies = [Answer(text="Once upon", finish_reason="length"), " a time.", "x"]
+    chat = scene.client.conversation()
+    scene.take_down(lambda: chat.send("A story."))
+    scene.take_down(lambda: chat.continue_reply(on_progress=lambda part: scene.note("part", part)))
+    scene.take_down(chat.history)
+
+
+@case
+def a_preview(scene: Scene) -> None:
+    scene.use(max_model_tokens=150, max_response_tokens=50, system_message="Be brief.")
+    parent = None
+    for number in range(3):
+        parent = scene.send(f"{number} " + "word " * 20, parent_message_id=parent).id
+    scene.take_down(lambda: scene.client.preview("And now?", parent_message_id=parent))
+    scene.take_down(lambda: scene.client.preview("word " * 100))
+
+
+@case
+def text_completions(scene: Scene) -> None:
+    scene.use(model="davinci-002", user_label="Human", assistant_label="Bot")
+    first = scene.send("one")
+    scene.progress("two", parent_message_id=first.id, prompt_prefix="PRE\n", prompt_suffix="\nSUF")
+    scene.stream("three", parent_message_id=first.id, system_message="")
+
+
+@cases(
+    "refused",
+    {
+        "one-by-one": ["max_tokens", "temperature", "stream_options"],
+        "stream": ["stream"],
+        "what-nobody-can-do-without": ["messages"],
+    },
+)
+def parameters_that_the_server_refuses(scene: Scene, names: list[str]) -> None:
+    scene.server.refused_parameters = names
+    params = {"model": "llama3.1", "max_tokens": 50, "temperature": 0.3}
+    first = scene.progress("one", completion_params=params)
+    scene.stream("two", completion_params=params, parent_message_id=first.id)
+    scene.send("three", completion_params=params, parent_message_id=first.id)
+
+
+@case
+def a_window_that_only_the_server_knows(scene: Scene) -> None:
+    scene.use(model="llama3.1", system_message="Be brief.")
+    parent = None
+    for number in range(5):
+        parent = scene.send(f"{number} " + "word " * 20, parent_message_id=parent).id
+    scene.server.context_length = 120
+    scene.progress("And now?", parent_message_id=parent)
+    scene.send("word " * 200)
 
 
 @case
@@ -455,6 +526,26 @@ def a_golden_case(scene: Scene, name: str) -> None:
     for call in recorded["calls"]:
         if "method" not in call:
             continue
+        text, given = (*call["args"], {})[:2]
+        given = {OPTIONS[key]: value for key, value in given.items() if key in OPTIONS}
+        scene.attempt(lambda text=text, given=given: scene.progress(text, **given))  # type: ignore[misc] # it is called at once
+
+
+@cases("golden-text", {name: name for name in TEXT_GOLDEN})
+def a_golden_case_of_text(scene: Scene, name: str) -> None:
+    recorded = golden(name)
+    scene.server.inject(*(raw_answer(request["answered_with"]) for request in recorded["requests"]))
+    options = recorded["construct"][0]["opts"]
+    params = {"model": "text-davinci-003", **options.get("completionParams", {})}
+    scene.use(
+        completion_params=params,
+        user_label=options.get("userLabel"),
+        assistant_label=options.get("assistantLabel"),
+        max_model_tokens=options.get("maxModelTokens"),
+        max_response_tokens=options.get("maxResponseTokens"),
+        max_retries=0,
+    )
+    for call in recorded["calls"]:
         text, given = (*call["args"], {})[:2]
         given = {OPTIONS[key]: value for key, value in given.items() if key in OPTIONS}
         scene.attempt(lambda text=text, given=given: scene.progress(text, **given))  # type: ignore[misc] # it is called at once

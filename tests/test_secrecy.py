@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import json
 import logging
 import pickle
 import sys
@@ -352,6 +353,22 @@ def test_streams_and_moderation(
         client.send_moderation("hi")
     check(shown(caught.value))
     check(logged.getvalue())
+
+
+def test_a_refusal_that_repeats_the_key_and_is_mended(
+    engine: Engine, server: ChatGPTServer, logged: io.StringIO
+) -> None:
+    client = engine.client(**{**options_of(server), "model": "llama3.1"})
+    message = f"Unsupported parameter for {KEY} ({HEADER}): 'seed'"
+    refusal = {"error": {"message": message, "param": "seed", "code": "unsupported_parameter"}}
+    server.inject(Fault(status=400, body=json.dumps(refusal)))
+    chat = client.conversation(completion_params={"seed": 1})
+    reply = chat.send("Hi")
+    assert reply.context is not None
+    assert reply.context.changes
+    seen = [repr(value) for value in (chat, client, reply, reply.context, reply.usage)]
+    seen += [repr(client.preview("Hi", parent_message_id=reply.id).body), repr(chat.history())]
+    check("\n".join([*seen, logged.getvalue(), repr(stored_messages(client))]))
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,9 @@ class OfficialCall:
         """How many messages could fit at most, and one more to see that there are more."""
         budget = self.budget
         limit = budget.limit
-        return None if limit is None else budget.calibration.room(limit) // TOKENS_PER_MESSAGE + 1
+        if limit is None:
+            return None
+        return max(budget.calibration.room(limit), 0) // TOKENS_PER_MESSAGE + 1
 
     def limits(self) -> Limits:
         """The deadlines of the call, which begins now."""

@@ -333,6 +333,15 @@ def test_what_a_server_adds_in_secret_counts_before_anything_is_counted() -> Non
     assert [len(body["messages"]) for body in stepper.bodies] == [1, 1]
 
 
+def test_where_the_server_leaves_no_room_the_thread_is_still_found() -> None:
+    stepper, lessons = Stepper(), Lessons()
+    stepper.store.save(thread_of(["a", "b"]))
+    lessons.keep("chat", "m", calibration=Lesson().calibration.compared(9, 29))
+    client = {"model": "m", "max_model_tokens": 20, "max_response_tokens": 1}
+    with pytest.raises(PromptTooLongError):
+        send(stepper, client=client, lessons=lessons, parent_message_id="m1", system_message="")
+
+
 def test_a_figure_beyond_the_window_is_nonsense() -> None:
     stepper = Stepper(json_answer(completion(usage=usage(10**9))))
     lessons = Lessons()
@@ -514,3 +523,19 @@ def test_a_rate_limit_is_no_lesson() -> None:
     with pytest.raises(StreamError):
         body = {"error": {"message": "'seed' is not supported", "param": "seed", "code": 400}}
         send(Stepper(json_answer(body)), completion_params={"seed": 1})
+
+
+def test_a_megabyte_of_one_letter_is_counted_and_refused_with_the_figure() -> None:
+    stepper = Stepper(tokenizer=load_tokenizer("o200k_base"))
+    client = {"model": "gpt-4o", "max_model_tokens": 100_000, "system_message": ""}
+    with pytest.raises(PromptTooLongError) as caught:
+        send(stepper, "a" * 1_000_000, client=client)
+    assert caught.value.tokens == 125_000 + 7
+    assert stepper.of(SendRequest) == []
+
+
+def test_special_tokens_in_a_text_completion_are_sent_as_they_are() -> None:
+    answer = {"id": "r", "choices": [{"index": 0, "text": "Hi", "finish_reason": "stop"}]}
+    stepper = Stepper(json_answer(answer))
+    send(stepper, "a<|endoftext|>b", client={"model": "davinci-002", "system_message": ""})
+    assert stepper.bodies[0]["prompt"].startswith("User:\n\na<|endoftext|>b<|endoftext|>")
