@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack
 
 from chatgpt.core import official
 from chatgpt.core.answering import OfficialCall
-from chatgpt.core.call_options import call_options, question_of
+from chatgpt.core.call_options import AnswerOptions, call_options, question_of
 from chatgpt.core.lessons import Lessons
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.models import EndpointName, ModelFamily
@@ -241,7 +241,8 @@ class BaseChatGPTAPI(
         conversation_id: str | None = None,
         message_id: str | None = None,
         name: str | None = None,
-        **options: Any,
+        is_iterated: bool = False,
+        **options: Unpack[AnswerOptions],
     ) -> Exchange[ChatMessage]:
         """The exchange that sends a message. Its options are checked now; it begins when stepped."""
         question = question_of(
@@ -251,11 +252,15 @@ class BaseChatGPTAPI(
             message_id=message_id,
             name=name,
         )
-        return official.send_message(question, self._official_call(**options))
+        return official.send_message(
+            question, self._official_call(is_iterated=is_iterated, **options)
+        )
 
-    def _official_call(self, **options: Any) -> OfficialCall:
+    def _official_call(
+        self, *, is_iterated: bool = False, **options: Unpack[AnswerOptions]
+    ) -> OfficialCall:
         """A call with these options, which are checked now."""
-        checked = call_options(self._settings, **options)
+        checked = call_options(self._settings, is_iterated=is_iterated, **options)
         warn_of_shutdown(checked.model, self._surroundings.now())
         return OfficialCall(checked, self._settings, self._surroundings, self._lessons)
 

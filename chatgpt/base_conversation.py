@@ -6,7 +6,7 @@ A twin adds the methods that wait.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from chatgpt.base_client import BaseChatGPTAPI
 from chatgpt.core import official
@@ -53,24 +53,37 @@ class BaseConversation(ConversationState):
             place = None, message_id  # it knows its conversation
         return type(self)(self._client, self._options, *place)
 
-    def _sending(self, text: str, **given: Any) -> Exchange[ChatMessage]:
+    def _sending(
+        self,
+        text: str,
+        *,
+        message_id: str | None,
+        name: str | None,
+        is_iterated: bool = False,
+        **given: Unpack[AnswerOptions],
+    ) -> Exchange[ChatMessage]:
         exchange = self._client._sending(  # noqa: SLF001
             text,
             conversation_id=self._conversation_id,
             parent_message_id=self._parent_message_id,
+            message_id=message_id,
+            name=name,
+            is_iterated=is_iterated,
             **self._with(given),
         )
         return self._following(exchange)
 
-    def _regenerating(self, **given: Any) -> Exchange[ChatMessage]:
+    def _regenerating(self, **given: Unpack[AnswerOptions]) -> Exchange[ChatMessage]:
         call = self._client._official_call(**self._with(given))  # noqa: SLF001
         return self._following(official.regenerate(self._last_message_id(), call))
 
-    def _continuing(self, **given: Any) -> Exchange[ChatMessage]:
+    def _continuing(self, **given: Unpack[AnswerOptions]) -> Exchange[ChatMessage]:
         call = self._client._official_call(**self._with(given))  # noqa: SLF001
         return self._following(official.continue_reply(self._last_message_id(), call))
 
-    def _editing(self, message_id: object, text: object, **given: Any) -> Exchange[ChatMessage]:
+    def _editing(
+        self, message_id: object, text: object, **given: Unpack[AnswerOptions]
+    ) -> Exchange[ChatMessage]:
         checked_id = identifier("message_id", message_id)
         if checked_id is None:
             raise TypeError("message_id must be a str, not NoneType.")
@@ -94,9 +107,9 @@ class BaseConversation(ConversationState):
             raise ValueError("There is no reply yet in this conversation: send a message first.")
         return self._parent_message_id
 
-    def _with(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def _with(self, given: AnswerOptions) -> AnswerOptions:
         """The options of a call over those of the conversation."""
-        options = {**self._options, **given}
+        options: AnswerOptions = {**self._options, **given}
         own, params = self._options.get("completion_params"), given.get("completion_params")
         if own is not None and isinstance(params, Mapping):
             options["completion_params"] = {**own, **params}

@@ -15,16 +15,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from math import inf
-from typing import Any
+from typing import Unpack
 
 from attrs import evolve, field, frozen
 
 from chatgpt.core.budget import Counter
 from chatgpt.core.calibration import ToldPrompt
 from chatgpt.core.call_options import CallOptions
-from chatgpt.core.drafts import (
-    Draft,
-)
+from chatgpt.core.drafts import Draft
 from chatgpt.core.errors import (
     APIStatusError,
     ChatGPTError,
@@ -32,7 +30,7 @@ from chatgpt.core.errors import (
     PromptTooLongError,
 )
 from chatgpt.core.fitting import Budget, Prompt, build_prompt, load_counter
-from chatgpt.core.lessons import Lesson, Lessons, adapt, learned_from
+from chatgpt.core.lessons import Learned, Lesson, Lessons, adapt, learned_from
 from chatgpt.core.limits import Limits
 from chatgpt.core.messages import ChatMessage, RequestChange, Usage
 from chatgpt.core.models import LIMIT_NAMES
@@ -83,7 +81,7 @@ class OfficialCall:
         """What is known of the model that is asked."""
         return self.lessons.of(self.options.endpoint, self.options.model)
 
-    def learn(self, **learned: Any) -> None:
+    def learn(self, **learned: Unpack[Learned]) -> None:
         """Keep what was learned of the model that is asked."""
         self.lessons.keep(self.options.endpoint, self.options.model, **learned)
 
@@ -220,12 +218,11 @@ def _send(
 
 def _compare(call: OfficialCall, attempt: Attempt, told: int) -> None:
     """Learn how the server counts."""
-    prompt = attempt.prompt
-    calibration = call.lesson.calibration
-    if prompt.counted is not None:
-        calibration = calibration.compared(prompt.counted, told)
+    prompt, calibration = attempt.prompt, call.lesson.calibration
+    if prompt.is_counted:
+        calibration = calibration.compared(prompt.cost, told)
     else:
-        bound = prompt.context.prompt_tokens
+        bound = calibration.corrected(prompt.cost)
         waiting = ToldPrompt(prompt.messages, attempt.prompt_format, told, bound)
         calibration = evolve(calibration, waiting=waiting)
     call.learn(calibration=calibration)
@@ -338,7 +335,7 @@ def _estimated_usage(
     counter = load()
     prompt = attempt.prompt
     prompt_tokens = prompt.context.prompt_tokens
-    if prompt.counted is None:
+    if not prompt.is_counted:
         cost = prompt_cost(prompt.messages, attempt.prompt_format, counter)
         prompt_tokens = lesson.calibration.corrected(cost)
     completion_tokens = counter.text(text)

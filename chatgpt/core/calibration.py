@@ -39,7 +39,7 @@ class ToldPrompt:
     Attributes:
         messages, prompt_format: what was sent.
         told: the server's figure for it, in tokens.
-        bound: what it takes at most, by its bytes.
+        bound: what it takes at most, by its bytes and what was known then of how the server counts.
     """
 
     messages: Sequence[ChatMessage] = field(repr=False)

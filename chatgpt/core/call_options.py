@@ -29,11 +29,13 @@ _LIMITS: Final = frozenset(LIMIT_NAMES)
 class AnswerOptions(TypedDict, total=False):
     """The options that say how a message is answered, for code that hands them on."""
 
+    stream: bool | None
     system_message: str | None
     prompt_prefix: str | None
     prompt_suffix: str | None
     completion_params: Mapping[str, object] | None
     timeout: float | None
+    on_progress: Callable[[ChatMessage], object] | None
 
 
 class QuestionOptions(TypedDict, total=False):
@@ -47,9 +49,6 @@ class QuestionOptions(TypedDict, total=False):
 
 class SendMessageOptions(QuestionOptions, AnswerOptions, total=False):
     """The options of `send_message`, for code that hands them on."""
-
-    stream: bool | None
-    on_progress: Callable[[ChatMessage], object] | None
 
 
 @frozen(kw_only=True)

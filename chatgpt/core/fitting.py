@@ -70,14 +70,16 @@ class Prompt:
         messages: in the order of the conversation, the instructions first.
         left_out: the messages that do not fit, oldest first.
         context: the report for the caller.
-        counted: what it was counted to cost, before any correction; `None` where a bound was enough.
+        cost: what it was counted to cost, or bounded, before any correction.
+        is_counted: whether it was counted.
         calibration: how the server counts, by what is known now.
     """
 
     messages: Sequence[ChatMessage] = field(repr=False)
     left_out: Sequence[ChatMessage] = field(repr=False)
     context: ContextReport
-    counted: int | None
+    cost: int
+    is_counted: bool
     calibration: Calibration
 
 
@@ -119,26 +121,25 @@ def build_prompt(
     sent_count = len(history.messages)
     counting: Counting = "bound"
     room = _room(limit, calibration)
-    bound = inf
+    bound: int | None = None
     if not is_counted and budget.tokenizer is None:
         counter = Counter(byte_length, budget.encoding)
-        bound = calibration.excess + _bound(
-            fixed, history, prompt_format, counter, room - calibration.excess
-        )
-    if bound < inf:
-        tokens = int(bound)
+        bound = _bound(fixed, history, prompt_format, counter, room - calibration.excess)
+    if bound is not None:
+        cost, tokens = bound, calibration.corrected(bound) + calibration.excess
     else:
         counter = yield from load_counter(budget, counted)
         calibration = calibration.compared_by(counter)
         room = _room(limit, calibration)
         counting = budget.counting if calibration.counted is None else "calibrated"
-        tokens = prompt_cost(fixed, prompt_format, counter)
-        if tokens > room:
-            raise _too_long(calibration.corrected(tokens), budget)
-        sent_count, history_tokens = fit_turns(
-            history.messages, lambda message: prompt_format.cost(message, counter), room - tokens
+        cost = prompt_cost(fixed, prompt_format, counter)
+        if cost > room:
+            raise _too_long(calibration.corrected(cost), budget)
+        sent_count, history_cost = fit_turns(
+            history.messages, lambda message: prompt_format.cost(message, counter), room - cost
         )
-        tokens += history_tokens
+        cost += history_cost
+        tokens = calibration.corrected(cost)
     sent, left_out = history.messages[:sent_count], history.messages[sent_count:]
     messages = (*prompt_format.instructions, *reversed(sent), question)
     if counting == "exact" and prompt_format.is_guessed(messages):
@@ -146,7 +147,7 @@ def build_prompt(
     context = ContextReport(
         oldest_message_id=sent[-1].id if sent else question.id,
         message_count=sent_count + 1,
-        prompt_tokens=calibration.corrected(tokens),
+        prompt_tokens=tokens,
         counting=counting,
         prompt_limit=limit,
         reserved_tokens=budget.reserved_tokens,
@@ -154,8 +155,7 @@ def build_prompt(
         left_out_reason="window" if left_out else None,
         missing_message_id=history.missing_message_id,
     )
-    cost = None if counting == "bound" else tokens
-    return Prompt(messages, left_out[::-1], context, cost, calibration)
+    return Prompt(messages, left_out[::-1], context, cost, bound is None, calibration)
 
 
 def _room(limit: int | None, calibration: Calibration) -> float:
@@ -168,14 +168,14 @@ def _bound(
     prompt_format: PromptFormat,
     counter: Counter,
     room: float,
-) -> float:
-    """An upper bound of the whole, or infinity as soon as it exceeds the room."""
+) -> int | None:
+    """An upper bound of the whole; `None` where it proves nothing."""
     bound = prompt_cost(fixed, prompt_format, counter)
     for message in history.messages:
         if bound > room:
             break
         bound += prompt_format.cost(message, counter)
-    return bound if bound <= room else inf
+    return bound if bound <= room else None
 
 
 def _too_long(tokens: int, budget: Budget) -> PromptTooLongError:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Final, TypedDict, Unpack
 
 from attrs import evolve, frozen
 
@@ -99,6 +99,22 @@ class Lesson:
         return family.with_window(self.max_input, shares_window=self.shares_window)
 
 
+NOTHING: Final = Lesson()
+"""What is known of a model before it has taught anything."""
+
+
+class Learned(TypedDict, total=False):
+    """Attributes of a `Lesson` that are new."""
+
+    limit_name: LimitName
+    refused: frozenset[str]
+    streams: bool
+    wants_reasoning: bool
+    max_input: int
+    shares_window: bool
+    calibration: Calibration
+
+
 class Lessons:
     """What one client has learned of its server, by endpoint and model. Shared by threads."""
 
@@ -107,10 +123,10 @@ class Lessons:
 
     def of(self, endpoint: EndpointName, model: str) -> Lesson:
         """What is known of a model."""
-        return self._lessons.get((endpoint, model), Lesson())
+        return self._lessons.get((endpoint, model), NOTHING)
 
-    def keep(self, endpoint: EndpointName, model: str, **learned: Any) -> None:
-        """Keep what was learned of a model: attributes of its `Lesson`.
+    def keep(self, endpoint: EndpointName, model: str, **learned: Unpack[Learned]) -> None:
+        """Keep what was learned of a model.
 
         Of two threads that learn at the same moment one may be forgotten, and learn again.
         """
@@ -184,9 +200,7 @@ def _accepted_limit(family: ModelFamily, endpoint: EndpointName) -> LimitName | 
 # --- learning --------------------------------------------------------------------------------
 
 
-def learned_from(
-    error: APIStatusError, sent: Mapping[str, object], lesson: Lesson
-) -> Mapping[str, Any]:
+def learned_from(error: APIStatusError, sent: Mapping[str, object], lesson: Lesson) -> Learned:
     """What a refusal teaches.
 
     Args:
@@ -195,8 +209,7 @@ def learned_from(
         lesson: what was known when it was made.
 
     Returns:
-        Attributes of `Lesson`, for `Lessons.keep`; empty where there is nothing to learn, or the
-        request would be no other one.
+        What is to be kept; empty where there is nothing to learn, or the request would be no other one.
     """
     if not isinstance(error, (BadRequestError, UnprocessableEntityError)):
         return {}
@@ -218,7 +231,7 @@ def learned_from(
     return {"refused": lesson.refused | refused} if refused else {}
 
 
-def _learned_window(error: ContextLengthError) -> Mapping[str, Any]:
+def _learned_window(error: ContextLengthError) -> Learned:
     if error.limit is None:
         return {}
     return {"max_input": error.limit, "shares_window": error.is_shared}

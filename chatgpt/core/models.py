@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
 from attrs import evolve, frozen
@@ -251,6 +252,7 @@ their model, unless they stand here themselves."""
 _SNAPSHOT: Final = re.compile(r"-(?:\d{4}-\d\d-\d\d|\d{4})$")
 
 
+@lru_cache(256)
 def family_of(model: str) -> ModelFamily:
     """Find the family of a model by the longest prefix of its name.
 

@@ -154,7 +154,8 @@ class Reply(GrowingReply):
             if is_whole:
                 raise not_understood(data, self._redact, "The answer holds no reply")
             return None
-        self._take_usage(choice.get("usage"))
+        if "usage" in choice:
+            self._take_usage(choice["usage"])
         self._detail = answer
         finish_reason = choice.get("finish_reason")
         if finish_reason and isinstance(finish_reason, str):

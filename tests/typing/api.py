@@ -17,12 +17,16 @@ from chatgpt import (
     ChatMessage,
     ChatResponse,
     ContextReport,
+    Conversation,
     ConversationResponseEvent,
     ConversationSummary,
     MemoryStore,
     MessageStore,
     MessageStream,
+    ModelFamily,
     Moderation,
+    Preview,
+    RequestChange,
     Secret,
     SendMessageBrowserOptions,
     SendMessageOptions,
@@ -66,6 +70,8 @@ with ChatGPTAPI(
     assert_type(reply.delta, str | None)
     assert_type(reply.usage, Usage | None)
     assert_type(reply.context, ContextReport | None)
+    assert reply.context is not None
+    assert_type(reply.context.changes, tuple[RequestChange, ...])
     assert_type(reply.detail, Mapping[str, object] | None)
 
     with client.stream_message("Hi", parent_message_id=reply.id) as stream:
@@ -75,6 +81,22 @@ with ChatGPTAPI(
     assert_type(stream.result(), ChatMessage)
 
     assert_type(client.thread(reply.id), list[ChatMessage])
+    assert_type(client.branches(reply.id), list[ChatMessage])
+    preview = client.preview("Hi", parent_message_id=reply.id)
+    assert_type(preview, Preview)
+    assert_type(preview.messages, Sequence[ChatMessage])
+    assert_type(preview.prompt_tokens, int)
+    chat = client.conversation(system_message="", completion_params={"seed": 1})
+    assert_type(chat, Conversation)
+    assert_type(chat.send("Hi", name="ada"), ChatMessage)
+    assert_type(chat.stream("Hi"), MessageStream)
+    assert_type(chat.regenerate(), ChatMessage)
+    assert_type(chat.edit("m", "Ho"), ChatMessage)
+    assert_type(chat.continue_reply(timeout=3), ChatMessage)
+    assert_type(chat.undo(), ChatMessage | None)
+    assert_type(chat.history(), list[ChatMessage])
+    assert_type(chat.branch(), Conversation)
+    chat.send("Hi", system_message="x")  # type: ignore[call-arg] # an option of the chat
     assert_type(client.send_moderation("Hi"), Moderation)
 
     options: SendMessageOptions = {"parent_message_id": reply.id, "timeout": 3.0}
@@ -93,6 +115,8 @@ ChatGPTAPI(
     upsert_message=lambda message: messages.update({message.id: message}),
 )
 ChatGPTAPI(message_store=MemoryStore(capacity=10))
+ChatGPTAPI(model_family=ModelFamily(max_input=8192), endpoint="completions", user_label="Q")
+ChatGPTAPI(endpoint="chats")  # type: ignore[arg-type] # chat or completions
 
 client.send_message(5)  # type: ignore[arg-type] # text is a str
 client.send_message("Hi", parentMessageId="x")  # type: ignore[call-arg] # options are snake_case
@@ -139,9 +163,9 @@ with ChatGPTServer(respond) as server:
     assert_type(as_base.reset_session(), Secret)
     assert_type(session.user, User | None)
     assert_type(session.get_is_authenticated(), bool)
-    chat = session.conversation()
-    assert_type(chat, WebConversation)
-    assert_type(chat.send("Hi"), ChatResponse)
+    web_chat = session.conversation()
+    assert_type(web_chat, WebConversation)
+    assert_type(web_chat.send("Hi"), ChatResponse)
     for summary in session.list_conversations():
         assert_type(summary, ConversationSummary)
         assert_type(session.get_conversation(summary.id).messages, tuple[ChatMessage, ...])

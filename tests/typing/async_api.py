@@ -15,12 +15,16 @@ from chatgpt_async import (
     ChatGPTSessionAPI,
     ChatGPTUnofficialProxyAPI,
     ChatMessage,
+    Conversation,
     ConversationRecord,
     ConversationSummary,
     MemoryStore,
     MessageStore,
     MessageStream,
+    ModelFamily,
     Moderation,
+    Preview,
+    RequestChange,
     Secret,
     SendMessageOptions,
     Usage,
@@ -60,6 +64,8 @@ async def main() -> None:
         assert_type(reply, ChatMessage)
         assert_type(reply, chatgpt.ChatMessage)
         assert_type(reply.usage, Usage | None)
+        assert reply.context is not None
+        assert_type(reply.context.changes, tuple[RequestChange, ...])
         await client.send_message("Hi", on_progress=lambda part: print(part.delta))
 
         async with client.stream_message("Hi", parent_message_id=reply.id) as stream:
@@ -69,6 +75,22 @@ async def main() -> None:
         assert_type(stream.result(), ChatMessage)
 
         assert_type(await client.thread(reply.id), list[ChatMessage])
+        assert_type(await client.branches(reply.id), list[ChatMessage])
+        preview = await client.preview("Hi", parent_message_id=reply.id)
+        assert_type(preview, Preview)
+        assert_type(preview.messages, Sequence[ChatMessage])
+        assert_type(preview.prompt_tokens, int)
+        chat = client.conversation(system_message="", completion_params={"seed": 1})
+        assert_type(chat, Conversation)
+        assert_type(await chat.send("Hi", name="ada"), ChatMessage)
+        assert_type(chat.stream("Hi"), MessageStream)
+        assert_type(await chat.regenerate(), ChatMessage)
+        assert_type(await chat.edit("m", "Ho"), ChatMessage)
+        assert_type(await chat.continue_reply(timeout=3), ChatMessage)
+        assert_type(await chat.undo(), ChatMessage | None)
+        assert_type(await chat.history(), list[ChatMessage])
+        assert_type(chat.branch(), Conversation)
+        await chat.send("Hi", system_message="x")  # type: ignore[call-arg] # an option of the chat
         assert_type(await client.send_moderation("Hi"), Moderation)
 
         options: SendMessageOptions = {"parent_message_id": reply.id, "timeout": 3.0}
@@ -87,6 +109,8 @@ async def main() -> None:
     ChatGPTAPI(get_message_by_id=messages.get, upsert_message=on_progress)
     ChatGPTAPI(get_message_by_id=look_up, upsert_message=print)
     ChatGPTAPI(message_store=MemoryStore(capacity=10))
+    ChatGPTAPI(model_family=ModelFamily(max_input=8192), endpoint="completions", user_label="Q")
+    ChatGPTAPI(endpoint="chats")  # type: ignore[arg-type] # chat or completions
     ChatGPTAPI(message_store=chatgpt.MemoryStore(capacity=10))
 
     list(stream)  # type: ignore[call-overload] # it is iterated with `async for`
