@@ -30,7 +30,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, cast
 
 from attrs import field, frozen
 
@@ -38,6 +38,7 @@ from chatgpt.core.budget import Counter, has_media, params_cost
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.surrogates import lenient
 from chatgpt.core.validation import lenient_json
+from chatgpt.core.wire.openai import ChatCompletionRequestMessage
 
 TOKENS_PER_MESSAGE: Final = 3
 TOKENS_PER_NAME: Final = 1
@@ -134,15 +135,19 @@ class ChatFormat(PromptFormat):
         """The messages as they travel."""
         return {"messages": [self._travelling(message) for message in messages]}
 
-    def _travelling(self, message: ChatMessage) -> dict[str, object]:
+    def _travelling(self, message: ChatMessage) -> ChatCompletionRequestMessage:
         # A store may hold text that cannot be sent as UTF-8.
-        sent: dict[str, object] = {"role": message.role, "content": lenient(message.text)}
+        sent: ChatCompletionRequestMessage = {
+            "role": message.role,
+            "content": lenient(message.text),
+        }
         if message.name is not None:
             sent["name"] = lenient(message.name)
         if self.sends_reasoning and message.role == "assistant":
             sent["reasoning_content"] = lenient(message.reasoning or "")
         if message.wire_fields is not None:
-            sent |= lenient_json("wire_fields", message.wire_fields)
+            own = lenient_json("wire_fields", message.wire_fields)
+            sent = cast("ChatCompletionRequestMessage", {**sent, **own})
         return sent
 
 

@@ -34,8 +34,11 @@ class ChatCompletionRequestMessage(TypedDict):
     """One message of a request."""
 
     role: Literal["system", "user", "assistant", "developer", "tool"]
-    content: str
+    content: str | list[dict[str, object]] | None
     name: NotRequired[str]
+    reasoning_content: NotRequired[str]
+    tool_calls: NotRequired[list[dict[str, object]]]
+    tool_call_id: NotRequired[str]
 
 
 class ChatCompletionResponseMessage(TypedDict, total=False):
