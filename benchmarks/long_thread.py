@@ -47,7 +47,7 @@ def build(
         history = yield from load_history(parent)
         return (
             yield from build_prompt(
-                ChatMessage(id="question", text="And now?", parent_message_id=parent),
+                [ChatMessage(id="question", text="And now?", parent_message_id=parent)],
                 history,
                 ChatFormat("Be brief."),
                 Budget(UNKNOWN_FAMILY.with_window(window), 1_000, tokenizer),

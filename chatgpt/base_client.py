@@ -220,6 +220,7 @@ class BaseChatGPTAPI(
         del value
         self._settings = self._settings.with_api_key(wrapped)
         self._given["api_key"] = wrapped
+        self._lessons = Lessons()  # an organization may do what another one may not
 
     @property
     def api_org(self) -> Secret | None:
@@ -232,6 +233,7 @@ class BaseChatGPTAPI(
         del value
         self._settings = self._settings.with_api_org(wrapped)
         self._given["api_org"] = wrapped
+        self._lessons = Lessons()
 
     def _sending(
         self,

@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Self, Unpack
 
+from attrs import evolve
+
 from chatgpt.base_client import BaseChatGPTAPI
 from chatgpt.core import official
-from chatgpt.core.call_options import AnswerOptions
+from chatgpt.core.answering import OfficialCall
+from chatgpt.core.call_options import AnswerOptions, Question, question_of
 from chatgpt.core.following import ConversationState
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import Exchange
@@ -62,24 +65,17 @@ class BaseConversation(ConversationState):
         is_iterated: bool = False,
         **given: Unpack[AnswerOptions],
     ) -> Exchange[ChatMessage]:
-        exchange = self._client._sending(  # noqa: SLF001
-            text,
-            conversation_id=self._conversation_id,
-            parent_message_id=self._parent_message_id,
-            message_id=message_id,
-            name=name,
-            is_iterated=is_iterated,
-            **self._with(given),
-        )
-        return self._following(exchange)
+        question = question_of(text, message_id=message_id, name=name)
+        call = self._call_with(given, is_iterated=is_iterated)
+        return self._following(lambda: official.send_message(self._placed(question), call))
 
     def _regenerating(self, **given: Unpack[AnswerOptions]) -> Exchange[ChatMessage]:
-        call = self._client._official_call(**self._with(given))  # noqa: SLF001
-        return self._following(official.regenerate(self._last_message_id(), call))
+        call = self._call_with(given)
+        return self._following(lambda: official.regenerate(self._last_message_id(), call))
 
     def _continuing(self, **given: Unpack[AnswerOptions]) -> Exchange[ChatMessage]:
-        call = self._client._official_call(**self._with(given))  # noqa: SLF001
-        return self._following(official.continue_reply(self._last_message_id(), call))
+        call = self._call_with(given)
+        return self._following(lambda: official.continue_reply(self._last_message_id(), call))
 
     def _editing(
         self, message_id: object, text: object, **given: Unpack[AnswerOptions]
@@ -87,25 +83,48 @@ class BaseConversation(ConversationState):
         checked_id = identifier("message_id", message_id)
         if checked_id is None:
             raise TypeError("message_id must be a str, not NoneType.")
-        call = self._client._official_call(**self._with(given))  # noqa: SLF001
-        return self._following(official.edit(checked_id, text_to_send("text", text), call))
+        checked_text, call = text_to_send("text", text), self._call_with(given)
+        return self._following(lambda: official.edit(checked_id, checked_text, call))
+
+    def _previewing(
+        self, text: str, *, name: str | None, **given: Unpack[AnswerOptions]
+    ) -> Exchange[official.Preview]:
+        question, call = question_of(text, name=name), self._call_with(given)
+        return official.preview(self._placed(question), call)
 
     def _undoing(self) -> Exchange[ChatMessage | None]:
-        if self._parent_message_id is None:
-            return None
-        question = yield from official.read_last_question(self._parent_message_id)
-        self._parent_message_id = None if question is None else question.parent_message_id
-        return question
+        self._begin()
+        try:
+            at = self._parent_message_id
+            found = None if at is None else (yield from official.take_back(at))
+            if found is None:
+                return None
+            question, self._parent_message_id = found
+            return question
+        finally:
+            self._is_busy = False
 
     def _reading(self) -> Exchange[Sequence[ChatMessage]]:
         if self._parent_message_id is None:
             return []
         return (yield from official.read_thread(self._parent_message_id))
 
+    def _placed(self, question: Question) -> Question:
+        """A question as the next message."""
+        return evolve(
+            question,
+            conversation_id=self._conversation_id,
+            parent_message_id=self._parent_message_id,
+        )
+
     def _last_message_id(self) -> str:
         if self._parent_message_id is None:
             raise ValueError("There is no reply yet in this conversation: send a message first.")
         return self._parent_message_id
+
+    def _call_with(self, given: AnswerOptions, *, is_iterated: bool = False) -> OfficialCall:
+        options = self._with(given)
+        return self._client._official_call(is_iterated=is_iterated, **options)  # noqa: SLF001
 
     def _with(self, given: AnswerOptions) -> AnswerOptions:
         """The options of a call over those of the conversation."""

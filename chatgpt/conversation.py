@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from chatgpt.base_conversation import BaseConversation
 from chatgpt.core.messages import ChatMessage
+from chatgpt.core.official import Preview
 from chatgpt.core.validation import plain_function
 from chatgpt.streams import MessageStream
 
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 class Conversation(BaseConversation):
     """A chat: each message replies to the reply before it. Made by `client.conversation()`.
 
-    A message that fails leaves it where it was. It is one line of talk: do one thing at a time with it, and
-    take a `branch()` for another thread. Nothing is overwritten: what is edited or generated again stands
-    beside what was there, and `client.branches` finds it.
+    A message that fails leaves it where it was. It is one line of talk: it does one thing at a time
+    (`RuntimeError` otherwise); take a `branch()` for another thread. Nothing is overwritten: what is edited or generated again stands
+    beside what was there: `client.branches` finds the other replies to a message.
     """
 
     _client: ChatGPTAPI
@@ -113,8 +114,7 @@ class Conversation(BaseConversation):
         The message before and what followed it stay beside it.
 
         Args:
-            message_id: the id of a message of yours, anywhere in the store: a reply's
-                `parent_message_id`.
+            message_id: the id of a message of yours, or of the reply to it, anywhere in the store.
             text: what it should have said.
             completion_params: further fields of this request, over those of the conversation.
             timeout: seconds for this call; by default the client's.
@@ -122,7 +122,7 @@ class Conversation(BaseConversation):
 
         Raises:
             MessageNotFoundError: the message is not in the store.
-            ValueError: it is not one of yours.
+            ValueError: there is no message of yours.
             ChatGPTError: whatever else went wrong.
         """
         exchange = self._editing(
@@ -149,7 +149,8 @@ class Conversation(BaseConversation):
             on_progress: called with each part: its `text` is the whole reply so far, its `delta` what is new.
 
         Returns:
-            The whole reply: what was there and what followed. It stands beside the cut one.
+            The whole reply: what was there and what followed. It stands beside the cut one. Its usage
+            is that of this request, in which a chat model is asked to go on by a message that is not stored.
 
         Raises:
             ValueError: the last reply was not cut, or has no text.
@@ -162,11 +163,23 @@ class Conversation(BaseConversation):
         )
         return self._client._call(exchange).run(on_progress)  # noqa: SLF001
 
+    def preview(
+        self,
+        text: str,
+        *,
+        name: str | None = None,
+        completion_params: Mapping[str, object] | None = None,
+    ) -> Preview:
+        """Say what `send` would send, and send nothing. `client.preview` tells more of it."""
+        exchange = self._previewing(text, name=name, completion_params=completion_params)
+        return self._client._call(exchange).run()  # noqa: SLF001
+
     def undo(self) -> ChatMessage | None:
         """Go back to before the last question. What was said stays in the store.
 
         Returns:
-            The question that was taken back; `None` at the beginning, where there is nothing to undo.
+            The question that was taken back; `None` where there is nothing to undo: at the beginning, or where
+            the store holds no question any more.
         """
         return self._client._call(self._undoing()).run()  # noqa: SLF001
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from datetime import datetime
 
@@ -24,5 +25,13 @@ def warn_of_shutdown(model: str, now: datetime) -> None:
     warnings.warn(
         f"OpenAI shut the model {model!r} down on {day}: give another one, unless your server still has it.",
         FutureWarning,
-        stacklevel=5,
+        stacklevel=_levels_to_the_caller(),
     )
+
+
+def _levels_to_the_caller() -> int:
+    """How far up the first frame is that is not the SDK's."""
+    levels, frame = 1, sys._getframe(1)  # noqa: SLF001 - warnings do the same; 3.12 has `skip_file_prefixes`
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("chatgpt"):
+        levels, frame = levels + 1, frame.f_back
+    return levels

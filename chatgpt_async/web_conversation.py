@@ -77,10 +77,13 @@ class WebConversation(ConversationState):
         return self._stream(exchange)
 
     def _next(self, text: str, **options: Any) -> Exchange[ChatMessage]:
-        exchange = self._sending(
-            text,
-            conversation_id=self._conversation_id,
-            parent_message_id=self._parent_message_id,
-            **options,
-        )
-        return self._following(exchange)
+        def begin() -> Exchange[ChatMessage]:
+            return self._sending(
+                text,
+                conversation_id=self._conversation_id,
+                parent_message_id=self._parent_message_id,
+                **options,
+            )
+
+        begin()  # wrong options raise now; an exchange that is not stepped does nothing
+        return self._following(begin)

@@ -134,20 +134,21 @@ class Stepper:
     """Meets the needs of an exchange from answers that are given beforehand.
 
     Args:
-        answers: for the requests, in order: an `Answered`, or a `TransportFailure`.
+        answers: for the requests, in order: an `Answered`, a `TransportFailure`, or a function of the
+            body that makes one.
         store: for the messages.
         clock: moves with sleeps, timeouts and seconds among the chunks.
     """
 
     def __init__(
         self,
-        *answers: Answered | TransportFailure,
+        *answers: Answered | TransportFailure | Callable[[Any], Answered],
         store: MemoryStore | None = None,
         clock: Clock | None = None,
         tokenizer: CountTokens = count_words,
     ) -> None:
         self.answers = list(answers)
-        self.store = store or MemoryStore()
+        self.store = MemoryStore() if store is None else store
         self.clock = clock or Clock()
         self.tokenizer = tokenizer
         self.needs: list[Need[Any]] = []
@@ -183,6 +184,8 @@ class Stepper:
         match need:
             case SendRequest():
                 answer = self.answers.pop(0)
+                if callable(answer):
+                    answer = answer(json.loads(need.request.body))
                 if isinstance(answer, TransportFailure):
                     waits = {
                         "connect_timeout": need.connect_timeout,

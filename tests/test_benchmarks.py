@@ -37,7 +37,7 @@ def test_a_long_thread_is_read_in_one_batch_and_counted_as_far_as_needed() -> No
     counted: dict[str, ChatMessage] = {}
     prompt = stepper.run(
         build_prompt(
-            ChatMessage(id="question", text="word " * 20),
+            [ChatMessage(id="question", text="word " * 20)],
             history,
             ChatFormat(),
             Budget(UNKNOWN_FAMILY.with_window(1_000), 0),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from chatgpt import (
+    ChatGPTAPI,
     ChatMessage,
     ConfigurationError,
     MemoryStore,
@@ -179,13 +182,26 @@ def test_an_edited_message_keeps_its_name(client: Any, server: ChatGPTServer) ->
     assert server.requests[-1].json["stream"] is True
 
 
-def test_only_a_message_of_the_user_can_be_edited(client: Any) -> None:
-    chat, (first,) = talk(client, "a")
-    with pytest.raises(ValueError, match=f"'{first.parent_message_id}'"):
-        chat.edit(first.id, "A")
+def test_a_reply_stands_for_the_question_that_it_answers(client: Any) -> None:
+    chat, (first, second) = talk(client, "a", "b")
+    chat.edit(second.id, "B")
+    assert texts(chat) == ["a", "a-1", "B", "B-3"]
+    chat.edit(first.id, "A")
+    assert texts(chat) == ["A", "A-4"]
+
+
+def test_what_cannot_be_edited(engine: Engine, server: ChatGPTServer) -> None:
+    store = MemoryStore()
+    store.save([ChatMessage(id="r", text="?", role="assistant", parent_message_id="gone")])
+    client: Any = engine.client(
+        api_key=server.api_key, api_base_url=server.base_url, message_store=store
+    )
+    chat = client.conversation()
+    with pytest.raises(ValueError, match="no message of the user that 'r' replies to"):
+        chat.edit("r", "A")
     with pytest.raises(MessageNotFoundError):
         chat.edit("nowhere", "A")
-    assert chat.parent_message_id == first.id
+    assert server.requests == []
 
 
 # --- regenerate ------------------------------------------------------------------------------
@@ -281,6 +297,78 @@ def test_undo_takes_a_whole_turn_back(engine: Engine, server: ChatGPTServer) -> 
         client.conversation(parent_message_id="nowhere").undo()
 
 
+def test_undo_in_a_store_that_forgets(engine: Engine, server: ChatGPTServer) -> None:
+    client: Any = engine.client(
+        api_key=server.api_key, api_base_url=server.base_url, message_store=MemoryStore(4)
+    )
+    chat, _ = talk(client, "a", "b", "c")
+    assert chat.undo().text == "c"
+    assert chat.undo().text == "b"
+    assert chat.parent_message_id is None, "what came before is forgotten: this is the beginning"
+    chat.send("d")
+    chat = client.conversation(parent_message_id=chat.parent_message_id)
+    client.send_message("e")
+    client.send_message("f")
+    with pytest.raises(MessageNotFoundError):
+        chat.undo()
+
+
+def test_undo_without_the_question_stays_where_it_is(engine: Engine, server: ChatGPTServer) -> None:
+    store = MemoryStore()
+    store.save([ChatMessage(id="r", text="?", role="assistant", parent_message_id="gone")])
+    client: Any = engine.client(
+        api_key=server.api_key, api_base_url=server.base_url, message_store=store
+    )
+    chat = client.conversation(parent_message_id="r")
+    assert chat.undo() is None
+    assert chat.parent_message_id == "r"
+
+
+# --- one thing at a time ---------------------------------------------------------------------
+
+
+def test_a_chat_does_one_thing_at_a_time(client: Any) -> None:
+    chat, _ = talk(client, "a")
+    with chat.stream("b") as stream:
+        for action in (lambda: chat.send("c"), chat.regenerate, chat.undo):
+            with pytest.raises(RuntimeError, match="does one thing at a time"):
+                action()
+        assert texts(chat) == ["a", "a-1"], "reading is no harm"
+        list(stream)
+    assert texts(chat)[2] == "b"
+    with chat.stream("c"):
+        pass  # left early
+    chat.send("d")
+    assert texts(chat)[4:5] == ["d"]
+
+
+def test_a_function_of_the_caller_cannot_move_its_chat(engine: Engine, client: Any) -> None:
+    chat, _ = talk(client, "a")
+    behind = getattr(chat, "_behind", chat)
+
+    async def undo_later(_: ChatMessage) -> None:
+        await behind.undo()
+
+    def undo(_: ChatMessage) -> None:
+        behind.undo()
+
+    with pytest.raises(RuntimeError, match="does one thing at a time"):
+        chat.send("b", on_progress=undo if engine.name == "sync" else undo_later)
+    chat.send("c")
+    assert texts(chat)[2] == "c"
+
+
+def test_a_stream_goes_on_from_where_the_chat_stands_when_it_is_entered(
+    client: Any, server: ChatGPTServer
+) -> None:
+    chat = client.conversation()
+    first, second = chat.stream("a"), chat.stream("b")
+    for stream in (second, first):
+        with stream:
+            list(stream)
+    assert sent(server) == ["b", "b-1", "a"]
+
+
 # --- branches --------------------------------------------------------------------------------
 
 
@@ -370,6 +458,20 @@ def test_a_function_beside_a_store_leaves_the_replies_to_it(
     )
     reply = client.send_message("a")
     assert [m.id for m in client.branches(reply.parent_message_id)] == [reply.id]
+
+
+def test_replies_are_told_oldest_first_whatever_their_times_are(
+    engine: Engine, server: ChatGPTServer
+) -> None:
+    store = MemoryStore()
+    times = [datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 1), None]  # noqa: DTZ001 - a store's mistake
+    store.save([ChatMessage(id="q", text="?")])
+    for number, time in enumerate(times):
+        store.save([ChatMessage(id=f"{number}", text="!", parent_message_id="q", created_at=time)])
+    client: Any = engine.client(
+        api_key=server.api_key, api_base_url=server.base_url, message_store=store
+    )
+    assert [message.id for message in client.branches("q")] == ["2", "1", "0"]
 
 
 def test_a_plain_store_finds_replies_in_both_twins(engine: Engine, server: ChatGPTServer) -> None:
@@ -485,6 +587,15 @@ def test_a_preview_says_what_would_be_sent_and_sends_nothing(
     assert stored[replies[-1].id].token_counts["o200k_base"] > 0
 
 
+def test_a_preview_of_a_chat_knows_its_options(client: Any, server: ChatGPTServer) -> None:
+    chat = client.conversation(system_message="Be brief.", completion_params={"seed": 1})
+    chat.send("a")
+    preview = chat.preview("b", name="ada", completion_params={"user": "u"})
+    assert len(server.requests) == 1
+    chat.send("b", name="ada", completion_params={"user": "u"})
+    assert server.requests[-1].json == preview.body
+
+
 def test_a_preview_of_a_text_completion(engine: Engine, server: ChatGPTServer) -> None:
     client: Any = engine.client(
         api_key=server.api_key, api_base_url=server.base_url, endpoint="completions"
@@ -525,6 +636,45 @@ def test_a_model_past_its_day_warns_once(engine: Engine, server: ChatGPTServer) 
         client.send_message("b")
         client.conversation().send("c")
     assert len(caught) == 1
+
+
+def test_the_warning_points_at_the_line_that_asks(server: ChatGPTServer) -> None:
+    where = {"api_key": server.api_key, "api_base_url": server.base_url}
+    asks: list[Callable[[ChatGPTAPI], object]] = [
+        lambda bot: bot.send_message("a"),
+        lambda bot: bot.preview("a"),
+        lambda bot: bot.conversation(),
+        lambda bot: bot.stream_message("a"),
+    ]
+    models = ["gpt-4-0125-preview", "gpt-4.5-preview", "o1-preview", "o1-mini"]
+    for ask, model in zip(asks, models, strict=True):
+        with pytest.warns(FutureWarning) as caught, ChatGPTAPI(**where, model=model) as client:  # type: ignore[arg-type] # they are str
+            ask(client)
+        assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_another_key_begins_to_learn_anew(client: Any, server: ChatGPTServer) -> None:
+    """An organization may do what another one may not."""
+    server.refused_parameters = ["stream"]
+    client.send_message("a", on_progress=lambda _: None)
+    server.refused_parameters = []
+    for name, value in (("api_org", "org-2"), ("api_key", server.api_key)):
+        server.refused_parameters = ["stream"]
+        client.send_message("a", on_progress=lambda _: None)
+        server.refused_parameters = []
+        setattr(client, name, value)
+        client.send_message("b", on_progress=lambda _: None)
+        assert server.requests[-1].json["stream"] is True
+
+
+def test_calls_at_the_same_moment_all_succeed(client: Any, server: ChatGPTServer) -> None:
+    server.refused_parameters = ["max_tokens", "seed"]
+    params = {"model": "llama3.1", "max_tokens": 50, "seed": 1}
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(
+            pool.map(lambda n: client.send_message(f"{n}", completion_params=params), range(16))
+        )
+    assert len({reply.id for reply in replies}) == 16
 
 
 def test_server_that_refuses_costs_three_calls_once(client: Any, server: ChatGPTServer) -> None:

@@ -37,6 +37,7 @@ Where to find what, in the order in which a message meets it:
     answering.py     a draft is answered: follow it from top to bottom
     models.py        what is known of each family of models
     lessons.py       what a server's refusals teach, and how the next request heeds it
+    refusals.py      which parameters a refusal names, in the words of many servers
     prompts.py       the two formats of a prompt, messages and text, and what they cost
     budget.py        what is sent costs so many tokens, counted or bounded
     calibration.py   what the server counts, against what is counted here

@@ -88,10 +88,18 @@ class OfficialCall:
     @property
     def budget(self) -> Budget:
         """What a prompt may cost, by what is known now."""
-        lesson = self.lesson
+        return self.budget_by(self.lesson)
+
+    def budget_by(self, lesson: Lesson) -> Budget:
+        """What a prompt may cost, by what was known at a moment."""
         family = lesson.narrowed(self.options.family)
-        reserved_tokens = family.reserve(self.options.response_limit)
-        return Budget(family, reserved_tokens, self.settings.tokenizer, lesson.calibration)
+        return Budget(
+            family,
+            family.reserve(self.options.response_limit),
+            self.settings.tokenizer,
+            lesson.calibration,
+            is_learned=family is not self.options.family,
+        )
 
     @property
     def most_messages(self) -> int | None:
@@ -119,11 +127,13 @@ class Attempt:
     Attributes:
         prompt: what of the thread it holds.
         prompt_format: how.
+        lesson: what was known when it was made.
         body: its JSON.
     """
 
     prompt: Prompt
     prompt_format: PromptFormat
+    lesson: Lesson
     body: Mapping[str, object] = field(repr=False)
 
 
@@ -149,9 +159,8 @@ def answer(draft: Draft, call: OfficialCall, limits: Limits) -> Exchange[ChatMes
             yield from SaveMessages(recounted)
         raise
     prompt = attempt.prompt
-    window = options.family.max_input
-    if reply.usage is not None and (window is None or reply.usage.prompt_tokens <= window):
-        _compare(call, attempt, reply.usage.prompt_tokens)
+    if reply.usage is not None:
+        _learn_from_usage(call, attempt, reply.usage.prompt_tokens)
     is_taken = reply.id == draft.question.id or (yield from LoadMessage(reply.id)) is not None
     load = yield from _counter_loader(reply, call)
     message = reply.message(
@@ -180,6 +189,7 @@ def _send(
 ) -> Exchange[tuple[Attempt, ResponseHead]]:
     """Send until it is answered: what the model refuses is mended, each thing once."""
     refusal: APIStatusError | None = None
+    renamed: APIStatusError | None = None
     refused: Attempt | None = None
     has_shrunk = False
     while True:
@@ -205,34 +215,52 @@ def _send(
             refusal = error
         else:
             return attempt, head
-        learned = learned_from(refusal, attempt.body, call.lesson)
-        if not learned or (has_shrunk and isinstance(refusal, ContextLengthError)):
+        refused = attempt
+        learned = learned_from(refusal, attempt.body, attempt.lesson)
+        is_too_long = isinstance(refusal, ContextLengthError)
+        if not learned or (is_too_long and has_shrunk):
             raise refusal
         call.learn(**learned)
-        refused = attempt
         if isinstance(refusal, ContextLengthError):
             has_shrunk = True
             if refusal.tokens is not None:
-                _compare(call, attempt, refusal.tokens)
+                _compare(call, attempt, refusal.tokens, is_refused=True)
+        elif "limit_name" in learned:
+            if renamed is not None:  # neither name is taken: what the caller gave is the problem
+                call.learn(limit_name=None)
+                raise renamed
+            renamed = refusal
 
 
-def _compare(call: OfficialCall, attempt: Attempt, told: int) -> None:
+def _compare(call: OfficialCall, attempt: Attempt, told: int, *, is_refused: bool = False) -> None:
     """Learn how the server counts."""
     prompt, calibration = attempt.prompt, call.lesson.calibration
     if prompt.is_counted:
-        calibration = calibration.compared(prompt.cost, told)
+        calibration = calibration.compared(prompt.cost, told, is_refused=is_refused)
     else:
         bound = calibration.corrected(prompt.cost)
-        waiting = ToldPrompt(prompt.messages, attempt.prompt_format, told, bound)
-        calibration = evolve(calibration, waiting=waiting)
+        waiting = ToldPrompt(prompt.messages, attempt.prompt_format, told, bound, is_refused)
+        calibration = calibration.awaiting(waiting)
     call.learn(calibration=calibration)
+
+
+def _learn_from_usage(call: OfficialCall, attempt: Attempt, told: int) -> None:
+    """Compare, if the figure can be; what it tells beyond the window of the model is nonsense."""
+    lesson, window = call.lesson, call.options.family.max_input
+    if lesson.max_input is not None and told > lesson.max_input:
+        call.learn(max_input=None)  # what the server took is no longer than its window
+    if (window is None or told <= window) and not attempt.prompt_format.is_guessed(
+        attempt.prompt.messages
+    ):
+        _compare(call, attempt, told)
 
 
 def compose(
     draft: Draft, call: OfficialCall, counted: dict[str, ChatMessage], *, is_counted: bool = False
 ) -> Exchange[Attempt]:
     """Make the request, by all that is known now."""
-    options, lesson, budget = call.options, call.lesson, call.budget
+    options, lesson = call.options, call.lesson
+    budget = call.budget_by(lesson)
     params = dict(options.params)
     if options.endpoint == "completions":
         params.setdefault("stop", _ends(options))
@@ -246,14 +274,14 @@ def compose(
         endpoint=options.endpoint,
         lesson=lesson,
     )
-    prompt_format = _format(call, adapted.params)
+    prompt_format = _format(call, adapted.params, lesson)
     prompt = yield from build_prompt(
-        draft.question, draft.history, prompt_format, budget, counted, is_counted=is_counted
+        draft.asked, draft.history, prompt_format, budget, counted, is_counted=is_counted
     )
     if prompt.calibration is not budget.calibration:
         call.learn(calibration=prompt.calibration)
     changes = adapted.changes
-    if prompt.left_out and budget.family is not options.family:
+    if prompt.left_out and budget.is_learned:
         changes += (RequestChange("messages", "shortened", is_learned=True),)
     body = {
         **adapted.params,
@@ -262,7 +290,7 @@ def compose(
         "stream": adapted.is_streamed,
     }
     prompt = evolve(prompt, context=evolve(prompt.context, changes=changes))
-    return Attempt(prompt, prompt_format, body)
+    return Attempt(prompt, prompt_format, lesson, body)
 
 
 def _ends(options: CallOptions) -> list[str]:
@@ -271,7 +299,7 @@ def _ends(options: CallOptions) -> list[str]:
     return list(dict.fromkeys((family.message_end, family.instructions_end)))
 
 
-def _format(call: OfficialCall, params: Mapping[str, object]) -> PromptFormat:
+def _format(call: OfficialCall, params: Mapping[str, object], lesson: Lesson) -> PromptFormat:
     options, settings, family = call.options, call.settings, call.options.family
     system_message = options.system_message
     if system_message is None:
@@ -283,15 +311,21 @@ def _format(call: OfficialCall, params: Mapping[str, object]) -> PromptFormat:
             else default_system_message(now)
         )
     if options.endpoint == "chat":
-        sends_reasoning = call.lesson.wants_reasoning
-        return ChatFormat(system_message, params, family.encoding, sends_reasoning)
+        return ChatFormat(system_message, params, family.encoding, lesson.wants_reasoning)
     prefix, suffix = options.prompt_prefix, options.prompt_suffix
     if prefix is None:
         prefix = text_prefix(system_message, family.instructions_end)
     if suffix is None:
         suffix = text_suffix(settings.assistant_label)
     labels = settings.user_label, settings.assistant_label
-    return TextFormat(prefix, suffix, *labels, family.message_end)
+    insertion = params.get("suffix")
+    return TextFormat(
+        prefix,
+        suffix,
+        *labels,
+        family.message_end,
+        insertion if isinstance(insertion, str) else "",
+    )
 
 
 def _request(attempt: Attempt, call: OfficialCall) -> HttpRequest:
@@ -304,10 +338,16 @@ def _request(attempt: Attempt, call: OfficialCall) -> HttpRequest:
 
 
 def recounted_messages(draft: Draft, counted: Mapping[str, ChatMessage]) -> tuple[ChatMessage, ...]:
-    """The stored messages that were counted for the first time, oldest first."""
-    new_id = draft.question.id if draft.is_new else None
-    stored = [message for message in counted.values() if message.id != new_id]
-    return tuple(reversed(stored))
+    """The stored messages of the thread that were counted for the first time, oldest first.
+
+    Of those that were counted for another reason nothing is saved: they may be in the store no more.
+    """
+    if not counted:
+        return ()
+    stored = (*(() if draft.is_new else reversed(draft.asked)), *draft.history.messages)
+    found = (counted.get(message.id) for message in reversed(stored))
+    pairs = zip(found, reversed(stored), strict=True)
+    return tuple(known for known, message in pairs if known is not None and known == message)
 
 
 # --- usage that the server does not tell -----------------------------------------------------

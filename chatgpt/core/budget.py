@@ -31,6 +31,7 @@ MEDIA_TOKENS: Final = 1_445
 """A picture of full size on gpt-4o, as OpenAI publishes it: 85, and 170 for each of at most 8 tiles."""
 
 _REASONING: Final = "+reasoning"
+_PLAIN: Final = "+plain"
 
 
 def byte_length(text: str) -> int:
@@ -65,6 +66,10 @@ class Counter:
         """The tokens of a message's text, role, name and wire fields."""
         return self._kept(message, "", _texts) + _media_tokens(message)
 
+    def plain(self, message: ChatMessage) -> int:
+        """The tokens of a message's text, role and name, whatever its wire fields are."""
+        return self._kept(message, _PLAIN if message.wire_fields else "", _plain_texts)
+
     def reasoning(self, message: ChatMessage) -> int:
         """The tokens of what was thought before a message."""
         return self._kept(message, _REASONING, _thoughts)
@@ -95,11 +100,13 @@ class Counter:
             return sum(map(self.text, texts(message)))
         if not message.id:  # it is in no store
             return sum(map(self.frame, texts(message)))
-        message = self._counted.get(message.id, message)
+        known = self._counted.get(message.id)
+        if known is not None and known == message:
+            message = known
         tokens = message.token_counts.get(encoding + what)
-        if tokens is None:
+        if type(tokens) is not int or tokens < 0:
             tokens = sum(map(self._count, texts(message)))
-            if not self._is_bound:
+            if not self._is_bound and (known is None or known is message):
                 counts = {**message.token_counts, encoding + what: tokens}
                 self._counted[message.id] = evolve(message, token_counts=counts)
         return tokens
@@ -107,27 +114,31 @@ class Counter:
 
 def _texts(message: ChatMessage) -> Iterable[str]:
     """The strings of a message that the API counts, as they are sent."""
-    yield message.role
-    if message.name is not None:
-        yield lenient(message.name)
     fields = message.wire_fields
     if fields is None:
+        yield lenient(message.role)
         yield lenient(message.text)
+        if message.name is not None:
+            yield lenient(message.name)
         return
-    yield from _texts_of_content(fields.get("content", message.text))
-    for name, value in fields.items():
-        if name not in ("role", "name", "content") and value is not None:
-            yield value if isinstance(value, str) else json_text(value)
+    sent = {"role": message.role, "name": message.name, "content": message.text, **fields}
+    yield from _texts_of_content(sent.pop("content"))
+    for value in sent.values():
+        if value is not None:
+            yield lenient(value if isinstance(value, str) else json_text(value))
 
 
 def _texts_of_content(content: object) -> Iterable[str]:
-    if isinstance(content, str):
-        yield lenient(content)
-    elif isinstance(content, (list, tuple)):
-        for part in content:
-            if not _is_media(part):
-                text = part.get("text") if isinstance(part, Mapping) else part
-                yield lenient(text) if isinstance(text, str) else json_text(part)
+    for part in content if isinstance(content, (list, tuple)) else (content,):
+        if part is not None and not _is_media(part):
+            text = part.get("text") if isinstance(part, Mapping) else part
+            yield lenient(text if isinstance(text, str) else json_text(part))
+
+
+def _plain_texts(message: ChatMessage) -> Iterable[str]:
+    yield lenient(message.role)
+    yield lenient(message.text)
+    yield lenient(message.name or "")
 
 
 def _thoughts(message: ChatMessage) -> Iterable[str]:
@@ -135,10 +146,8 @@ def _thoughts(message: ChatMessage) -> Iterable[str]:
 
 
 def _is_media(part: object) -> bool:
-    return (
-        isinstance(part, Mapping)
-        and not isinstance(part.get("text"), str)
-        and "refusal" not in part
+    return isinstance(part, Mapping) and any(
+        word in str(part.get("type")) for word in ("image", "audio", "video", "file")
     )
 
 
@@ -169,6 +178,7 @@ _PROPERTY: Final = 3
 _ENUM: Final = 0  # 3 less for the property, 3 more for each of its items
 _ENUM_ITEM: Final = 3
 _FUNCTIONS_END: Final = 12
+_PARAMETERS_TEXTS: Final = frozenset({"type", "properties", "required"})
 _SCHEMA_TEXTS: Final = frozenset({"type", "description", "enum"})
 
 
@@ -198,16 +208,14 @@ def _functions(tools: object) -> Iterable[Mapping[str, Any]]:
 
 
 def _function_cost(function: Mapping[str, Any], counter: Counter) -> int:
-    tokens = counter.frame(f"{function.get('name')}:{_described(function)}")
     parameters = function.get("parameters")
     properties = parameters.get("properties") if isinstance(parameters, Mapping) else None
-    if not isinstance(properties, Mapping) or not properties:
-        return tokens + (counter.frame(json_text(parameters)) if parameters else 0)
-    return (
-        tokens
-        + _PROPERTIES_START
-        + sum(_property_cost(name, schema, counter) for name, schema in properties.items())
-    )
+    if not isinstance(parameters, Mapping) or not isinstance(properties, Mapping) or not properties:
+        return counter.frame(json_text(function))
+    tokens = counter.frame(f"{function.get('name')}:{_described(function)}") + _PROPERTIES_START
+    tokens += sum(_property_cost(name, schema, counter) for name, schema in properties.items())
+    rest = {key: value for key, value in parameters.items() if key not in _PARAMETERS_TEXTS}
+    return tokens + (counter.frame(json_text(rest)) if rest else 0)
 
 
 def _property_cost(name: str, schema: object, counter: Counter) -> int:

@@ -7,8 +7,11 @@ Every server has its own (users' reports name the sources):
                 ... However, your messages resulted in 4358 tokens.
                 ... (3992 in the messages, 120 in the functions).
                 Input tokens exceed the configured limit of 272000 tokens.
+    OpenRouter  ... (14857 of text input, 8000 in the output).
+    Mistral     Prompt contains 40000 tokens ..., too large for model with 32768 maximum context length
     llama.cpp   {"type": "exceed_context_size_error", "n_prompt_tokens": 9000, "n_ctx": 8192}
     Anthropic   prompt is too long: 210000 tokens > 200000 maximum
+    xAI         This model's maximum prompt length is 131072 but the request contains 200000 tokens.
 """
 
 from __future__ import annotations
@@ -19,18 +22,29 @@ from typing import Final
 
 from attrs import frozen
 
-_NUMBER: Final = r"(\d[\d,_]{0,14})"
+_NUMBER: Final = r"(\d[\d,_]{0,14})(?![.,]?\d|\w)"
+"""A whole number; `128k` and `128.000` may mean anything."""
 _LIMITS: Final = (
-    re.compile(rf"maximum context length (?:is|of) {_NUMBER}", re.IGNORECASE),
-    re.compile(rf"> {_NUMBER} maximum", re.IGNORECASE),
-    re.compile(rf"context (?:length|window|size)\D{{0,40}}{_NUMBER}", re.IGNORECASE),
+    re.compile(rf"n_ctx\W{{0,4}}{_NUMBER}", re.IGNORECASE),
+    re.compile(rf"maximum (?:context|model|sequence) length (?:is|of) {_NUMBER}", re.IGNORECASE),
+    re.compile(rf"{_NUMBER} maximum context length", re.IGNORECASE),
+    re.compile(rf"> {_NUMBER}(?: maximum)?", re.IGNORECASE),
+    re.compile(
+        rf"context (?:length|window|size)(?: of this model)? (?:is|of) {_NUMBER}", re.IGNORECASE
+    ),
 )
-_INPUT_LIMIT: Final = re.compile(rf"configured limit of {_NUMBER}", re.IGNORECASE)
-_PARTS: Final = re.compile(rf"{_NUMBER} in the (\w+)", re.IGNORECASE)
+_INPUT_LIMIT: Final = re.compile(
+    rf"(?:configured limit of|maximum prompt length is|maximum number of (?:input )?tokens allowed) \(?{_NUMBER}",
+    re.IGNORECASE,
+)
+_PARTS: Final = re.compile(
+    rf"{_NUMBER} (?:in|of|for) (?:the |your )?([a-z]+(?: [a-z]+)?)", re.IGNORECASE
+)
+_OF_THE_REPLY: Final = ("completion", "output")
 _TOKENS: Final = (
     re.compile(rf"resulted in {_NUMBER}", re.IGNORECASE),
     re.compile(rf"too long: {_NUMBER}", re.IGNORECASE),
-    re.compile(rf"prompt (?:contains|has|is) {_NUMBER}", re.IGNORECASE),
+    re.compile(rf"(?:prompt|request) (?:contains|has|is) (?:at least )?{_NUMBER}", re.IGNORECASE),
 )
 
 
@@ -63,11 +77,11 @@ def context_figures(message: str, body: object) -> ContextFigures:
             return ContextFigures(window, tokens=tokens)
     input_limit = _INPUT_LIMIT.search(message)
     limit = _number_in(message, _LIMITS) if input_limit is None else _as_number(input_limit)
-    parts = [
-        (_positive(int(re.sub(r"[,_]", "", number))) or 0, what.lower())
-        for number, what in _PARTS.findall(message)
-    ]
-    in_parts = sum(number for number, what in parts if what != "completion")
+    in_parts = sum(
+        _as_number(match) or 0
+        for match in _PARTS.finditer(message)
+        if not any(word in match[2].lower() for word in _OF_THE_REPLY)
+    )
     return ContextFigures(limit, input_limit is None, in_parts or _number_in(message, _TOKENS))
 
 

@@ -13,6 +13,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from attrs import frozen
@@ -36,18 +37,24 @@ class Draft:
     """What is to be answered.
 
     Attributes:
-        question: the message that asks.
-        history: the thread before it.
+        asked: what cannot be left out of the prompt: the message that asks, last, and where a chat model is to
+            go on with a reply, that reply.
+        history: the thread before.
         is_new: whether the store is to hold the question, and does not yet.
         parent_message_id: the message that the reply replies to.
         begun: what of the reply's text is there already.
     """
 
-    question: ChatMessage
+    asked: Sequence[ChatMessage]
     history: History
     is_new: bool
     parent_message_id: str | None
     begun: str = ""
+
+    @property
+    def question(self) -> ChatMessage:
+        """The message that asks."""
+        return self.asked[-1]
 
 
 def new_draft(question: Question, surroundings: Surroundings, most: int | None) -> Exchange[Draft]:
@@ -78,16 +85,25 @@ def edited_draft(
 ) -> Exchange[Draft]:
     """A message of the user, put otherwise: a new one beside it.
 
+    Args:
+        message_id: its id, or that of a reply to it.
+        text: what it should have said.
+        surroundings: ids and the date.
+        most: how many messages of the thread could be sent at most, `None` for all.
+
     Raises:
         MessageNotFoundError: it is not in the store.
-        ValueError: it is not a message of the user.
+        ValueError: there is no message of the user.
     """
-    original, history = yield from _with_history(message_id, most)
-    if original.role != "user":
+    message, history = yield from _with_history(message_id, most)
+    before = [message, *history.messages]
+    while before and before[0].role != "user":
+        del before[0]
+    if not before:
         raise ValueError(
-            f"The message {message_id!r} is one of the {original.role}: only a message of the user can be "
-            f"edited. A reply's question is its parent_message_id, here {original.parent_message_id!r}."
+            f"There is no message of the user that {message_id!r} replies to: nothing can be edited."
         )
+    original, *earlier = before
     question = Question(
         text=text,
         parent_message_id=original.parent_message_id,
@@ -95,7 +111,7 @@ def edited_draft(
         message_id=None,
         name=original.name,
     )
-    return _draft_of(question, history, surroundings)
+    return _draft_of(question, History(earlier, history.missing_message_id), surroundings)
 
 
 def repeated_draft(message_id: str, most: int | None) -> Exchange[Draft]:
@@ -117,7 +133,7 @@ def repeated_draft(message_id: str, most: int | None) -> Exchange[Draft]:
             )
         message, *before = history.messages
         history = History(before, history.missing_message_id)
-    return Draft(message, history, is_new=False, parent_message_id=message.id)
+    return Draft((message,), history, is_new=False, parent_message_id=message.id)
 
 
 def continued_draft(message_id: str, endpoint: EndpointName, most: int | None) -> Exchange[Draft]:
@@ -138,12 +154,11 @@ def continued_draft(message_id: str, endpoint: EndpointName, most: int | None) -
             f"The reply {message_id!r} has no text to go on with: its limit was used up before it spoke. "
             "Ask again with a larger max_response_tokens."
         )
-    question = message
+    asked = [message]
     if endpoint == "chat":
-        history = History([message, *history.messages], history.missing_message_id)
-        question = ChatMessage(id="", text=GO_ON, conversation_id=message.conversation_id)
+        asked.append(ChatMessage(id="", text=GO_ON, conversation_id=message.conversation_id))
     return Draft(
-        question,
+        asked,
         history,
         is_new=False,
         parent_message_id=message.parent_message_id,
@@ -163,7 +178,7 @@ def _draft_of(question: Question, history: History, surroundings: Surroundings) 
         or surroundings.new_id(),
         created_at=surroundings.now(),
     )
-    return Draft(message, history, is_new=True, parent_message_id=message.id)
+    return Draft((message,), history, is_new=True, parent_message_id=message.id)
 
 
 def _with_history(message_id: str, most: int | None) -> Exchange[tuple[ChatMessage, History]]:

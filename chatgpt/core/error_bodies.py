@@ -49,8 +49,9 @@ _CONCURRENT: Final = re.compile(r"only one message at a time", re.IGNORECASE)
 _PERIOD: Final = re.compile(r"\bin (\d+) (second|minute|hour|day)s?\b", re.IGNORECASE)
 _SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 _CONTEXT: Final = re.compile(
-    r"context.?(?:length|window|size)|maximum context|exceed\w{0,10} the configured limit of"
-    r"|prompt is too long",
+    r"(?:(?<![a-z]_)|exceed_)context.?(?:length|window|size)|maximum context"
+    r"|exceed\w{0,10} the configured limit of|prompt is too long|exceed context limit"
+    r"|maximum (?:model|prompt|sequence) length|maximum number of (?:input )?tokens allowed",
     re.IGNORECASE,
 )
 _QUOTA_CODES: Final = frozenset(
@@ -116,6 +117,11 @@ def _redacted(details: ErrorDetails, redact: Redactor) -> ErrorDetails:
         code=masked(details.code),
         body=redacted_body(details.body, redact),
     )
+
+
+def words_of(error: errors.ChatGPTError) -> str:
+    """The server's own words in an error, all of them; what was shown of them where they are not known."""
+    return _find(error.body, 0).message or error.message
 
 
 def redacted_body(body: object, redact: Redactor) -> object:
@@ -313,10 +319,11 @@ def _find_in_object(value: dict[str, Any], depth: int) -> ErrorDetails:
     if isinstance(value.get("loc"), list) and isinstance(value.get("msg"), str):  # pydantic's items
         place = ".".join(str(step) for step in value["loc"])
         return evolve(own, message=f"{place}: {value['msg']}", param=place)
-    found = [
-        _find(value.get(wrapping), depth + 1)
-        for wrapping in ("error", "detail", "message", "choices")
-    ]
+    metadata = value.get("metadata")
+    wrapped = [value.get(wrapping) for wrapping in ("error", "detail", "message", "choices")]
+    if isinstance(metadata, dict):  # OpenRouter says what the provider said, and little itself
+        wrapped.insert(0, metadata.get("raw"))
+    found = [_find(item, depth + 1) for item in wrapped]
     # The first that says something; a code alone is better than nothing.
     inner = next(
         (details for details in found if details.message),

@@ -8,7 +8,9 @@ Rules:
 1. Bounds come before counts: a prompt that is proven to fit loads no tokenizer (budget.py). The
    proof holds for the bundled encodings only; a caller's tokenizer is always asked.
 2. A prompt never exceeds its limit. What cannot fit raises before anything is sent.
-3. Where the server's own figures are known, they decide (calibration.py).
+3. Where the server's own figures are known, of its window or of how it counts, they decide how much of
+   the history is sent. A message that fits by what is known of the model is sent all the same, alone if
+   need be: the server has the last word, and its answer corrects what was thought of it.
 """
 
 from __future__ import annotations
@@ -33,21 +35,28 @@ class Budget:
     """What a prompt may cost, and who counts.
 
     Attributes:
-        family: the model's window and encoding.
+        family: the model's encoding, and its window by all that is known.
         reserved_tokens: what is kept free for the reply.
         tokenizer: the caller's own, or `None` for the family's encoding.
         calibration: what is known of how the server counts.
+        is_learned: whether the window is what the server once said.
     """
 
     family: ModelFamily
     reserved_tokens: int
     tokenizer: CountTokens | None = None
     calibration: Calibration = NOT_CALIBRATED
+    is_learned: bool = False
 
     @property
     def limit(self) -> int | None:
         """The room for the prompt in tokens, or `None` where no window is known."""
         return self.family.prompt_limit(self.reserved_tokens)
+
+    @property
+    def most(self) -> int | None:
+        """The tokens beyond which nothing is sent; what was only learned does not forbid it."""
+        return None if self.is_learned else self.limit
 
     @property
     def encoding(self) -> str | None:
@@ -95,7 +104,7 @@ def load_counter(budget: Budget, counted: dict[str, ChatMessage]) -> Exchange[Co
 
 
 def build_prompt(
-    question: ChatMessage,
+    asked: Sequence[ChatMessage],
     history: History,
     prompt_format: PromptFormat,
     budget: Budget,
@@ -106,18 +115,18 @@ def build_prompt(
     """Choose what is sent.
 
     Args:
-        question: the message that is to be answered.
-        history: the thread that it replies to.
+        asked: the messages that are to be answered, the question last: none of them is left out.
+        history: the thread that they reply to.
         prompt_format: what the prompt adds to the messages.
         budget: what it may cost.
         counted: where messages go that are counted for the first time.
         is_counted: whether the figures matter even where everything fits.
 
     Raises:
-        PromptTooLongError: instructions and question alone exceed the limit.
+        PromptTooLongError: instructions and what is asked exceed the limit by themselves.
     """
     limit, calibration = budget.limit, budget.calibration
-    fixed = [*prompt_format.instructions, question]
+    fixed = [*prompt_format.instructions, *asked]
     sent_count = len(history.messages)
     counting: Counting = "bound"
     room = _room(limit, calibration)
@@ -133,20 +142,20 @@ def build_prompt(
         room = _room(limit, calibration)
         counting = budget.counting if calibration.counted is None else "calibrated"
         cost = prompt_cost(fixed, prompt_format, counter)
-        if cost > room:
-            raise _too_long(calibration.corrected(cost), budget)
+        if budget.most is not None and cost > budget.most:
+            raise _too_long(cost, budget)
         sent_count, history_cost = fit_turns(
             history.messages, lambda message: prompt_format.cost(message, counter), room - cost
         )
         cost += history_cost
         tokens = calibration.corrected(cost)
     sent, left_out = history.messages[:sent_count], history.messages[sent_count:]
-    messages = (*prompt_format.instructions, *reversed(sent), question)
+    messages = (*prompt_format.instructions, *reversed(sent), *asked)
     if counting == "exact" and prompt_format.is_guessed(messages):
         counting = "approximate"
     context = ContextReport(
-        oldest_message_id=sent[-1].id if sent else question.id,
-        message_count=sent_count + 1,
+        oldest_message_id=sent[-1].id if sent else asked[0].id,
+        message_count=sent_count + sum(1 for message in asked if message.id),
         prompt_tokens=tokens,
         counting=counting,
         prompt_limit=limit,

@@ -7,19 +7,18 @@ without the refusal. What is known of the model's family is heeded from the star
 Rules:
 
 1. A lesson is learned from a 400 or a 422 alone (Mistral refuses with the latter), and only if it
-   names, in `param` or in known wordings, a parameter that was sent and says that it is not
-   supported. A value that is out of range is the caller's mistake, and stays an error.
-2. Every lesson changes the next request, so that a call ends: what is refused again is an error.
+   says of a parameter that was sent that the model does not take it (refusals.py).
+2. Every lesson changes the next request, so that a call ends: what is refused again is an error. A
+   lesson that turns out to be wrong is taken back.
 3. What the caller asked for and did not get stands in `reply.context.changes`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from typing import Final, TypedDict, Unpack
+from collections.abc import Mapping
+from typing import Final, TypedDict, Unpack, cast
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from chatgpt.core.calibration import NOT_CALIBRATED, Calibration
 from chatgpt.core.errors import (
@@ -30,6 +29,7 @@ from chatgpt.core.errors import (
 )
 from chatgpt.core.messages import RequestChange
 from chatgpt.core.models import LIMIT_NAMES, EndpointName, LimitName, ModelFamily
+from chatgpt.core.refusals import refuses_stream, unsupported_in, wants_reasoning
 
 SAMPLING_PARAMETERS: Final = frozenset(
     {
@@ -52,22 +52,6 @@ SAMPLING_PARAMETERS: Final = frozenset(
 STREAM_OPTIONS: Final = "stream_options"
 REASONING: Final = "reasoning_content"
 INCLUDE_USAGE: Final = {"include_usage": True}
-
-_CODES: Final = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter"})
-_REFUSAL: Final = re.compile(
-    r"unsupported|not (?:be )?(?:supported|permitted|allowed|available|recogni[sz]ed)"
-    r"|(?:does|do)(?: not|n't) support|unrecogni[sz]ed|unknown|unexpected|deprecated"
-    r"|extra (?:inputs|fields|parameters)",
-    re.IGNORECASE,
-)
-_NO_STREAM: Final = re.compile(
-    r"verified to stream|(?:does|do)(?: not|n't) support stream|\bstream(?:ing)? is (?:not|un)",
-    re.IGNORECASE,
-)
-_WANTS_REASONING: Final = re.compile(r"reasoning_content.{0,80}must be passed back", re.IGNORECASE)
-_QUOTED: Final = re.compile(r"['\"`]([a-z_]+)['\"`]|: ([a-z_]+)\.?$")
-_WORDS: Final = frozenset({"seed", "stop", "stream"})
-"""Names that are words of English, too: they count only in quotes."""
 
 
 @frozen
@@ -103,34 +87,43 @@ NOTHING: Final = Lesson()
 """What is known of a model before it has taught anything."""
 
 
-class Learned(TypedDict, total=False):
-    """Attributes of a `Lesson` that are new."""
-
-    limit_name: LimitName
-    refused: frozenset[str]
+class _LearnedValues(TypedDict, total=False):
+    limit_name: LimitName | None
     streams: bool
     wants_reasoning: bool
-    max_input: int
+    max_input: int | None
     shares_window: bool
     calibration: Calibration
 
 
+class Learned(_LearnedValues, total=False):
+    """Attributes of a `Lesson` that are new."""
+
+    refused: frozenset[str]
+
+
 class Lessons:
-    """What one client has learned of its server, by endpoint and model. Shared by threads."""
+    """What one client has learned of its server, by endpoint and model. Shared by threads.
+
+    Nothing is read, changed and written back: what two threads learn at the same moment is both kept.
+    """
 
     def __init__(self) -> None:
-        self._lessons: dict[tuple[EndpointName, str], Lesson] = {}
+        self._learned: dict[tuple[EndpointName, str], tuple[_LearnedValues, set[str]]] = {}
 
     def of(self, endpoint: EndpointName, model: str) -> Lesson:
         """What is known of a model."""
-        return self._lessons.get((endpoint, model), NOTHING)
+        known = self._learned.get((endpoint, model))
+        if known is None:
+            return NOTHING
+        learned, refused = known
+        return Lesson(refused=frozenset(refused), **learned)
 
     def keep(self, endpoint: EndpointName, model: str, **learned: Unpack[Learned]) -> None:
-        """Keep what was learned of a model.
-
-        Of two threads that learn at the same moment one may be forgotten, and learn again.
-        """
-        self._lessons[endpoint, model] = evolve(self.of(endpoint, model), **learned)
+        """Keep what was learned of a model; parameters that are refused add to those before."""
+        known, refused = self._learned.setdefault((endpoint, model), ({}, set()))
+        refused.update(learned.pop("refused", ()))
+        known.update(cast("_LearnedValues", learned))
 
 
 # --- heeding ---------------------------------------------------------------------------------
@@ -215,52 +208,27 @@ def learned_from(error: APIStatusError, sent: Mapping[str, object], lesson: Less
         return {}
     if isinstance(error, ContextLengthError):
         return _learned_window(error)
-    message = error.message
-    if _WANTS_REASONING.search(message) and not lesson.wants_reasoning:
+    if not lesson.wants_reasoning and wants_reasoning(error):
         return {"wants_reasoning": True}
-    if sent.get("stream") and _refuses_stream(error):
+    if sent.get("stream") and refuses_stream(error):
         return {"streams": False}
-    if error.code not in _CODES and not _REFUSAL.search(message):
-        return {}
-    named = [*_named_in(error, sent)]
+    named = unsupported_in(error, sent)
     for limit_name in LIMIT_NAMES:
-        if limit_name in named and lesson.limit_name is None:
-            other = LIMIT_NAMES[1 - LIMIT_NAMES.index(limit_name)]
-            return {"limit_name": other}
-    refused = SAMPLING_PARAMETERS.union({STREAM_OPTIONS}).intersection(named)
-    return {"refused": lesson.refused | refused} if refused else {}
+        if limit_name in named:
+            return _learned_limit(limit_name, sent, lesson)
+    refused = named & (SAMPLING_PARAMETERS | {STREAM_OPTIONS})
+    return {"refused": refused} if refused else {}
+
+
+def _learned_limit(refused: LimitName, sent: Mapping[str, object], lesson: Lesson) -> Learned:
+    if "prompt" in sent:  # text completions know one name alone
+        return {}
+    if lesson.limit_name is not None:  # and now it is not taken, either: it was no good lesson
+        return {"limit_name": None}
+    return {"limit_name": LIMIT_NAMES[1 - LIMIT_NAMES.index(refused)]}
 
 
 def _learned_window(error: ContextLengthError) -> Learned:
     if error.limit is None:
         return {}
     return {"max_input": error.limit, "shares_window": error.is_shared}
-
-
-def _refuses_stream(error: APIStatusError) -> bool:
-    if error.param == "stream" and error.code in _CODES:
-        return True
-    return error.param in (None, "stream") and bool(
-        _NO_STREAM.search(error.message)
-        or ("stream" in _quoted_in(error.message) and _REFUSAL.search(error.message))
-    )
-
-
-def _named_in(error: APIStatusError, sent: Mapping[str, object]) -> Iterator[str]:
-    """The parameters that were sent and are named in an error."""
-    if error.param is not None:
-        steps = error.param.removeprefix("body.").split(".")
-        if steps[0] in sent:
-            yield steps[0]
-        return
-    quoted = _quoted_in(error.message)
-    for name in sent:
-        if name in quoted or (
-            name not in _WORDS and re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", error.message)
-        ):
-            yield name
-
-
-def _quoted_in(message: str) -> frozenset[str]:
-    """What stands in quotes, or at the end (`Unrecognized request argument supplied: seed`)."""
-    return frozenset(map("".join, _QUOTED.findall(message)))

@@ -33,6 +33,9 @@ DEFAULT_MODEL: Final = "gpt-5.4-mini"
 
 NEWEST_ENCODING: Final = "o200k_base"
 
+ENCODINGS: Final = ("cl100k_base", NEWEST_ENCODING)
+"""Those whose vocabularies are in the package."""
+
 EndpointName: TypeAlias = Literal["chat", "completions"]
 """Chat completions, or text completions: what is posted is a list of messages, or one text."""
 
@@ -209,6 +212,8 @@ FAMILIES: Final[tuple[ModelFamily, ...]] = (
     _text("gpt-35-turbo-instruct", 8_192),
     _text("davinci-002", 16_384),
     _text("babbage-002", 16_384),
+    *(_text(name, 2_049, is_approximate=True) for name in ("ada", "babbage", "curie", "davinci")),
+    _text("code-davinci", 8_001, is_approximate=True),
     _text("text-davinci", 4_097, is_approximate=True),
     _text("text-curie", 2_049, is_approximate=True),
     _text("text-babbage", 2_049, is_approximate=True),
@@ -225,7 +230,8 @@ UNKNOWN_FAMILY: Final = ModelFamily(is_approximate=True)
 SHUTDOWN_DAYS: Final[Mapping[str, str]] = {
     model: day
     for day, models in {
-        "2024-01-04": "text-ada-001 text-babbage-001 text-curie-001 text-davinci-002 text-davinci-003",
+        "2023-03-23": "code-davinci-002",
+        "2024-01-04": "ada babbage curie davinci text-ada-001 text-babbage-001 text-curie-001 text-davinci-002 text-davinci-003",
         "2024-09-13": "gpt-3.5-turbo-0301 gpt-3.5-turbo-0613 gpt-3.5-turbo-16k",
         "2024-12-06": "gpt-4-vision-preview",
         "2025-06-06": "gpt-4-32k",

@@ -71,7 +71,7 @@ class Preview:
     Attributes:
         messages: the messages, in their order; in chat completions the system message first.
         left_out: the messages of the thread that do not fit, oldest first.
-        context: the report that the reply would have.
+        context: the report that the reply would have, but that everything is counted here.
         body: the JSON of the request.
     """
 
@@ -126,8 +126,19 @@ def read_branches(message_id: object) -> Exchange[Sequence[ChatMessage]]:
     return (yield from LoadReplies(message_id))
 
 
-def read_last_question(message_id: str) -> Exchange[ChatMessage | None]:
-    """Find the last message of the user in a thread; `None` where there is none."""
+def take_back(message_id: str) -> Exchange[tuple[ChatMessage, str | None] | None]:
+    """Find the last message of the user in a thread, and what it replies to.
+
+    Args:
+        message_id: the newest message of the thread.
+
+    Returns:
+        The message and the id of its parent, where the store holds that; `None` where the store holds no
+        message of the user.
+
+    Raises:
+        MessageNotFoundError: the store does not hold `message_id`.
+    """
     history = yield from load_history(message_id, 1)
     message: ChatMessage | None = history.messages[0]
     seen = {message_id}
@@ -137,4 +148,9 @@ def read_last_question(message_id: str) -> Exchange[ChatMessage | None]:
             return None
         seen.add(parent_id)
         message = yield from LoadMessage(parent_id)
-    return message
+    if message is None:
+        return None
+    parent_id = message.parent_message_id
+    if parent_id is not None and (yield from LoadMessage(parent_id)) is None:
+        parent_id = None
+    return message, parent_id

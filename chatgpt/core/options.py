@@ -23,6 +23,7 @@ from attrs import evolve, field, frozen
 from chatgpt.core.errors import ConfigurationError
 from chatgpt.core.models import (
     DEFAULT_MODEL,
+    ENCODINGS,
     ENDPOINTS,
     LIMIT_NAMES,
     UNKNOWN_FAMILY,
@@ -48,6 +49,7 @@ from chatgpt.core.validation import (
     proxy_of,
     seconds_of,
     secret_of,
+    text_of,
     tokenizer_of,
     url_of,
     whole_number,
@@ -262,8 +264,10 @@ def _client_settings(
 
 
 def _family(given: object) -> ModelFamily | None:
-    if given is None or isinstance(given, ModelFamily):
-        return given
+    if given is None:
+        return None
+    if isinstance(given, ModelFamily):
+        return _checked_family(given)
     if not isinstance(given, str):
         raise TypeError(
             f"model_family must be a ModelFamily, or the name of a model of that family, not {kind_of(given)}."
@@ -273,6 +277,21 @@ def _family(given: object) -> ModelFamily | None:
         raise ConfigurationError(
             f"model_family names a model whose family is not known, {given[:100]!r}: give a ModelFamily."
         )
+    return family
+
+
+def _checked_family(family: ModelFamily) -> ModelFamily:
+    optional_number("model_family.max_input", family.max_input)
+    optional_number("model_family.max_output", family.max_output)
+    one_of("model_family.encoding", family.encoding, ENCODINGS)
+    one_of("model_family.limit_name", family.limit_name, LIMIT_NAMES)
+    one_of("model_family.endpoint", family.endpoint, ENDPOINTS)
+    text_of("model_family.message_end", family.message_end)
+    text_of("model_family.instructions_end", family.instructions_end)
+    for name in ("refuses", "refuses_when_reasoning"):
+        refused: object = getattr(family, name)
+        if not isinstance(refused, (set, frozenset)):
+            raise TypeError(f"model_family.{name} must be a set of names, not {kind_of(refused)}.")
     return family
 
 
@@ -308,7 +327,9 @@ def check_room(family: ModelFamily, max_response_tokens: int | None) -> None:
 
 def response_limit(params: Mapping[str, object]) -> int | None:
     """The largest reply in tokens that completion parameters ask for, or `None`."""
-    for name in reversed(LIMIT_NAMES):
-        if name in params:
-            return whole_number(f"completion_params[{name!r}]", params[name], 1)
-    return None
+    limits = [
+        whole_number(f"completion_params[{name!r}]", params[name], 1)
+        for name in LIMIT_NAMES
+        if name in params
+    ]
+    return max(limits, default=None)

@@ -161,6 +161,7 @@ class TextFormat(PromptFormat):
         user_label: what stands before a message of the user that has no name.
         assistant_label: the same for a reply.
         message_end: what ends a message.
+        insertion: what the request names as `suffix`: the text that follows the reply.
     """
 
     prefix: str = field(repr=False)
@@ -168,6 +169,7 @@ class TextFormat(PromptFormat):
     user_label: str
     assistant_label: str
     message_end: str
+    insertion: str = field(default="", repr=False)
 
     @property
     def instructions(self) -> Sequence[ChatMessage]:
@@ -177,20 +179,27 @@ class TextFormat(PromptFormat):
     def cost(self, message: ChatMessage, counter: Counter) -> int:
         """What a message costs, in tokens; its role is in its label, and counted all the same."""
         frame = counter.frame(self._beginning(message) + self._ending)
-        return counter.message(message) + frame + TOKENS_PER_SEAM
+        return counter.plain(message) + frame + TOKENS_PER_SEAM
 
     def fixed_cost(self, counter: Counter) -> int:
-        """Prefix and suffix."""
-        return counter.frame(self.prefix) + counter.frame(self.suffix)
+        """Prefix and suffix, and what the caller wants to come after the reply."""
+        texts = (self.prefix, self.suffix, self.insertion)
+        return sum(counter.frame(text) + TOKENS_PER_SEAM for text in texts if text)
 
     def fields(self, messages: Sequence[ChatMessage]) -> dict[str, object]:
         """The text."""
         *before, last = messages
         texts = [self._beginning(m) + lenient(m.text) + self._ending for m in before]
-        question = self._beginning(last) + lenient(last.text)
-        # A reply that was cut is gone on with where it stopped.
-        ending = "" if last.role == "assistant" else self.message_end + self.suffix
-        return {"prompt": "".join((self.prefix, *texts, question, ending))}
+        text = lenient(last.text)
+        if last.role != "assistant":
+            texts += [self._beginning(last), text, self.message_end, self.suffix]
+        elif self.suffix == text_suffix(self.assistant_label) or not before:
+            # A reply that was cut is gone on with where it stopped.
+            texts += [self._beginning(last), text]
+        else:
+            texts[-1] = texts[-1].removesuffix(self._ending) + self.message_end
+            texts += [self.suffix, text]
+        return {"prompt": "".join((self.prefix, *texts))}
 
     @property
     def _ending(self) -> str:

@@ -17,9 +17,9 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from chatgpt.core.error_bodies import is_error, not_understood, stream_error
 from chatgpt.core.messages import ChatMessage, ContextReport, TextBuffer, Usage
@@ -27,6 +27,9 @@ from chatgpt.core.reading import GrowingReply
 from chatgpt.core.secrets import Redactor
 from chatgpt.core.sse import Event
 from chatgpt.core.surrogates import DeltaJoiner, lenient
+
+MOST_TOKENS: Final = 10**9
+"""A figure beyond it is nonsense."""
 
 
 class Reply(GrowingReply):
@@ -200,25 +203,27 @@ class Reply(GrowingReply):
     def _take_usage(self, usage: object) -> None:
         if not isinstance(usage, dict):
             return
-        prompt, completion = (
-            _count(usage, "prompt_tokens", "input_tokens"),
-            _count(usage, "completion_tokens", "output_tokens"),
-        )
+        prompt = _count(usage, "prompt_tokens", "input_tokens")
+        completion = _count(usage, "completion_tokens", "output_tokens")
+        total = _count(usage, "total_tokens")
+        before = self.usage
+        if not prompt and total and completion:
+            prompt = max(total - completion, 0)
         if not prompt and not completion:
             return
+        if not prompt and before is not None:  # some tell it once, and then what they have said since
+            prompt = before.prompt_tokens
         prompt, completion = prompt or 0, completion or 0
         self.usage = Usage(
             prompt_tokens=prompt,
             completion_tokens=completion,
-            total_tokens=_count(usage, "total_tokens") or prompt + completion,
-            reasoning_tokens=_count(
-                usage.get("completion_tokens_details")
-                or usage.get("output_tokens_details")
-                or usage,
-                "reasoning_tokens",
+            total_tokens=total or prompt + completion,
+            reasoning_tokens=_detail(
+                usage, ("completion_tokens_details", "output_tokens_details"), "reasoning_tokens"
             ),
-            cached_tokens=_count(
-                usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or usage,
+            cached_tokens=_detail(
+                usage,
+                ("prompt_tokens_details", "input_tokens_details"),
                 "cached_tokens",
                 "prompt_cache_hit_tokens",
             ),
@@ -258,10 +263,20 @@ def _joined_parts(parts: list[Any]) -> tuple[str, str]:
     return text, thought
 
 
-def _count(figures: object, *names: str) -> int | None:
-    """The first figure of these names."""
-    for name in names if isinstance(figures, dict) else ():
-        value = figures.get(name)  # type: ignore[attr-defined] # it is a dict
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-            return value
-    return None
+def _detail(usage: dict[str, Any], places: Sequence[str], *names: str) -> int | None:
+    """A figure among the details, or beside them."""
+    found = (_figure(place, name) for place in (*map(usage.get, places), usage) for name in names)
+    return next((figure for figure in found if figure is not None), None)
+
+
+def _count(usage: dict[str, Any], *names: str) -> int | None:
+    """The first figure of these names that is more than nothing, or nothing."""
+    figures = [figure for figure in (_figure(usage, name) for name in names) if figure is not None]
+    return next(filter(None, figures), 0 if figures else None)
+
+
+def _figure(figures: object, name: str) -> int | None:
+    value = figures.get(name) if isinstance(figures, dict) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return int(value) if 0 <= value <= MOST_TOKENS and value == int(value) else None

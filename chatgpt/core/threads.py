@@ -60,12 +60,18 @@ def load_history(message_id: str | None, limit: int | None = None) -> Exchange[H
             "message, and a store that is shared or kept if it was made by another client."
         )
     for message in messages:
-        if not isinstance(message, ChatMessage):
-            raise TypeError(
-                f"The message store returned a {type(message).__name__} where a ChatMessage is needed."
-            )
+        _check(message)
     missing = messages[-1].parent_message_id if limit is None or len(messages) < limit else None
+    if any(message.id == missing for message in messages):  # a circle
+        missing = None
     return History(messages, missing)
+
+
+def _check(message: object) -> None:
+    if not isinstance(message, ChatMessage):
+        raise TypeError(
+            f"The message store returned a {type(message).__name__} where a ChatMessage is needed."
+        )
 
 
 def walk(message_id: str, limit: int | None) -> Exchange[list[ChatMessage]]:
@@ -88,6 +94,7 @@ def walk(message_id: str, limit: int | None) -> Exchange[list[ChatMessage]]:
         message = yield from LoadMessage(next_id)
         if message is None:
             break
+        _check(message)
         messages[next_id] = message
         next_id = message.parent_message_id
     return list(messages.values())

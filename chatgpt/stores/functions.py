@@ -13,9 +13,10 @@ from typing import Generic, TypeAlias, TypeVar
 
 from attrs import frozen
 
+from chatgpt.core.errors import ConfigurationError
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.validation import plain_function
-from chatgpt.stores.protocol import MessageStore, no_replies, replies_method
+from chatgpt.stores.protocol import MessageStore, replies_method
 
 GetMessageByIdFunction: TypeAlias = Callable[[str], ChatMessage | None]
 """Returns the message of an id, or `None` where there is none."""
@@ -125,6 +126,9 @@ class FunctionStore(MessageStore):
     def replies(self, message_id: str) -> Sequence[ChatMessage]:
         """Return the messages that reply to one, oldest first, where the other store holds them all."""
         if not self._sources.is_store_asked:
-            raise no_replies(self)
+            raise ConfigurationError(
+                "get_message_by_id and upsert_message cannot find the replies to a message: give a "
+                "message_store that has `replies`."
+            )
         found: Sequence[ChatMessage] = replies_method(self._fallback)(message_id)
         return found

@@ -84,9 +84,14 @@ def no_replies(store: object) -> ConfigurationError:
 
 def oldest_first(messages: Iterable[ChatMessage]) -> list[ChatMessage]:
     """Messages in the order in which they were made; those without a time come first."""
-    return sorted(
-        messages, key=lambda message: message.created_at or datetime.min.replace(tzinfo=UTC)
-    )
+    return sorted(messages, key=lambda message: _moment(message.created_at))
+
+
+def _moment(time: datetime | None) -> datetime:
+    """A time that can be compared; one without a time zone is taken as UTC."""
+    if time is None:
+        return datetime.min.replace(tzinfo=UTC)
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 def check_store(store: object) -> MessageStore:

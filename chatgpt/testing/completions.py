@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from time import time
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from chatgpt.testing.faults import Fault
-from chatgpt.testing.responders import Answer
+from chatgpt.testing.responders import Answer, RawAnswer
 
 CREATED_BY = "chatgpt.testing"
+
+_FAILED_FUNCTION: Final = (
+    b"HTTP/1.1 500 Internal Server Error\r\ncontent-type: application/json\r\n"
+    b"x-should-retry: false\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%s"
+)
 
 
 def error_body(
@@ -23,6 +28,12 @@ def error_body(
 ) -> bytes:
     """An error in OpenAI's shape."""
     return _json({"error": {"message": message, "type": type, "param": param, "code": code}})
+
+
+def failed(what: str, error: Exception) -> RawAnswer:
+    """The answer of a server whose own function failed: a 500 that says so, and is not to be tried again."""
+    body = error_body(f"The {what} failed: {error!r}", type="server_error")
+    return RawAnswer([_FAILED_FUNCTION % (len(body), body)])
 
 
 def models_body(models: Sequence[str]) -> bytes:

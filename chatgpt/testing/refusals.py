@@ -7,8 +7,10 @@ from typing import Any, TypeAlias
 
 from attrs import frozen
 
-CountRequest: TypeAlias = Callable[[Mapping[str, Any]], int]
-"""Counts the tokens of a request's prompt: its `messages` or its `prompt`."""
+from chatgpt.testing.requests import RecordedRequest
+
+CountTokens: TypeAlias = Callable[[RecordedRequest], int]
+"""Counts the tokens of a request's prompt: its `messages`, or the `prompt` in its `json`."""
 
 
 @frozen
@@ -24,37 +26,37 @@ class Refusal:
     code: str | None = None
 
 
-def count_words(request: Mapping[str, Any]) -> int:
+def count_words(request: RecordedRequest) -> int:
     """The words of a prompt: enough to see that a figure arrives."""
-    messages = request.get("messages") or [{"content": request.get("prompt", "")}]
+    messages = request.messages or [{"content": request.json.get("prompt", "")}]
     return sum(len(str(message.get("content")).split()) for message in messages)
 
 
 def refusal_of(
     request: Mapping[str, Any],
     *,
-    is_chat: bool,
     refused_parameters: Collection[str],
     context_length: int | None,
-    count: CountRequest,
+    tokens: int,
 ) -> Refusal | None:
-    """What is wrong with a request, or `None`.
+    """What a model refuses of a complete request, or `None`.
+
+    Args:
+        request: its body.
+        refused_parameters: those that the model does not take.
+        context_length: the window for prompt and reply in tokens, or `None` for any.
+        tokens: what its prompt takes.
+    """
+    return _unsupported(request, refused_parameters) or _too_long(request, context_length, tokens)
+
+
+def incompleteness_of(request: Mapping[str, Any], *, is_chat: bool) -> Refusal | None:
+    """What a request lacks, or what it has that is none; `None` where it is complete.
 
     Args:
         request: its body.
         is_chat: whether it asks for a chat completion.
-        refused_parameters: those that the model does not take.
-        context_length: the window for prompt and reply in tokens, or `None` for any.
-        count: counts the prompt.
     """
-    return (
-        _incomplete(request, is_chat=is_chat)
-        or _unsupported(request, refused_parameters)
-        or _too_long(request, context_length, count)
-    )
-
-
-def _incomplete(request: Mapping[str, Any], *, is_chat: bool) -> Refusal | None:
     if not isinstance(request.get("model"), str):
         return Refusal("you must provide a model parameter", "model")
     name = "messages" if is_chat else "prompt"
@@ -92,11 +94,10 @@ def _unsupported(request: Mapping[str, Any], refused: Collection[str]) -> Refusa
 
 
 def _too_long(
-    request: Mapping[str, Any], context_length: int | None, count: CountRequest
+    request: Mapping[str, Any], context_length: int | None, tokens: int
 ) -> Refusal | None:
     if context_length is None:
         return None
-    tokens = count(request)
     completion = request.get("max_completion_tokens", request.get("max_tokens", 0))
     if tokens + completion <= context_length:
         return None

@@ -92,3 +92,15 @@ def replies_in_order(replies: Sequence[Reply]) -> Responder:
         return reply
 
     return respond
+
+
+def answer_of(reply: Reply) -> Answer | RawAnswer:
+    """What is sent for a reply.
+
+    Raises:
+        TypeError: it is none.
+    """
+    answer = Answer(text=reply) if isinstance(reply, str) else reply
+    if isinstance(answer, (Answer, RawAnswer)):
+        return answer
+    raise TypeError(f"a reply must be a str, an Answer or a RawAnswer, not {type(reply).__name__}")

@@ -10,9 +10,8 @@ from __future__ import annotations
 import socket
 import struct
 import time
-import zlib
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 from types import TracebackType
@@ -21,14 +20,24 @@ from typing import Any, Final, Self
 from chatgpt.testing.completions import (
     completion_body,
     error_body,
+    failed,
     models_body,
     moderation_body,
     stream_events,
 )
 from chatgpt.testing.faults import Fault
-from chatgpt.testing.refusals import CountRequest, count_words, refusal_of
+from chatgpt.testing.framing import compressed, split
+from chatgpt.testing.refusals import CountTokens, count_words, incompleteness_of, refusal_of
 from chatgpt.testing.requests import RecordedRequest
-from chatgpt.testing.responders import Answer, RawAnswer, Reply, Responder, echo, replies_in_order
+from chatgpt.testing.responders import (
+    Answer,
+    RawAnswer,
+    Reply,
+    Responder,
+    answer_of,
+    echo,
+    replies_in_order,
+)
 from chatgpt.testing.web import ProxyOptions, SessionOptions, WebBackend
 
 DEFAULT_API_KEY: Final = "sk-test"
@@ -40,10 +49,6 @@ WEB_PATHS: Final = ("/api/", "/backend-api/")
 """Where ChatGPT's own backend is."""
 
 _NO_FAULT: Final = Fault()
-_FAILED_RESPONDER: Final = (
-    b"HTTP/1.1 500 Internal Server Error\r\ncontent-type: application/json\r\n"
-    b"x-should-retry: false\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%s"
-)
 
 
 def _harmless(_: str) -> Mapping[str, float]:
@@ -62,8 +67,8 @@ class ChatGPTServer:
         refused_parameters: parameters that the models do not take: a request that has one is refused, as
             OpenAI does it. `"stream"` is refused where it is true.
         context_length: the window for prompt and reply, in tokens; by default there is none.
-        count_tokens: counts the tokens of a request's prompt, for its usage and the window; by default the
-            words.
+        count_tokens: counts the tokens of a request's prompt, for its usage and the window: a function of
+            the request, as `replies` may be. By default it counts words.
         port: where it listens; 0 for a free port.
 
     Attributes:
@@ -85,12 +90,14 @@ class ChatGPTServer:
         moderate: Callable[[str], Mapping[str, float]] = _harmless,
         refused_parameters: Collection[str] = (),
         context_length: int | None = None,
-        count_tokens: CountRequest = count_words,
+        count_tokens: CountTokens = count_words,
         port: int = 0,
     ) -> None:
         self._accepted_key = api_key
         self._accepted_models = models
         self.moderate = moderate
+        if isinstance(refused_parameters, str):
+            raise TypeError("refused_parameters must be a collection of names, not a str.")
         self.refused_parameters = refused_parameters
         self.context_length = context_length
         self.count_tokens = count_tokens
@@ -350,12 +357,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _complete(self, request: Mapping[str, Any], *, is_chat: bool) -> None:
         owner = self.server.owner
-        refusal = refusal_of(
+        refusal = incompleteness_of(request, is_chat=is_chat)
+        tokens = 0 if refusal is not None else self._count()
+        if tokens is None:
+            return
+        refusal = refusal or refusal_of(
             request,
-            is_chat=is_chat,
             refused_parameters=owner.refused_parameters,
             context_length=owner.context_length,
-            count=owner.count_tokens,
+            tokens=tokens,
         )
         if refusal is not None:
             self._refuse(400, refusal.message, refusal.param, refusal.code)
@@ -370,7 +380,6 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(answer, RawAnswer):
             self._send_raw(answer)
             return
-        tokens = owner.count_tokens(request)
         if request.get("stream"):
             events = stream_events(answer, request, tokens, self._fault, is_chat=is_chat)
             self._send(200, events, content_type="text/event-stream; charset=utf-8")
@@ -387,10 +396,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _reply(self, request: RecordedRequest) -> Answer | RawAnswer:
         try:
-            return _answer_of(self.server.owner.replies(request))
+            return answer_of(self.server.owner.replies(request))
         except Exception as error:  # noqa: BLE001 - the failure of a test's own function is the answer
-            body = error_body(f"The responder failed: {error!r}", type="server_error")
-            return RawAnswer([_FAILED_RESPONDER % (len(body), body)])
+            return failed("responder", error)
+
+    def _count(self) -> int | None:
+        try:
+            return int(self.server.owner.count_tokens(self._request))
+        except Exception as error:  # noqa: BLE001 - the same
+            self._send_raw(failed("function count_tokens", error))
+            return None
 
     def _refuse(
         self, status: int, message: str, param: str | None = None, code: str | None = None
@@ -405,7 +420,7 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self._fault
         framing = fault.framing or ("length" if isinstance(parts, list) else "chunked")
         if fault.gzip:
-            parts = _compressed(parts)
+            parts = compressed(parts)
         if framing == "length":
             parts = [b"".join(parts)]
         self.send_response(status)
@@ -432,7 +447,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_body(self, parts: Iterable[bytes], *, is_chunked: bool) -> None:
         fault = self._fault
         left = fault.cut_after
-        for part in _split(parts, fault.split_every):
+        for part in split(parts, fault.split_every):
             time.sleep(fault.part_delay)
             is_cut = left is not None and len(part) >= left
             piece = part[:left] if is_cut else part
@@ -469,26 +484,3 @@ class _Handler(BaseHTTPRequestHandler):
         # A close with a linger of 0 s is a reset (RST) in TCP.
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
-
-
-def _answer_of(reply: Reply) -> Answer | RawAnswer:
-    answer = Answer(text=reply) if isinstance(reply, str) else reply
-    if isinstance(answer, (Answer, RawAnswer)):
-        return answer
-    raise TypeError(f"a reply must be a str, an Answer or a RawAnswer, not {type(reply).__name__}")
-
-
-def _split(parts: Iterable[bytes], size: int | None) -> Iterator[bytes]:
-    for part in parts:
-        if size is None:
-            yield part
-        else:
-            yield from (part[begin : begin + size] for begin in range(0, len(part), size))
-
-
-def _compressed(parts: Iterable[bytes]) -> Iterator[bytes]:
-    """Compress each piece so that it can be read as soon as it arrives."""
-    compressor = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
-    for part in parts:
-        yield compressor.compress(part) + compressor.flush(zlib.Z_SYNC_FLUSH)
-    yield compressor.flush()

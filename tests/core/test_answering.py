@@ -26,7 +26,7 @@ from chatgpt.core.budget import Counter
 from chatgpt.core.call_options import question_of
 from chatgpt.core.lessons import Lesson, Lessons
 from chatgpt.core.needs import CountTokens, LoadTokenizer, SaveMessages, SendRequest
-from chatgpt.core.official import preview
+from chatgpt.core.official import continue_reply, preview
 from chatgpt.core.prompts import ChatFormat, prompt_cost
 from chatgpt.tokenizer import load_tokenizer
 from tests.stepping import (
@@ -98,10 +98,29 @@ def test_a_lesson_is_of_one_model() -> None:
 
 
 def test_a_refusal_of_what_was_mended_is_an_error() -> None:
+    """It is the first one that is raised: what the caller gave, and no lesson remains."""
     stepper = Stepper(unsupported("max_tokens"), unsupported("max_completion_tokens"))
-    with pytest.raises(BadRequestError, match="max_completion_tokens"):
-        send(stepper, client={"model": "m", "max_response_tokens": 9})
+    lessons = Lessons()
+    with pytest.raises(BadRequestError, match="'max_tokens'"):
+        send(stepper, client={"model": "m", "max_response_tokens": 9}, lessons=lessons)
     assert len(stepper.bodies) == 2
+    assert lessons.of("chat", "m") == Lesson()
+
+
+def test_a_name_of_the_limit_that_is_no_good_any_more_is_taken_back() -> None:
+    stepper = Stepper(unsupported("max_completion_tokens"), json_answer(completion()))
+    lessons = Lessons()
+    lessons.keep("chat", "m", limit_name="max_completion_tokens")
+    send(stepper, client={"model": "m", "max_response_tokens": 9}, lessons=lessons)
+    assert [body.get("max_tokens") for body in stepper.bodies] == [None, 9]
+    assert lessons.of("chat", "m") == Lesson()
+
+
+def test_text_completions_have_one_name_for_the_limit() -> None:
+    stepper = Stepper(unsupported("max_tokens"))
+    with pytest.raises(BadRequestError):
+        send(stepper, client={"model": "m", "endpoint": "completions"})
+    assert len(stepper.bodies) == 1
 
 
 def test_a_refusal_of_nothing_that_was_sent_is_an_error() -> None:
@@ -225,14 +244,47 @@ def test_the_servers_count_corrects_ours() -> None:
 
 
 def test_a_question_that_does_not_fit_is_the_servers_error() -> None:
-    stepper = Stepper(too_long(50, 600))
+    """Each time: what was once said of a window forbids nothing."""
+    stepper = Stepper(too_long(50, 600), too_long(50, 600), json_answer(completion()))
     lessons = Lessons()
-    with pytest.raises(ContextLengthError) as caught:
-        send(stepper, "word " * 60, client={"model": "m"}, lessons=lessons)
-    assert (caught.value.limit, caught.value.tokens) == (50, 600)
-    with pytest.raises(PromptTooLongError):  # the next time it is known before
-        send(stepper, "word " * 60, client={"model": "m"}, lessons=lessons)
-    assert len(stepper.bodies) == 1
+    for _ in range(2):
+        with pytest.raises(ContextLengthError) as caught:
+            send(stepper, "word " * 60, client={"model": "m"}, lessons=lessons)
+        assert (caught.value.limit, caught.value.tokens) == (50, 600)
+    assert len(stepper.bodies) == 2
+    send(stepper, "word " * 60, client={"model": "m"}, lessons=lessons)
+
+
+def test_a_window_that_turns_out_larger_is_forgotten() -> None:
+    stepper = Stepper(json_answer(completion(usage=usage(900))))
+    lessons = Lessons()
+    lessons.keep("chat", "m", max_input=800)
+    send(stepper, client={"model": "m"}, lessons=lessons)
+    assert lessons.of("chat", "m").max_input is None
+
+
+def test_calls_at_the_same_moment_learn_the_same_lesson() -> None:
+    """The second one was sent before the first one was refused."""
+    lessons = Lessons()
+    client = {"model": "m", "max_response_tokens": 9}
+
+    def refused_late(body: Any) -> Answered:
+        assert "max_tokens" in body
+        send(
+            Stepper(unsupported("max_tokens"), json_answer(completion())),
+            client=client,
+            lessons=lessons,
+        )
+        return unsupported("max_tokens")
+
+    stepper = Stepper(refused_late, json_answer(completion()))
+    assert send(stepper, client=client, lessons=lessons).text == "Hello!"
+    assert [
+        sorted(body.keys() & {"max_tokens", "max_completion_tokens"}) for body in stepper.bodies
+    ] == [
+        ["max_tokens"],
+        ["max_completion_tokens"],
+    ]
 
 
 def test_it_is_shortened_once() -> None:
@@ -319,27 +371,84 @@ def test_nothing_is_counted_only_to_calibrate() -> None:
     call = official_call(stepper.surroundings, lessons=lessons)
     stepper.run(preview(question_of("hi"), call))
     calibration = lessons.of("chat", "gpt-5.4-mini").calibration
-    assert (calibration.counted, calibration.told, calibration.waiting) == (30, 500, None)
+    assert (calibration.counted, calibration.told, calibration.waiting) == (30, 500, ())
 
 
 def test_what_a_server_adds_in_secret_counts_before_anything_is_counted() -> None:
     """It tells more than the bytes that were sent could be."""
-    stepper = Stepper(json_answer(completion(usage=usage(900))), json_answer(completion(id="r2")))
+    stepper = Stepper(json_answer(completion(usage=usage(900))), json_answer(completion(id="r9")))
+    stepper.store.save(thread_of(["word " * 30] * 20))
     lessons = Lessons()
     client = {"model": "m", "max_model_tokens": 1_000, "max_response_tokens": 50}
-    first = send(stepper, client=client, lessons=lessons, system_message="")
-    send(stepper, "word " * 42, client=client, lessons=lessons, parent_message_id=first.id, system_message="")  # fmt: skip
+    send(stepper, client=client, lessons=lessons, system_message="")
+    reply = send(stepper, client=client, lessons=lessons, parent_message_id="m5", system_message="")
     assert stepper.of(LoadTokenizer)
-    assert [len(body["messages"]) for body in stepper.bodies] == [1, 1]
+    assert reply.context is not None
+    # A single figure may have had a reason of its own: it costs half of the room at most.
+    assert (len(stepper.bodies[1]["messages"]), reply.context.left_out) == (7, 0)
 
 
-def test_where_the_server_leaves_no_room_the_thread_is_still_found() -> None:
-    stepper, lessons = Stepper(), Lessons()
+def test_one_odd_figure_costs_no_history() -> None:
+    """A search, for instance, whose results the server counts: the next thread keeps what it had."""
+    stepper = Stepper(
+        json_answer(completion(usage=usage(120_000))), json_answer(completion(id="r9"))
+    )
+    stepper.store.save(thread_of(["word " * 30] * 6))
+    lessons = Lessons()
+    send(stepper, client={"model": "gpt-4o"}, lessons=lessons)
+    reply = send(stepper, client={"model": "gpt-4o"}, lessons=lessons, parent_message_id="m5")
+    assert reply.context is not None
+    assert reply.context.left_out == 0
+
+
+def test_where_the_server_seems_to_leave_no_room_it_is_asked() -> None:
+    """What was learned of how it counts decides on the history, never on the message itself."""
+    stepper, lessons = Stepper(json_answer(completion(usage=usage(11)))), Lessons()
     stepper.store.save(thread_of(["a", "b"]))
     lessons.keep("chat", "m", calibration=Lesson().calibration.compared(9, 29))
     client = {"model": "m", "max_model_tokens": 20, "max_response_tokens": 1}
-    with pytest.raises(PromptTooLongError):
-        send(stepper, client=client, lessons=lessons, parent_message_id="m1", system_message="")
+    send(stepper, client=client, lessons=lessons, parent_message_id="m1", system_message="")
+    assert [message["content"] for message in stepper.bodies[0]["messages"]] == ["hi"]
+    # And its answer corrects what was thought of it.
+    assert lessons.of("chat", "m").calibration.corrected(9) == 12
+
+
+@pytest.mark.parametrize("ratio", [0.6, 1.5, 3, 5, 7])
+@pytest.mark.parametrize("window", [800, 4_096])
+def test_a_server_that_counts_otherwise_never_shuts_a_client_out(ratio: float, window: int) -> None:
+    """Its tokens are others than ours, and only it knows its window."""
+
+    def serve(body: Any) -> Answered:
+        told = int(ratio * server_count(body))
+        seen.append(told)
+        if told > window:
+            return too_long(window, told)
+        return json_answer(completion("lorem " * 40, id=f"r{len(seen)}", usage=usage(told)))
+
+    seen: list[int] = []
+    store, lessons = MemoryStore(), Lessons()
+    client = {"model": "m", "system_message": "terse"}
+    parent = None
+    for number in range(120):
+        stepper = Stepper(serve, serve, store=store)
+        reply = send(
+            stepper,
+            "word " * 20,
+            client=client,
+            lessons=lessons,
+            parent_message_id=parent,
+            message_id=f"q{number}",
+        )
+        parent = reply.id
+    assert reply.context is not None
+    assert reply.context.left_out > 0
+    assert len(seen) <= 121, "its window costs one call, once"
+    assert seen[-1] <= window
+    assert seen[-1] > 0.25 * window, "and what it leaves is made use of"
+    assert reply.context.prompt_tokens == pytest.approx(seen[-1], rel=0.02)
+    assert send(
+        Stepper(serve, store=store), "Hi", client=client, lessons=lessons, message_id="hi"
+    ).id
 
 
 def test_a_figure_beyond_the_window_is_nonsense() -> None:
@@ -452,7 +561,7 @@ def test_prompt_and_reply_never_exceed_the_window(
         store.save(thread_of(texts))
     if counted_before:
         counted = int(window * 0.4) + 1
-        lessons.keep("chat", "gpt-4o", calibration=Lesson().calibration.compared(counted, int(counted * server[0]) + server[1]))  # fmt: skip
+        lessons.keep("chat", "gpt-4o", calibration=Lesson().calibration.compared(counted, int(counted * server[0]) + server[1], is_refused=True))  # fmt: skip
     calibration = lessons.of("chat", "gpt-4o").calibration
     client = {"model": "gpt-4o", "max_model_tokens": window, "max_response_tokens": reserved}
     stepper = Stepper(json_answer(completion()), store=store, tokenizer=count)
@@ -462,8 +571,11 @@ def test_prompt_and_reply_never_exceed_the_window(
     except PromptTooLongError:
         assert stepper.of(SendRequest) == []
         return
-    tokens = recount(stepper.bodies[0]["messages"], count)
-    assert calibration.corrected(tokens) <= window - reserved
+    messages = stepper.bodies[0]["messages"]
+    tokens = recount(messages, count)
+    assert tokens <= window - reserved
+    if calibration.is_confirmed:
+        assert calibration.corrected(tokens) <= window - reserved or len(messages) == 2
 
 
 def recount(messages: list[dict[str, str]], count: CountTokens) -> int:
@@ -539,3 +651,104 @@ def test_special_tokens_in_a_text_completion_are_sent_as_they_are() -> None:
     stepper = Stepper(json_answer(answer))
     send(stepper, "a<|endoftext|>b", client={"model": "davinci-002", "system_message": ""})
     assert stepper.bodies[0]["prompt"].startswith("User:\n\na<|endoftext|>b<|endoftext|>")
+
+
+# --- what is saved ---------------------------------------------------------------------------
+
+
+def test_what_waits_to_be_compared_is_never_saved() -> None:
+    """The question of a failed send, a message that was deleted, one that was changed in the store."""
+    stepper = Stepper(
+        json_answer(completion(usage=usage(60))),
+        too_long(100, 400),
+        json_answer(completion(id="r3")),
+    )
+    store, lessons = stepper.store, Lessons()
+    client = {"model": "m", "max_model_tokens": 1_000, "system_message": ""}
+    send(stepper, "first", client=client, lessons=lessons, message_id="q1")
+    with pytest.raises(ContextLengthError):
+        send(stepper, "SECRET " * 50, client=client, lessons=lessons, message_id="failed")
+    changed = ChatMessage(id="q1", text="***", conversation_id="c")
+    store.save([changed])
+    forgetful = MemoryStore()
+    forgetful.save([changed])
+    stepper.store = forgetful
+    call = official_call(stepper.surroundings, client=client, lessons=lessons)
+    stepper.run(preview(question_of("hi", parent_message_id="q1"), call))
+    assert forgetful.get("failed") is None
+    assert [message.text for message in forgetful.path("q1", None)] == ["***"]
+    assert len(forgetful) == 1
+
+
+def test_only_the_thread_itself_is_saved_with_its_counts() -> None:
+    stepper = Stepper(json_answer(completion(usage=usage(60))), json_answer(completion(id="r2")))
+    lessons = Lessons()
+    stepper.store.save(thread_of(["word " * 20] * 4))
+    client = {"model": "m", "max_model_tokens": 400, "max_response_tokens": 1, "system_message": ""}
+    send(stepper, "another thread", client=client, lessons=lessons)
+    client["max_model_tokens"] = 80
+    send(stepper, client=client, lessons=lessons, parent_message_id="m3", message_id="mine")
+    saved = [message.id for message in stepper.of(SaveMessages)[-1].messages]
+    assert saved == ["m2", "m3", "mine", "r2"]
+
+
+# --- going on, and again -----------------------------------------------------------------------
+
+
+def cut_thread(text: str) -> list[ChatMessage]:
+    *before, last = thread_of(["word " * 60, text])
+    cut = ChatMessage(
+        id=last.id, text=text, role="assistant", parent_message_id="m0", finish_reason="length"
+    )
+    return [*before, cut]
+
+
+def test_the_reply_that_is_gone_on_with_is_never_left_out() -> None:
+    stepper = Stepper(json_answer(completion(" more")))
+    stepper.store.save(cut_thread("word " * 60))
+    client = {
+        "model": "m",
+        "max_model_tokens": 150,
+        "max_response_tokens": 40,
+        "system_message": "",
+    }
+    call = official_call(stepper.surroundings, client=client)
+    reply = stepper.run(continue_reply("m1", call))
+    assert [message["role"] for message in stepper.bodies[0]["messages"]] == ["assistant", "user"]
+    assert reply.text == "word " * 60 + " more"
+    assert reply.context is not None
+    assert (reply.context.message_count, reply.context.oldest_message_id) == (1, "m1")
+    assert reply.context.left_out == 1
+    tiny = official_call(
+        stepper.surroundings, client={**client, "max_model_tokens": 80, "max_response_tokens": 10}
+    )
+    with pytest.raises(PromptTooLongError):
+        stepper.run(continue_reply("m1", tiny))
+
+
+def test_a_text_with_a_suffix_of_its_own_is_gone_on_with_behind_it() -> None:
+    answer = {"id": "r", "choices": [{"index": 0, "text": " three", "finish_reason": "stop"}]}
+    stepper = Stepper(json_answer(answer), json_answer({**answer, "id": "r2"}))
+    stepper.store.save(cut_thread("One two"))
+    client = {"model": "davinci-002", "system_message": ""}
+    suffixes: list[dict[str, Any]] = [{"prompt_suffix": "\n>>"}, {}]
+    for options in suffixes:
+        call = official_call(stepper.surroundings, client=client, **options)
+        assert stepper.run(continue_reply("m1", call)).text == "One two three"
+    question = "User:\n\n" + "word " * 60 + "<|endoftext|>"
+    assert [body["prompt"] for body in stepper.bodies] == [
+        f"{question}\n>>One two",
+        f"{question}\n\nChatGPT:\n\nOne two",
+    ]
+
+
+def test_what_follows_a_text_completion_is_counted() -> None:
+    client = {"model": "davinci-002", "max_model_tokens": 300, "max_response_tokens": 20}
+    with pytest.raises(PromptTooLongError):
+        send(Stepper(), client=client, completion_params={"suffix": "word " * 300})
+
+
+def test_both_limits_are_reserved() -> None:
+    params = {"max_tokens": 190, "max_completion_tokens": 10}
+    with pytest.raises(PromptTooLongError):
+        send(Stepper(), "word " * 20, client={"model": "m", "max_model_tokens": 200}, completion_params=params)  # fmt: skip

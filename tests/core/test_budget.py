@@ -163,13 +163,19 @@ def test_a_tokenizer_of_the_caller_is_asked_every_time_and_keeps_nothing() -> No
 @pytest.mark.parametrize(
     ("fields", "texts"),
     [
-        ({"content": [{"type": "text", "text": "abc"}, "de"]}, ["user", "abc", "de"]),
-        ({"content": "abc"}, ["user", "abc"]),
+        ({"content": [{"type": "text", "text": "abc"}, "de"]}, ["abc", "de", "user"]),
+        ({"content": "abc"}, ["abc", "user"]),
+        ({"content": {"x": 1}}, ['{"x":1}', "user"]),
         ({"content": None, "tool_calls": [{"id": "x"}]}, ["user", '[{"id":"x"}]']),
-        ({"tool_call_id": "call-1"}, ["user", "hi", "call-1"]),
+        ({"tool_call_id": "call-\ud800"}, ["hi", "user", "call-\ufffd"]),
+        ({"name": "ada", "role": "tool"}, ["hi", "tool", "ada"]),
+        (
+            {"content": [{"type": "thinking", "thinking": "x"}]},
+            ['{"type":"thinking","thinking":"x"}', "user"],
+        ),
         (
             {"content": [{"type": "refusal", "refusal": "no"}]},
-            ["user", '{"type":"refusal","refusal":"no"}'],
+            ['{"type":"refusal","refusal":"no"}', "user"],
         ),
     ],
 )
@@ -182,6 +188,34 @@ def test_what_of_the_wire_fields_is_counted(fields: dict[str, object], texts: li
 
     Counter(count, None).message(ChatMessage(id="a", text="hi", wire_fields=fields))
     assert asked == texts
+
+
+def test_two_messages_of_one_id_are_two() -> None:
+    """A store may hold what it should not."""
+    counted: dict[str, ChatMessage] = {}
+    counter = Counter(len, "e", counted)
+    one, other = ChatMessage(id="a", text="x"), ChatMessage(id="a", text="x" * 100)
+    assert [counter.message(one), counter.message(other), counter.message(one)] == [5, 104, 5]
+    assert counted["a"].text == "x"
+
+
+@pytest.mark.parametrize("kept", [-5, True, "9", None])
+def test_a_kept_count_that_is_none_is_counted_anew(kept: object) -> None:
+    message = ChatMessage(id="a", text="x", token_counts={"e": kept})  # type: ignore[dict-item] # a store's mistake
+    assert Counter(len, "e").message(message) == 5
+
+
+def test_schemas_that_the_notebook_does_not_cover_cost_their_json() -> None:
+    long = "word " * 100
+    functions: list[dict[str, object]] = [
+        {"name": "f", "parameters": {"properties": {"a": {}}, "$defs": {"x": long}}},
+        {"name": "f", "parameters": {"$ref": long}},
+        {"name": "f", "parameters": {"properties": {"a": {"anyOf": [long]}}}},
+    ]
+    tools = [{"type": "function", "function": function} for function in functions]
+    for tool in (*tools, {"type": "custom", "custom": {"name": "c", "description": long}}):
+        cost = ChatFormat("", {"tools": [tool]}, "o200k_base").fixed_cost(Counter(len, None))
+        assert cost > len(long)
 
 
 def test_pictures_have_a_price_that_is_a_guess() -> None:

@@ -35,7 +35,7 @@ def test_two_that_lie_apart_give_a_slope() -> None:
 
 
 def test_two_that_lie_close_move_the_line_alone() -> None:
-    assert calibrated((100, 130), (120, 152)) == Calibration(120, 152, 1.0)
+    assert calibrated((100, 130), (120, 152)) == Calibration(120, 152, 1.0, is_confirmed=False)
 
 
 @pytest.mark.parametrize(("counted", "told"), [(100, 0), (100, 49), (0, 10)])
@@ -46,13 +46,32 @@ def test_a_figure_that_is_none_is_ignored(counted: int, told: int) -> None:
 
 
 @given(pairs=comparisons, limit=counts)
-def test_what_has_room_is_within_the_limit_and_one_more_is_not(
-    pairs: list[tuple[int, int]], limit: int
-) -> None:
+def test_what_has_room_is_within_the_limit(pairs: list[tuple[int, int]], limit: int) -> None:
     calibration = calibrated(*pairs)
     room = calibration.room(limit)
-    assert calibration.corrected(room) <= limit
-    assert calibration.corrected(room + 2) > limit - 1
+    assert room <= limit
+    if calibration.is_confirmed:
+        assert calibration.corrected(room) <= limit
+    else:
+        assert calibration.corrected(room) <= limit or room == limit // 2
+
+
+def test_a_server_that_counts_less_gets_no_more_than_the_window() -> None:
+    """Some tell only what they had not in their cache."""
+    assert calibrated((100, 60), (1_000, 600)).room(500) == 500
+
+
+def test_a_single_figure_costs_at_most_half_of_the_room() -> None:
+    assert calibrated((100, 9_000)).room(10_000) == 5_000
+    assert NOT_CALIBRATED.compared(100, 9_000, is_refused=True).room(10_000) == 1_100
+    assert calibrated((100, 700), (1_000, 7_000)).room(10_000) == 1_428
+
+
+def test_figures_that_are_on_no_line_confirm_nothing() -> None:
+    odd = calibrated((100, 130), (200, 127_000))
+    assert (odd.is_confirmed, odd.slope) == (False, 1.0)
+    again = odd.compared(300, 330)
+    assert (again.is_confirmed, again.corrected(400)) == (False, 430)
 
 
 @given(pairs=comparisons, fewer=counts, more=counts)
@@ -68,4 +87,4 @@ def test_what_a_server_took_it_is_trusted_to_take_again(
     calibration = calibrated(*pairs).compared(counted, told)
     if calibration.counted == counted and calibration.told == told:
         assert calibration.corrected(counted) == told
-        assert calibration.room(told) >= counted
+        assert calibration.room(max(told, counted)) >= counted

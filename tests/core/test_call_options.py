@@ -121,3 +121,24 @@ def test_defaults_of_a_call() -> None:
     assert (options.timeout, options.system_message, options.params) == (3.0, "S", {})
     assert call(system_message="").system_message == ""
     assert call(timeout=inf).timeout == call(timeout=10**400).timeout == inf
+
+
+def test_options_of_text_completions() -> None:
+    text = {"model": "davinci-002"}
+    options = call(client=text, prompt_prefix="", prompt_suffix="x")
+    assert (options.endpoint, options.prompt_prefix, options.prompt_suffix) == (
+        "completions",
+        "",
+        "x",
+    )
+    assert call(client={**text, "endpoint": "chat"}).endpoint == "chat"
+    assert call(client={**text, "max_response_tokens": 9}).params == {"max_tokens": 9}
+    assert call(client={**text, "system_message": "S"}, prompt_prefix="P").prompt_prefix == "P"
+    wrong: list[dict[str, Any]] = [{"prompt_prefix": "x"}, {"prompt_suffix": ""}]
+    for given in wrong:
+        with pytest.raises(ValueError, match="are for text completions, and 'gpt-5.4-mini'"):
+            call(**given)
+    with pytest.raises(ValueError, match="in the place of system_message"):
+        call(client=text, prompt_prefix="x", system_message="y")
+    with pytest.raises(TypeError, match="prompt_suffix must be a str, not int"):
+        call(client=text, prompt_suffix=5)

@@ -30,7 +30,7 @@ def build(
 ) -> Prompt:
     return (stepper or Stepper()).run(
         build_prompt(
-            question,
+            [question],
             History(history[::-1]),
             ChatFormat(system),
             Budget(UNKNOWN_FAMILY.with_window(window), reserved, tokenizer),
@@ -152,7 +152,7 @@ def test_how_counts_are_marked() -> None:
     def counting(model: str) -> str:
         family = family_of(model).with_window(40)
         history = History(thread_of(["word " * 20] * 2)[::-1])
-        exchange = build_prompt(QUESTION, history, ChatFormat(), Budget(family, 0), {})
+        exchange = build_prompt([QUESTION], history, ChatFormat(), Budget(family, 0), {})
         return Stepper().run(exchange).context.counting
 
     assert build([], tokenizer=count_words).context.counting == "custom"

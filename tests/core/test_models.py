@@ -52,6 +52,11 @@ ROWS = {
     "gpt-35-turbo-instruct": ("gpt-35-turbo-instruct", 8_192, 4_096, True, CL100K, OLD),
     "davinci-002": ("davinci-002", 16_384, 4_096, True, CL100K, OLD),
     "babbage-002": ("babbage-002", 16_384, 4_096, True, CL100K, OLD),
+    "ada": ("ada", 2_049, 2_049, True, CL100K, OLD),
+    "babbage": ("babbage", 2_049, 2_049, True, CL100K, OLD),
+    "curie": ("curie", 2_049, 2_049, True, CL100K, OLD),
+    "davinci": ("davinci", 2_049, 2_049, True, CL100K, OLD),
+    "code-davinci-002": ("code-davinci", 8_001, 8_001, True, CL100K, OLD),
     "text-davinci-003": ("text-davinci", 4_097, 4_097, True, CL100K, OLD),
     "text-curie-001": ("text-curie", 2_049, 2_049, True, CL100K, OLD),
     "text-babbage-001": ("text-babbage", 2_049, 2_049, True, CL100K, OLD),
@@ -73,7 +78,7 @@ def test_the_row_of_a_model(model: str) -> None:
     ) == ROWS[model]
     is_text = re.search(r"instruct|davinci|babbage|curie|ada", model) is not None
     assert family.endpoint == ("completions" if is_text else "chat")
-    is_guess = re.match(r"gpt-6|chat-latest|gpt-audio|text-", model) is not None
+    is_guess = re.match(r"gpt-6|chat-latest|gpt-audio|text-|code-|[a-z]+$", model) is not None
     assert family.is_approximate == is_guess
 
 
@@ -168,6 +173,8 @@ def test_an_unknown_model_fails_open(model: str) -> None:
         ("gpt-4o-2024-11-20", "2027-01-14"),
         ("gpt-4o-2024-05-13", "2026-10-23"),
         ("text-davinci-003", "2024-01-04"),
+        ("code-davinci-002", "2023-03-23"),
+        ("ada", "2024-01-04"),
         ("gpt-5.4-mini", None),
         ("gpt-5.2", None),
         ("gpt-5-codex", None),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from chatgpt import ConfigurationError
+from chatgpt import ConfigurationError, ModelFamily
 from chatgpt.core.secrets import Secret
 from chatgpt.core.validation import base_url_of
 from tests.stepping import settings
@@ -223,6 +223,44 @@ def test_the_headers_of_a_request() -> None:
         "x-title": "t",
         "api-key": Secret("azure"),
     }
+
+
+@pytest.mark.parametrize(
+    ("family", "kind", "message"),
+    [
+        (5, TypeError, "must be a ModelFamily, or the name of a model of that family, not int"),
+        ("llama", ConfigurationError, "a model whose family is not known, 'llama'"),
+        (ModelFamily(endpoint="blah"), ConfigurationError, "model_family.endpoint must be one of"),  # type: ignore[arg-type] # that is the point
+        (ModelFamily(max_input="x"), TypeError, "model_family.max_input must be an int, not str"),  # type: ignore[arg-type] # the same
+        (ModelFamily(max_input=-5), ConfigurationError, "model_family.max_input must be at least 1"),
+        (ModelFamily(refuses="stop"), TypeError, "model_family.refuses must be a set of names, not str"),  # type: ignore[arg-type] # the same
+        (ModelFamily(encoding="nope"), ConfigurationError, "model_family.encoding must be one of"),
+        (ModelFamily(limit_name="zzz"), ConfigurationError, "model_family.limit_name must be one of"),  # type: ignore[arg-type] # the same
+    ],
+)  # fmt: skip
+def test_a_family_that_is_none(family: object, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
+        settings(model_family=family)
+
+
+def test_what_a_caller_says_of_a_model_wins() -> None:
+    own = ModelFamily(max_input=5_000, endpoint="completions")
+    assert settings(model_family=own).family("gpt-4o") is own
+    assert settings(model_family="gpt-4").family("mine").max_input == 8_192
+    assert settings(model_family="gpt-4", max_model_tokens=100).family("mine").max_input == 100
+    assert settings(endpoint="completions").endpoint_of(own) == "completions"
+    assert settings(endpoint="chat").endpoint_of(own) == "chat"
+    assert settings().endpoint_of(own) == "completions"
+    with pytest.raises(ConfigurationError, match="endpoint must be one of 'chat', 'completions'"):
+        settings(endpoint="responses")
+
+
+def test_where_messages_are_posted() -> None:
+    own = settings(api_base_url="https://h/v1")
+    assert own.message_url("chat") == "https://h/v1/chat/completions"
+    assert own.message_url("completions") == "https://h/v1/completions"
+    proxied = settings(api_reverse_proxy_url="https://p/x")
+    assert proxied.message_url("completions") == "https://p/x"
 
 
 def test_settings_show_no_secret() -> None:

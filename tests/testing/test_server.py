@@ -297,3 +297,29 @@ def test_the_fixture_comes_with_the_package(tmp_path: Any) -> None:
         capture_output=True, text=True, cwd=tmp_path, check=False,
     )  # fmt: skip
     assert "1 passed" in result.stdout, result.stdout + result.stderr
+
+
+def test_parameters_and_prompts_that_are_refused(chatgpt_server: ChatGPTServer) -> None:
+    chatgpt_server.refused_parameters = ["temperature", "stream"]
+    chatgpt_server.context_length = 100
+    chatgpt_server.count_tokens = lambda request: 10 * len(request.messages)
+    assert post(chatgpt_server).json()["usage"]["prompt_tokens"] == 10
+    for given, param, code in (
+        ({"temperature": 1}, "temperature", "unsupported_parameter"),
+        ({"stream": True}, "stream", "unsupported_value"),
+        ({"max_tokens": 95}, "messages", "context_length_exceeded"),
+        ({"messages": HI["messages"] * 11}, "messages", "context_length_exceeded"),  # type: ignore[operator] # a list
+    ):
+        response = post(chatgpt_server, body={**HI, **given})
+        error = response.json()["error"]
+        assert (response.status_code, error["param"], error["code"]) == (400, param, code)
+    assert post(chatgpt_server, body={**HI, "stream": False}).status_code == 200
+
+
+def test_a_function_that_fails_to_count_is_told(chatgpt_server: ChatGPTServer) -> None:
+    chatgpt_server.count_tokens = lambda request: 1 // len(request.messages[1:])
+    response = post(chatgpt_server)
+    assert response.status_code == 500
+    assert "count_tokens failed: ZeroDivisionError" in response.json()["error"]["message"]
+    with pytest.raises(TypeError, match="a collection of names, not a str"):
+        ChatGPTServer(refused_parameters="temperature")

@@ -1,0 +1,128 @@
+"""What a refusal names: which parameters the model does not take, in the words of many servers.
+
+Strategy: a name alone is not enough. A server names a parameter, too, when its value is out of range or
+does not go with another one; these are mistakes of the caller. So the words around a name must say
+that it is not supported as such. What is not understood is no refusal, and stays an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Final
+
+from chatgpt.core.error_bodies import words_of
+from chatgpt.core.errors import APIStatusError
+
+_CODES: Final = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter"})
+_NO_PARAM: Final = frozenset({"", "None", "null"})
+"""What servers write where they name no parameter (LiteLLM writes the first two)."""
+_DEEPEST: Final = 8
+_LONGEST: Final = 2_000
+
+_ENGLISH: Final = frozenset({"seed", "stop", "stream"})
+"""Names that are words of English, too: they count only in quotes, or where a name must stand."""
+
+_OTHER: Final = r"\[?['\"`]?\w+['\"`]?\]?"
+_NOUN: Final = r"(?:argument|parameter|field|name|key|property|option)s?"
+_NOT: Final = (
+    r"(?:not (?:be )?(?:supported|permitted|allowed|available|recogni[sz]ed|accepted)|unsupported|deprecated"
+    r"|no longer supported)"
+)
+_AS_SUCH: Final = r"(?! (?:with(?! this| the )|when|unless|if|while|together|in combination|alongside|for (?!this|the )))"
+"""Not: with something else, which is the caller's mistake."""
+
+_EXTRA: Final = re.compile(r"extra (?:inputs|fields|parameters)", re.IGNORECASE)
+_STREAMS_NOT: Final = re.compile(
+    r"verified to stream"
+    r"|(?:model|endpoint|server|deployment|provider)\b[^.]{0,40}\bdo(?:es)?(?: not|n't) support stream(?:ing)?\b"
+    + _AS_SUCH
+    + r"|\bstreaming (?:is|are) (?:not supported|unsupported|not available|not enabled)"
+    r"(?: (?:for|by|with|on) (?:this|the) (?:\w+ )?(?:model|endpoint|deployment|organization|provider))?\s*(?:[.!]|$)",
+    re.IGNORECASE,
+)
+_WANTS_REASONING: Final = re.compile(
+    r"reasoning_content\b.{0,80}(?:must be passed back|missing)|missing.{0,20}reasoning_content",
+    re.IGNORECASE,
+)
+
+
+def unsupported_in(error: APIStatusError, sent: Mapping[str, object]) -> frozenset[str]:
+    """The parameters that were sent and that the model does not take.
+
+    Args:
+        error: the refusal.
+        sent: the fields of the request.
+    """
+    forbidden = frozenset(_forbidden_fields(error.body, 0))
+    if forbidden:
+        return forbidden & sent.keys()
+    words = words_of(error)[:_LONGEST]
+    if error.param is None or error.param in _NO_PARAM:
+        return frozenset(name for name in sent if _is_refused(name, words))
+    name = error.param.removeprefix("$.").removeprefix("body.").partition(".")[0]
+    is_refused = error.code in _CODES or _is_refused(name, words)
+    return frozenset({name} & sent.keys()) if is_refused else frozenset()
+
+
+def refuses_stream(error: APIStatusError) -> bool:
+    """Whether the model does not stream at all."""
+    words = words_of(error)[:_LONGEST]
+    if error.param not in (None, "stream", *_NO_PARAM):
+        return False
+    return bool(_STREAMS_NOT.search(words)) or _is_refused("stream", words)
+
+
+def wants_reasoning(error: APIStatusError) -> bool:
+    """Whether the server wants back what was thought before its replies."""
+    return _WANTS_REASONING.search(words_of(error)[:_LONGEST]) is not None
+
+
+def _forbidden_fields(body: object, depth: int) -> Iterator[str]:
+    """The fields that pydantic forbids: each item says for itself what is wrong with it."""
+    if depth > _DEEPEST:
+        return
+    if isinstance(body, list):
+        for item in body[:64]:
+            yield from _forbidden_fields(item, depth + 1)
+    elif isinstance(body, Mapping):
+        place = body.get("loc")
+        if isinstance(place, list) and isinstance(body.get("msg"), str):
+            steps = [step for step in place if step != "body"]
+            if steps and isinstance(steps[0], str) and _EXTRA.search(body["msg"]):
+                yield steps[0]
+        for item in body.values():
+            yield from _forbidden_fields(item, depth + 1)
+
+
+def _is_refused(name: str, words: str) -> bool:
+    return any(pattern.search(words) for pattern in _patterns(name))
+
+
+@lru_cache(128)
+def _patterns(name: str) -> tuple[re.Pattern[str], ...]:
+    """The sentences that say that a parameter is not supported."""
+    first, *rest = name.split("_")
+    camel = first + "".join(word.capitalize() for word in rest)  # xAI's
+    bare = rf"(?:{re.escape(name)}|{re.escape(camel)})"
+    quoted = rf"\[?['\"`]{bare}['\"`]\]?"
+    anyhow = rf"\[?['\"`]?{bare}['\"`]?+\]?+(?!\w)(?! at )"
+    named = quoted if name in _ENGLISH else rf"(?<![\w.'\"`]){anyhow}"
+    list_after = rf"(?:(?:,? and|,? or|,) {_OTHER})*"
+    list_before = rf"(?:{_OTHER}(?:, | and | or ))*"
+    unknown = r"(?:unsupported|unknown|unrecogni[sz]ed|unexpected|not support(?:ed)?)\b"
+    supplied = r"(?: supplied| provided| passed| given)?[^\w.;'\"`]{0,4}"
+    sentences = (
+        # Unknown parameter: 'x'. / Unrecognized request argument supplied: x / does not support parameters: ['x']
+        rf"{unknown}[^.:;]{{0,40}}?\b{_NOUN}{supplied}{list_before}{anyhow}",
+        # Argument not supported on this model: x
+        rf"{_NOUN} not supported[^.:;]{{0,40}}: {list_before}{anyhow}",
+        # 'x' is not supported with this model / `x` and `y` are not supported / x is deprecated
+        rf"{named}{list_after} (?:{_NOUN} )?(?:is|are) {_NOT}{_AS_SUCH}",
+        # 'x' does not support 0.5 with this model
+        rf"{named} does(?: not|n't) support\b",
+        # x: Extra inputs are not permitted
+        rf"{named}:? extra (?:inputs|fields) (?:are )?not permitted",
+    )
+    return tuple(re.compile(sentence, re.IGNORECASE) for sentence in sentences)
