@@ -195,6 +195,7 @@ class BaseChatGPTAPI(
         self._given = given
         self._settings = client_settings(given, read_environment())
         self._lessons = Lessons()
+        self._counted: dict[str, ChatMessage] = {}
         self._open(message_store, get_message_by_id, upsert_message, session)
         if debug:
             log_to_stderr()
@@ -264,7 +265,9 @@ class BaseChatGPTAPI(
         """A call with these options, which are checked now."""
         checked = call_options(self._settings, is_iterated=is_iterated, **options)
         warn_of_shutdown(checked.model, self._surroundings.now())
-        return OfficialCall(checked, self._settings, self._surroundings, self._lessons)
+        return OfficialCall(
+            checked, self._settings, self._surroundings, self._lessons, self._counted
+        )
 
     @property
     def _shown_settings(self) -> str:

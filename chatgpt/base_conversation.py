@@ -13,7 +13,7 @@ from attrs import evolve
 from chatgpt.base_client import BaseChatGPTAPI
 from chatgpt.core import official
 from chatgpt.core.answering import OfficialCall
-from chatgpt.core.call_options import AnswerOptions, Question, question_of
+from chatgpt.core.call_options import AnswerOptions, Question, joined_params, question_of
 from chatgpt.core.following import ConversationState
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import Exchange
@@ -71,11 +71,15 @@ class BaseConversation(ConversationState):
 
     def _regenerating(self, **given: Unpack[AnswerOptions]) -> Exchange[ChatMessage]:
         call = self._call_with(given)
-        return self._following(lambda: official.regenerate(self._last_message_id(), call))
+        return self._following(
+            lambda: official.regenerate(self._last_message_id(), self._conversation_id, call)
+        )
 
     def _continuing(self, **given: Unpack[AnswerOptions]) -> Exchange[ChatMessage]:
         call = self._call_with(given)
-        return self._following(lambda: official.continue_reply(self._last_message_id(), call))
+        return self._following(
+            lambda: official.continue_reply(self._last_message_id(), self._conversation_id, call)
+        )
 
     def _editing(
         self, message_id: object, text: object, **given: Unpack[AnswerOptions]
@@ -84,7 +88,9 @@ class BaseConversation(ConversationState):
         if checked_id is None:
             raise TypeError("message_id must be a str, not NoneType.")
         checked_text, call = text_to_send("text", text), self._call_with(given)
-        return self._following(lambda: official.edit(checked_id, checked_text, call))
+        return self._following(
+            lambda: official.edit(checked_id, checked_text, self._conversation_id, call)
+        )
 
     def _previewing(
         self, text: str, *, name: str | None, **given: Unpack[AnswerOptions]
@@ -130,8 +136,8 @@ class BaseConversation(ConversationState):
         """The options of a call over those of the conversation."""
         options: AnswerOptions = {**self._options, **given}
         own, params = self._options.get("completion_params"), given.get("completion_params")
-        if own is not None and isinstance(params, Mapping):
-            options["completion_params"] = {**own, **params}
-        elif params is None:
+        if params is None:
             options["completion_params"] = own
+        elif own is not None and isinstance(params, Mapping):
+            options["completion_params"] = joined_params(own, params)
         return options

@@ -193,7 +193,8 @@ class ChatGPTAPI(
     ) -> Preview:
         """Say what `send_message` would send with these options, and send nothing.
 
-        Everything is counted, which may load a vocabulary; the counts are kept with the messages.
+        Everything is counted, which may load a vocabulary. Nothing is stored, either; the counts are, with
+        the next reply.
 
         Returns:
             The messages in their order, those that would be left out, the tokens, and the body of the

@@ -56,6 +56,7 @@ from chatgpt.core.needs import (
     TransportFailure,
 )
 from chatgpt.core.secrets import Secret, revealed, wrap
+from chatgpt.core.validation import plain_function
 from chatgpt.failures import (
     CLOSED,
     MALFORMED,
@@ -453,7 +454,8 @@ class Call(Generic[T]):
             case LoadThread(message_id, limit):
                 return self._store.path(message_id, limit)
             case LoadReplies(message_id):
-                return replies_method(self._store)(message_id)
+                method = replies_method(self._store)
+                return plain_function("replies of the message_store", method)(message_id)
             case SaveMessages(messages):
                 self._store.save(messages)
                 return None

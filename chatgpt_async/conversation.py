@@ -19,7 +19,8 @@ class Conversation(BaseConversation):
 
     A message that fails leaves it where it was. It is one line of talk: it does one thing at a time
     (`RuntimeError` otherwise); take a `branch()` for another task. Nothing is overwritten: what is edited or generated again stands
-    beside what was there: `client.branches` finds the other replies to a message.
+    beside what was there: `client.branches` finds the other replies to a message. A copy of it, or a
+    pickle, brings a client of its own, with an empty store in memory.
     """
 
     _client: ChatGPTAPI
@@ -90,6 +91,7 @@ class Conversation(BaseConversation):
 
         Raises:
             ValueError: there is no reply yet.
+            MessageNotFoundError: the store does not hold the reply, or its question.
             ChatGPTError: whatever else went wrong.
         """
         exchange = self._regenerating(
@@ -153,7 +155,8 @@ class Conversation(BaseConversation):
 
         Raises:
             ValueError: the last reply was not cut, or has no text.
-            ChatGPTError: whatever else went wrong; `partial` holds the whole text so far.
+            ChatGPTError: whatever else went wrong; `partial` holds the whole text so far, once an answer
+                has begun.
         """
         exchange = self._continuing(
             completion_params=completion_params,

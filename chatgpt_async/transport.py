@@ -400,7 +400,7 @@ class Call(Generic[T]):
             case LoadThread(message_id, limit):
                 return await self._store.path(message_id, limit)
             case LoadReplies(message_id):
-                return await replies_method(self._store)(message_id)
+                return await completed(replies_method(self._store)(message_id))
             case SaveMessages(messages):
                 await self._store.save(messages)
                 return None

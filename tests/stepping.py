@@ -295,13 +295,15 @@ def official_call(
     *,
     client: dict[str, Any] | None = None,
     lessons: Lessons | None = None,
+    counted: dict[str, ChatMessage] | None = None,
     wants_parts: bool = False,
     **given: Any,
 ) -> OfficialCall:
     """A call of a client of these settings."""
     own = settings(**(client or {}))
     options = call_options(own, is_iterated=wants_parts, **given)
-    return OfficialCall(options, own, surroundings, lessons or Lessons())
+    known = {} if counted is None else counted
+    return OfficialCall(options, own, surroundings, lessons or Lessons(), known)
 
 
 def send(
@@ -310,6 +312,7 @@ def send(
     *,
     client: dict[str, Any] | None = None,
     lessons: Lessons | None = None,
+    counted: dict[str, ChatMessage] | None = None,
     wants_parts: bool = False,
     **given: Any,
 ) -> ChatMessage:
@@ -317,6 +320,11 @@ def send(
     places = ("parent_message_id", "conversation_id", "message_id", "name")
     question = question_of(text, **{name: given.pop(name) for name in places if name in given})
     call = official_call(
-        stepper.surroundings, client=client, lessons=lessons, wants_parts=wants_parts, **given
+        stepper.surroundings,
+        client=client,
+        lessons=lessons,
+        counted=counted,
+        wants_parts=wants_parts,
+        **given,
     )
     return stepper.run(send_message(question, call))

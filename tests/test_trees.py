@@ -15,6 +15,7 @@ from chatgpt import (
     ConfigurationError,
     MemoryStore,
     MessageNotFoundError,
+    MessageStore,
     PromptTooLongError,
     RateLimitError,
 )
@@ -93,6 +94,13 @@ def test_the_options_of_a_chat_hold_for_all_it_sends(client: Any, server: ChatGP
         assert request.messages[0] == {"role": "system", "content": "Be brief."}
     given = [(request.json.get("seed"), request.json.get("user")) for request in server.requests]
     assert given == [(2, "u"), (1, "u"), (1, None)]
+
+
+def test_a_limit_of_a_call_stands_for_both_of_the_chat(client: Any, server: ChatGPTServer) -> None:
+    chat = client.conversation(completion_params={"max_completion_tokens": 100, "model": "gpt-4o"})
+    chat.send("a", completion_params={"max_tokens": 50})
+    limits = [server.requests[0].json.get(name) for name in ("max_tokens", "max_completion_tokens")]
+    assert limits == [50, None]
 
 
 def test_a_failure_leaves_a_chat_where_it_was(client: Any, server: ChatGPTServer) -> None:
@@ -441,12 +449,50 @@ def test_a_store_that_cannot_find_replies_says_so(engine: Engine, server: ChatGP
     for options in (
         {"message_store": Bare()},
         {"get_message_by_id": messages.get, "upsert_message": upsert},
+        {"get_message_by_id": messages.get},
         {"message_store": Bare(), "upsert_message": upsert},
     ):
         client: Any = engine.client(**where, **options)
         reply = client.send_message("a")
         with pytest.raises(ConfigurationError, match="cannot find the replies to a message"):
             client.branches(reply.id)
+
+
+def test_a_store_that_returns_something_else(engine: Engine, server: ChatGPTServer) -> None:
+    class Odd(MemoryStore):
+        def replies(self, message_id: str) -> Any:
+            return [{"id": message_id}]
+
+    class Dictionaries(MessageStore):
+        def get(self, message_id: str) -> Any:
+            return {"id": message_id, "text": "?"}
+
+        def save(self, messages: Any) -> None:
+            raise AssertionError(messages)
+
+    where = {"api_key": server.api_key, "api_base_url": server.base_url}
+    client: Any = engine.client(**where, message_store=Odd())
+    reply = client.send_message("a")
+    with pytest.raises(TypeError, match="returned a dict where a ChatMessage is needed"):
+        client.branches(reply.id)
+    client = engine.client(**where, message_store=Dictionaries())
+    with pytest.raises(TypeError, match="returned a dict where a ChatMessage is needed"):
+        client.send_message("a", parent_message_id="x")
+
+
+def test_async_replies_are_refused_by_the_sync_twin(server: ChatGPTServer) -> None:
+    class Half(MemoryStore):
+        async def replies(self, message_id: str) -> Any:  # type: ignore[override] # that is the point
+            return []
+
+    with ChatGPTAPI(
+        api_key=server.api_key, api_base_url=server.base_url, message_store=Half()
+    ) as bot:
+        reply = bot.send_message("a")
+        with pytest.raises(
+            TypeError, match="replies of the message_store must be a plain function"
+        ):
+            bot.branches(reply.id)
 
 
 def test_a_function_beside_a_store_leaves_the_replies_to_it(
@@ -584,7 +630,7 @@ def test_a_preview_says_what_would_be_sent_and_sends_nothing(
     client.send_message("And now?", parent_message_id=replies[-1].id, name="ada")
     assert server.requests[-1].json == preview.body
     stored = {message.id: message for message in stored_messages(client)}
-    assert stored[replies[-1].id].token_counts["o200k_base"] > 0
+    assert stored[replies[-1].id].token_counts["o200k_base"] > 0, "counts are saved with the reply"
 
 
 def test_a_preview_of_a_chat_knows_its_options(client: Any, server: ChatGPTServer) -> None:

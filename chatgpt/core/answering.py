@@ -5,7 +5,7 @@
 Rules:
 
 1. Nothing is sent before everything was checked, and nothing is stored before the reply is
-   complete. A failed send leaves the store as it was, but for token counts of older messages.
+   complete. A failed send leaves the store as it was.
 2. A reply keeps the server's id, unless that is stored already: some servers repeat theirs.
 3. Usage is asked for in streams. No sampling parameter is sent that the caller did not give.
 """
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from math import inf
-from typing import Unpack
+from typing import Final, Unpack
 
 from attrs import evolve, field, frozen
 
@@ -25,7 +25,6 @@ from chatgpt.core.call_options import CallOptions
 from chatgpt.core.drafts import Draft
 from chatgpt.core.errors import (
     APIStatusError,
-    ChatGPTError,
     ContextLengthError,
     PromptTooLongError,
 )
@@ -33,7 +32,6 @@ from chatgpt.core.fitting import Budget, Prompt, build_prompt, load_counter
 from chatgpt.core.lessons import Learned, Lesson, Lessons, adapt, learned_from
 from chatgpt.core.limits import Limits
 from chatgpt.core.messages import ChatMessage, RequestChange, Usage
-from chatgpt.core.models import LIMIT_NAMES
 from chatgpt.core.needs import (
     Exchange,
     HttpRequest,
@@ -59,6 +57,9 @@ from chatgpt.core.retry import RetryPolicy
 from chatgpt.core.secrets import SecretMask
 from chatgpt.core.sending import json_request, send_with_retries
 
+MOST_COUNTED: Final = 100_000
+"""Messages whose counts are kept until they can be saved; then they are counted again."""
+
 
 @frozen
 class OfficialCall:
@@ -69,12 +70,15 @@ class OfficialCall:
         settings: the client's, checked.
         surroundings: clock, ids and the like.
         lessons: what the client has learned of its server.
+        counted: messages that were counted and whose counts are still to be saved, by their ids. It is the
+            client's: what a failed call or a preview has counted is saved with the next reply.
     """
 
     options: CallOptions
     settings: ClientSettings
     surroundings: Surroundings
     lessons: Lessons
+    counted: dict[str, ChatMessage]
 
     @property
     def lesson(self) -> Lesson:
@@ -141,23 +145,23 @@ def answer(draft: Draft, call: OfficialCall, limits: Limits) -> Exchange[ChatMes
     """Send a draft, and return its answer, which is stored."""
     options, surroundings = call.options, call.surroundings
     redact = call.settings.redactor()
-    counted: dict[str, ChatMessage] = {}
+    if len(call.counted) > MOST_COUNTED:
+        call.counted.clear()
     reply = Reply(
         parent_message_id=draft.parent_message_id,
-        conversation_id=draft.question.conversation_id,
+        conversation_id=draft.conversation_id,
         model=options.model,
         fallback_id=surroundings.new_id(),
         begun=draft.begun,
         redact=redact,
     )
     try:
-        attempt, head = yield from _send(draft, call, limits, counted, redact)
+        attempt, head = yield from _send(draft, call, limits, redact)
         yield from read_reply(reply, head, limits, redact, is_reported=options.is_reported)
-    except ChatGPTError:
-        recounted = recounted_messages(draft, counted)
-        if recounted:  # what was counted is not to be counted again
-            yield from SaveMessages(recounted)
-        raise
+    finally:
+        question = draft.question
+        if draft.is_new:  # it is saved as a whole, or not at all
+            question = call.counted.pop(question.id, question)
     prompt = attempt.prompt
     if reply.usage is not None:
         _learn_from_usage(call, attempt, reply.usage.prompt_tokens)
@@ -171,12 +175,12 @@ def answer(draft: Draft, call: OfficialCall, limits: Limits) -> Exchange[ChatMes
         now=surroundings.now(),
         is_stripped=options.endpoint == "completions",
     )
-    question = counted.get(draft.question.id, draft.question)
+    recounted = _recounted_messages(draft, call.counted)
     asked = (question,) if draft.is_new else ()
     # An estimate holds on to the prompt; a store must not keep whole threads alive by it.
-    yield from SaveMessages(
-        (*recounted_messages(draft, counted), *asked, message.without_estimate())
-    )
+    yield from SaveMessages((*recounted, *asked, message.without_estimate()))
+    for saved in recounted:
+        call.counted.pop(saved.id, None)
     return message
 
 
@@ -184,7 +188,6 @@ def _send(
     draft: Draft,
     call: OfficialCall,
     limits: Limits,
-    counted: dict[str, ChatMessage],
     redact: SecretMask,
 ) -> Exchange[tuple[Attempt, ResponseHead]]:
     """Send until it is answered: what the model refuses is mended, each thing once."""
@@ -194,7 +197,7 @@ def _send(
     has_shrunk = False
     while True:
         try:
-            attempt = yield from compose(draft, call, counted, is_counted=has_shrunk)
+            attempt = yield from compose(draft, call, is_counted=has_shrunk)
         except PromptTooLongError:
             if refusal is not None:  # by the server's figures nothing fits: it has the word
                 raise refusal from None
@@ -255,18 +258,15 @@ def _learn_from_usage(call: OfficialCall, attempt: Attempt, told: int) -> None:
         _compare(call, attempt, told)
 
 
-def compose(
-    draft: Draft, call: OfficialCall, counted: dict[str, ChatMessage], *, is_counted: bool = False
-) -> Exchange[Attempt]:
+def compose(draft: Draft, call: OfficialCall, *, is_counted: bool = False) -> Exchange[Attempt]:
     """Make the request, by all that is known now."""
     options, lesson = call.options, call.lesson
     budget = call.budget_by(lesson)
     params = dict(options.params)
     if options.endpoint == "completions":
         params.setdefault("stop", _ends(options))
-        if not params.keys() & set(LIMIT_NAMES):
-            # Without a limit, text completions end after 16 tokens (OpenAI) or never (llama.cpp).
-            params["max_tokens"] = budget.reserved_tokens
+        # Without a limit, text completions end after 16 tokens (OpenAI) or never (llama.cpp).
+        params.setdefault("max_tokens", budget.reserved_tokens)
     adapted = adapt(
         params,
         is_streamed=options.is_streamed,
@@ -276,7 +276,7 @@ def compose(
     )
     prompt_format = _format(call, adapted.params, lesson)
     prompt = yield from build_prompt(
-        draft.asked, draft.history, prompt_format, budget, counted, is_counted=is_counted
+        draft.asked, draft.history, prompt_format, budget, call.counted, is_counted=is_counted
     )
     if prompt.calibration is not budget.calibration:
         call.learn(calibration=prompt.calibration)
@@ -337,17 +337,18 @@ def _request(attempt: Attempt, call: OfficialCall) -> HttpRequest:
     return json_request("POST", url, headers, attempt.body)
 
 
-def recounted_messages(draft: Draft, counted: Mapping[str, ChatMessage]) -> tuple[ChatMessage, ...]:
-    """The stored messages of the thread that were counted for the first time, oldest first.
+def _recounted_messages(
+    draft: Draft, counted: Mapping[str, ChatMessage]
+) -> tuple[ChatMessage, ...]:
+    """The messages of the history that were counted and are not saved with their counts, oldest first.
 
-    Of those that were counted for another reason nothing is saved: they may be in the store no more.
+    Of others that were counted nothing is saved: they may be in the store no more, or otherwise.
     """
     if not counted:
         return ()
-    stored = (*(() if draft.is_new else reversed(draft.asked)), *draft.history.messages)
-    found = (counted.get(message.id) for message in reversed(stored))
-    pairs = zip(found, reversed(stored), strict=True)
-    return tuple(known for known, message in pairs if known is not None and known == message)
+    stored = [*reversed(draft.history.messages), *(() if draft.is_new else draft.asked)]
+    found = ((message, counted.get(message.id)) for message in stored)
+    return tuple(known for message, known in found if known is not None and known == message)
 
 
 # --- usage that the server does not tell -----------------------------------------------------

@@ -175,7 +175,6 @@ _FUNCTION_START: Final = {"cl100k_base": 10}
 _NEWER_FUNCTION_START: Final = 7
 _PROPERTIES_START: Final = 3
 _PROPERTY: Final = 3
-_ENUM: Final = 0  # 3 less for the property, 3 more for each of its items
 _ENUM_ITEM: Final = 3
 _FUNCTIONS_END: Final = 12
 _PARAMETERS_TEXTS: Final = frozenset({"type", "properties", "required"})

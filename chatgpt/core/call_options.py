@@ -6,7 +6,7 @@ Strategy and rules are those of `options`: everything is checked here, once, bef
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, TypedDict
+from typing import TypedDict
 
 from attrs import field, frozen
 
@@ -22,8 +22,6 @@ from chatgpt.core.validation import (
     seconds_of,
     text_to_send,
 )
-
-_LIMITS: Final = frozenset(LIMIT_NAMES)
 
 
 class AnswerOptions(TypedDict, total=False):
@@ -132,13 +130,13 @@ def call_options(
         TypeError, ValueError: an option is wrong.
         ConfigurationError: a limit is wrong, or leaves no room for a prompt.
     """
-    params = _joined_params(settings, completion_params)
+    params = _call_params(settings, completion_params)
     model = identifier("completion_params['model']", params.pop("model", None)) or settings.model
     family = settings.family(model)
     endpoint = settings.endpoint_of(family)
     limit = response_limit(params) or settings.max_response_tokens
     check_room(family, limit)
-    if limit is not None and not _LIMITS & params.keys():
+    if limit is not None and not params.keys() & set(LIMIT_NAMES):
         params[family.limit_name if endpoint == "chat" else "max_tokens"] = limit
     prefix = optional_text("prompt_prefix", prompt_prefix)
     suffix = optional_text("prompt_suffix", prompt_suffix)
@@ -164,16 +162,30 @@ def call_options(
     )
 
 
-def _joined_params(settings: ClientSettings, completion_params: object) -> dict[str, object]:
-    """The client's parameters and over them the call's."""
+def joined_params(params: Mapping[str, object], own: Mapping[str, object]) -> dict[str, object]:
+    """Completion parameters, with those of a call over them.
+
+    One limit of the call stands for both of those before; one that is `None` is taken away.
+
+    Args:
+        params: those of the client, or of a conversation.
+        own: those of the call; `None` stays `None`, so that they can be laid over others again.
+    """
+    has_limit = any(own.get(name) is not None for name in LIMIT_NAMES)
+    kept = {
+        name: value for name, value in params.items() if not (has_limit and name in LIMIT_NAMES)
+    }
+    return {**kept, **own}
+
+
+def _call_params(settings: ClientSettings, completion_params: object) -> dict[str, object]:
+    """The client's parameters and over them the call's, checked."""
     own = params_of("completion_params", completion_params)
-    params = {**settings.completion_params, "model": settings.model, **own}
-    if _LIMITS & own.keys():  # one limit of the call stands for both of the client's
-        params = {key: value for key, value in params.items() if key not in _LIMITS - own.keys()}
-    for key in completion_params if isinstance(completion_params, Mapping) else ():
-        if key not in own:  # given as None: this call goes without it
-            params.pop(key, None)
-    return params
+    left_out = (
+        completion_params.keys() - own.keys() if isinstance(completion_params, Mapping) else ()
+    )
+    params = joined_params({**settings.completion_params, "model": settings.model}, own)
+    return {name: value for name, value in params.items() if name not in left_out}
 
 
 def _check_prompt_options(

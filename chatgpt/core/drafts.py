@@ -13,7 +13,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from attrs import frozen
@@ -42,14 +42,16 @@ class Draft:
         history: the thread before.
         is_new: whether the store is to hold the question, and does not yet.
         parent_message_id: the message that the reply replies to.
-        begun: what of the reply's text is there already.
+        conversation_id: the conversation of the reply.
+        begun: the reply that is gone on with.
     """
 
     asked: Sequence[ChatMessage]
     history: History
     is_new: bool
     parent_message_id: str | None
-    begun: str = ""
+    conversation_id: str | None
+    begun: ChatMessage | None = None
 
     @property
     def question(self) -> ChatMessage:
@@ -81,13 +83,18 @@ def new_draft(question: Question, surroundings: Surroundings, most: int | None) 
 
 
 def edited_draft(
-    message_id: str, text: str, surroundings: Surroundings, most: int | None
+    message_id: str,
+    text: str,
+    conversation_id: str | None,
+    surroundings: Surroundings,
+    most: int | None,
 ) -> Exchange[Draft]:
     """A message of the user, put otherwise: a new one beside it.
 
     Args:
         message_id: its id, or that of a reply to it.
         text: what it should have said.
+        conversation_id: the conversation, where the message names none.
         surroundings: ids and the date.
         most: how many messages of the thread could be sent at most, `None` for all.
 
@@ -107,18 +114,36 @@ def edited_draft(
     question = Question(
         text=text,
         parent_message_id=original.parent_message_id,
-        conversation_id=original.conversation_id,
+        conversation_id=original.conversation_id or conversation_id,
         message_id=None,
         name=original.name,
     )
-    return _draft_of(question, History(earlier, history.missing_message_id), surroundings)
+    return _draft_of(
+        question,
+        History(earlier, history.missing_message_id),
+        surroundings,
+        _with_text(original.wire_fields, text),
+    )
 
 
-def repeated_draft(message_id: str, most: int | None) -> Exchange[Draft]:
+def _with_text(fields: Mapping[str, object] | None, text: str) -> Mapping[str, object] | None:
+    """The wire fields of a message that says something else, its pictures and the like kept."""
+    if fields is None or "content" not in fields:
+        return fields
+    content = fields["content"]
+    parts = content if isinstance(content, list) else []
+    others = [p for p in parts if isinstance(p, Mapping) and not isinstance(p.get("text"), str)]
+    return {**fields, "content": [{"type": "text", "text": text}, *others] if others else text}
+
+
+def repeated_draft(
+    message_id: str, conversation_id: str | None, most: int | None
+) -> Exchange[Draft]:
     """A message that is to be answered again.
 
     Args:
         message_id: of the reply that is wanted otherwise, or of the question itself.
+        conversation_id: the conversation, where the message names none.
         most: how many messages of the thread could be sent at most, `None` for all.
 
     Raises:
@@ -133,10 +158,18 @@ def repeated_draft(message_id: str, most: int | None) -> Exchange[Draft]:
             )
         message, *before = history.messages
         history = History(before, history.missing_message_id)
-    return Draft((message,), history, is_new=False, parent_message_id=message.id)
+    return Draft(
+        (message,),
+        history,
+        is_new=False,
+        parent_message_id=message.id,
+        conversation_id=message.conversation_id or conversation_id,
+    )
 
 
-def continued_draft(message_id: str, endpoint: EndpointName, most: int | None) -> Exchange[Draft]:
+def continued_draft(
+    message_id: str, conversation_id: str | None, endpoint: EndpointName, most: int | None
+) -> Exchange[Draft]:
     """A reply that was cut, to be gone on with.
 
     Raises:
@@ -156,17 +189,23 @@ def continued_draft(message_id: str, endpoint: EndpointName, most: int | None) -
         )
     asked = [message]
     if endpoint == "chat":
-        asked.append(ChatMessage(id="", text=GO_ON, conversation_id=message.conversation_id))
+        asked.append(ChatMessage(id="", text=GO_ON))
     return Draft(
         asked,
         history,
         is_new=False,
         parent_message_id=message.parent_message_id,
-        begun=message.text,
+        conversation_id=message.conversation_id or conversation_id,
+        begun=message,
     )
 
 
-def _draft_of(question: Question, history: History, surroundings: Surroundings) -> Draft:
+def _draft_of(
+    question: Question,
+    history: History,
+    surroundings: Surroundings,
+    wire_fields: Mapping[str, object] | None = None,
+) -> Draft:
     message = ChatMessage(
         id=question.message_id or surroundings.new_id(),
         text=question.text,
@@ -177,8 +216,15 @@ def _draft_of(question: Question, history: History, surroundings: Surroundings) 
         or history.conversation_id
         or surroundings.new_id(),
         created_at=surroundings.now(),
+        wire_fields=wire_fields,
     )
-    return Draft((message,), history, is_new=True, parent_message_id=message.id)
+    return Draft(
+        (message,),
+        history,
+        is_new=True,
+        parent_message_id=message.id,
+        conversation_id=message.conversation_id,
+    )
 
 
 def _with_history(message_id: str, most: int | None) -> Exchange[tuple[ChatMessage, History]]:

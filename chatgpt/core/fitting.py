@@ -179,6 +179,8 @@ def _bound(
     room: float,
 ) -> int | None:
     """An upper bound of the whole; `None` where it proves nothing."""
+    if prompt_format.is_guessed((*fixed, *history.messages)):
+        return None
     bound = prompt_cost(fixed, prompt_format, counter)
     for message in history.messages:
         if bound > room:

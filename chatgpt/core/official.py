@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from attrs import field, frozen
 
-from chatgpt.core.answering import OfficialCall, answer, compose, recounted_messages
+from chatgpt.core.answering import OfficialCall, answer, compose
 from chatgpt.core.call_options import Question
 from chatgpt.core.drafts import (
     continued_draft,
@@ -21,11 +21,9 @@ from chatgpt.core.drafts import (
 from chatgpt.core.messages import ChatMessage, ContextReport
 from chatgpt.core.needs import (
     Exchange,
-    LoadMessage,
     LoadReplies,
-    SaveMessages,
 )
-from chatgpt.core.threads import load_history
+from chatgpt.core.threads import check_message, load_history
 from chatgpt.core.validation import text_of
 
 # --- what a caller asks for ------------------------------------------------------------------
@@ -43,24 +41,40 @@ def send_message(question: Question, call: OfficialCall) -> Exchange[ChatMessage
     return (yield from answer(draft, call, limits))
 
 
-def edit(message_id: str, text: str, call: OfficialCall) -> Exchange[ChatMessage]:
-    """Send another message in the place of one of the user's, and return the answer."""
+def edit(
+    message_id: str, text: str, conversation_id: str | None, call: OfficialCall
+) -> Exchange[ChatMessage]:
+    """Send another message in the place of one of the user's, and return the answer.
+
+    Args:
+        message_id: the message, or a reply to it.
+        text: what it should have said.
+        conversation_id: the label of the conversation, where the message has none.
+        call: the options and all that is needed.
+    """
     limits = call.limits()
-    draft = yield from edited_draft(message_id, text, call.surroundings, call.most_messages)
+    draft = yield from edited_draft(
+        message_id, text, conversation_id, call.surroundings, call.most_messages
+    )
     return (yield from answer(draft, call, limits))
 
 
-def regenerate(message_id: str, call: OfficialCall) -> Exchange[ChatMessage]:
-    """Ask for another reply in the place of one."""
+def regenerate(
+    message_id: str, conversation_id: str | None, call: OfficialCall
+) -> Exchange[ChatMessage]:
+    """Ask for another reply in the place of one; the arguments are those of `edit`."""
     limits = call.limits()
-    draft = yield from repeated_draft(message_id, call.most_messages)
+    draft = yield from repeated_draft(message_id, conversation_id, call.most_messages)
     return (yield from answer(draft, call, limits))
 
 
-def continue_reply(message_id: str, call: OfficialCall) -> Exchange[ChatMessage]:
+def continue_reply(
+    message_id: str, conversation_id: str | None, call: OfficialCall
+) -> Exchange[ChatMessage]:
     """Go on with a reply that was cut; the whole of it is returned."""
     limits = call.limits()
-    draft = yield from continued_draft(message_id, call.options.endpoint, call.most_messages)
+    endpoint, most = call.options.endpoint, call.most_messages
+    draft = yield from continued_draft(message_id, conversation_id, endpoint, most)
     return (yield from answer(draft, call, limits))
 
 
@@ -87,17 +101,14 @@ class Preview:
 
 
 def preview(question: Question, call: OfficialCall) -> Exchange[Preview]:
-    """Say what would be sent, and send nothing. Messages are counted, and keep their counts.
+    """Say what would be sent, and send nothing. The counts are saved with the next reply.
 
     Raises:
         MessageNotFoundError, PromptTooLongError, ValueError: as `send_message`.
     """
     draft = yield from new_draft(question, call.surroundings, None)
-    counted: dict[str, ChatMessage] = {}
-    attempt = yield from compose(draft, call, counted, is_counted=True)
-    recounted = recounted_messages(draft, counted)
-    if recounted:
-        yield from SaveMessages(recounted)
+    attempt = yield from compose(draft, call, is_counted=True)
+    call.counted.pop(draft.question.id, None)
     prompt = attempt.prompt
     return Preview(prompt.messages, prompt.left_out, prompt.context, attempt.body)
 
@@ -123,7 +134,10 @@ def read_branches(message_id: object) -> Exchange[Sequence[ChatMessage]]:
     """
     message_id = text_of("message_id", message_id)
     yield from load_history(message_id, 1)
-    return (yield from LoadReplies(message_id))
+    replies = yield from LoadReplies(message_id)
+    for reply in replies:
+        check_message(reply)
+    return replies
 
 
 def take_back(message_id: str) -> Exchange[tuple[ChatMessage, str | None] | None]:
@@ -139,18 +153,9 @@ def take_back(message_id: str) -> Exchange[tuple[ChatMessage, str | None] | None
     Raises:
         MessageNotFoundError: the store does not hold `message_id`.
     """
-    history = yield from load_history(message_id, 1)
-    message: ChatMessage | None = history.messages[0]
-    seen = {message_id}
-    while message is not None and message.role != "user":
-        parent_id = message.parent_message_id
-        if parent_id is None or parent_id in seen:
-            return None
-        seen.add(parent_id)
-        message = yield from LoadMessage(parent_id)
-    if message is None:
+    history = yield from load_history(message_id)
+    turn = next((n for n, message in enumerate(history.messages) if message.role == "user"), None)
+    if turn is None:
         return None
-    parent_id = message.parent_message_id
-    if parent_id is not None and (yield from LoadMessage(parent_id)) is None:
-        parent_id = None
-    return message, parent_id
+    question, *before = history.messages[turn:]
+    return question, before[0].id if before else None

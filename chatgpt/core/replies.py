@@ -39,7 +39,7 @@ class Reply(GrowingReply):
         parent_message_id, conversation_id: its place in the thread.
         model: the model that was asked, until the server names its own.
         fallback_id: the id of a reply to which the server gives none.
-        begun: what of its text is there already, where a cut reply is gone on with.
+        begun: the cut reply that is gone on with.
         redact: masks the secrets of the call.
     """
 
@@ -50,7 +50,7 @@ class Reply(GrowingReply):
         conversation_id: str | None,
         model: str,
         fallback_id: str,
-        begun: str = "",
+        begun: ChatMessage | None = None,
         redact: Redactor,
     ) -> None:
         super().__init__(redact)
@@ -58,10 +58,8 @@ class Reply(GrowingReply):
         self._conversation_id = conversation_id
         self._model = model
         self._id = fallback_id
-        self._begun = begun
         self._text = TextBuffer()
-        if begun:
-            self._text.append(begun)
+        self._begun_length = 0
         self._reasoning = TextBuffer()
         self._has_reasoning = False
         self._joiner = DeltaJoiner()
@@ -69,6 +67,12 @@ class Reply(GrowingReply):
         self._detail: dict[str, object] | None = None
         self._finish_reason: str | None = None
         self.usage: Usage | None = None
+        if begun is not None:
+            self._text.append(begun.text)
+            self._begun_length = len(begun.text)
+            if begun.reasoning is not None:
+                self._reasoning.append(begun.reasoning)
+                self._has_reasoning = True
 
     @property
     def id(self) -> str:
@@ -107,7 +111,7 @@ class Reply(GrowingReply):
             is_stripped: whether white space around the text is no part of it.
         """
         text = self.text
-        told = text[len(self._begun) :]
+        told = text[self._begun_length :]
         return ChatMessage(
             id=message_id,
             text=text.strip() if is_stripped else text,
@@ -211,7 +215,9 @@ class Reply(GrowingReply):
             prompt = max(total - completion, 0)
         if not prompt and not completion:
             return
-        if not prompt and before is not None:  # some tell it once, and then what they have said since
+        if (
+            not prompt and before is not None
+        ):  # some tell it once, and then what they have said since
             prompt = before.prompt_tokens
         prompt, completion = prompt or 0, completion or 0
         self.usage = Usage(

@@ -60,14 +60,19 @@ def load_history(message_id: str | None, limit: int | None = None) -> Exchange[H
             "message, and a store that is shared or kept if it was made by another client."
         )
     for message in messages:
-        _check(message)
+        check_message(message)
     missing = messages[-1].parent_message_id if limit is None or len(messages) < limit else None
     if any(message.id == missing for message in messages):  # a circle
         missing = None
     return History(messages, missing)
 
 
-def _check(message: object) -> None:
+def check_message(message: object) -> None:
+    """Check that what a store returned is a message.
+
+    Raises:
+        TypeError: it is none.
+    """
     if not isinstance(message, ChatMessage):
         raise TypeError(
             f"The message store returned a {type(message).__name__} where a ChatMessage is needed."
@@ -94,7 +99,7 @@ def walk(message_id: str, limit: int | None) -> Exchange[list[ChatMessage]]:
         message = yield from LoadMessage(next_id)
         if message is None:
             break
-        _check(message)
+        check_message(message)
         messages[next_id] = message
         next_id = message.parent_message_id
     return list(messages.values())

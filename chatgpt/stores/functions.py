@@ -36,13 +36,13 @@ class Sources(Generic[FoundT, DoneT]):
         readers: asked one after the other for a message, until one has it.
         upserters: each told of every message.
         savers: each told of all messages at once.
-        is_store_asked: whether the store holds every message.
+        finds_replies: whether the store holds every message, so that it can find the replies to one.
     """
 
     readers: Sequence[Callable[[str], FoundT]]
     upserters: Sequence[Callable[[ChatMessage], DoneT]]
     savers: Sequence[Callable[[Sequence[ChatMessage]], DoneT]]
-    is_store_asked: bool
+    finds_replies: bool
 
 
 def sources_of(
@@ -67,7 +67,7 @@ def sources_of(
         readers=[*_given(get_message_by_id), *([get] if is_store_asked else [])],
         upserters=_given(upsert_message),
         savers=[save] if is_store_asked else [],
-        is_store_asked=is_store_asked,
+        finds_replies=get_message_by_id is None,
     )
 
 
@@ -125,10 +125,9 @@ class FunctionStore(MessageStore):
 
     def replies(self, message_id: str) -> Sequence[ChatMessage]:
         """Return the messages that reply to one, oldest first, where the other store holds them all."""
-        if not self._sources.is_store_asked:
+        if not self._sources.finds_replies:
             raise ConfigurationError(
-                "get_message_by_id and upsert_message cannot find the replies to a message: give a "
-                "message_store that has `replies`."
+                "get_message_by_id cannot find the replies to a message: give a message_store that has `replies`."
             )
         found: Sequence[ChatMessage] = replies_method(self._fallback)(message_id)
         return found

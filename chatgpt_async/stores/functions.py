@@ -68,10 +68,9 @@ class FunctionStore(MessageStore):
 
     async def replies(self, message_id: str) -> Sequence[ChatMessage]:
         """Return the messages that reply to one, oldest first, where the other store holds them all."""
-        if not self._sources.is_store_asked:
+        if not self._sources.finds_replies:
             raise ConfigurationError(
-                "get_message_by_id and upsert_message cannot find the replies to a message: give a "
-                "message_store that has `replies`."
+                "get_message_by_id cannot find the replies to a message: give a message_store that has `replies`."
             )
         found: Sequence[ChatMessage] = await replies_method(self._fallback)(message_id)
         return found

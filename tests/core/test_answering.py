@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,8 +26,8 @@ from chatgpt import (
 from chatgpt.core.budget import Counter
 from chatgpt.core.call_options import question_of
 from chatgpt.core.lessons import Lesson, Lessons
-from chatgpt.core.needs import CountTokens, LoadTokenizer, SaveMessages, SendRequest
-from chatgpt.core.official import continue_reply, preview
+from chatgpt.core.needs import CountTokens, LoadThread, LoadTokenizer, SaveMessages, SendRequest
+from chatgpt.core.official import continue_reply, edit, preview, regenerate
 from chatgpt.core.prompts import ChatFormat, prompt_cost
 from chatgpt.tokenizer import load_tokenizer
 from tests.stepping import (
@@ -474,6 +475,7 @@ def test_each_of_10_000_long_messages_is_tokenized_at_most_once() -> None:
     store = MemoryStore(20_000)
     store.save(thread_of([f"number {n} " + "word " * 300 for n in range(10_000)]))
     parent = "m9999"
+    counted: dict[str, ChatMessage] = {}
     # A failure in between loses no count, and another model of the same encoding takes them over.
     answers: list[Any] = [
         json_answer(completion("word " * 300 + "one", id="r1")),
@@ -487,23 +489,44 @@ def test_each_of_10_000_long_messages_is_tokenized_at_most_once() -> None:
         stepper = Stepper(answers[number], store=store, tokenizer=tokenizer)
         client = {"model": model, "max_model_tokens": window}
         with suppress(AuthenticationError):
-            parent = send(stepper, f"question {number}", client=client, parent_message_id=parent).id
+            parent = send(
+                stepper,
+                f"question {number}",
+                client=client,
+                counted=counted,
+                parent_message_id=parent,
+            ).id
     long = {text: times for text, times in tokenizer.asked.items() if len(text) > 100}
     assert len([text for text in long if text.startswith("number")]) == 10_000
     roles_and_instructions = {text for text, times in long.items() if times > 1}
     assert all(text.startswith("You are ChatGPT") for text in roles_and_instructions)
 
 
-def test_counts_survive_a_failed_send_and_nothing_else_does() -> None:
-    stepper = Stepper(json_answer({"error": {"message": "m"}}, 400))
-    stepper.store.save(thread_of(["word " * 20] * 4))
-    before = list(stepper.store.path("m3", None))
-    client = {"max_model_tokens": 80, "max_response_tokens": 1}
+def test_counts_survive_a_failed_send_and_a_preview_without_being_stored() -> None:
+    """They wait for the next save."""
+    asked: list[str] = []
+
+    def count(text: str) -> int:
+        asked.append(text)
+        return count_words(text)
+
+    refusal = json_answer({"error": {"message": "m"}}, 400)
+    stepper = Stepper(refusal, json_answer(completion()), tokenizer=count)
+    stepper.store.save(thread_of([f"{n} " + "word " * 19 for n in range(4)]))
+    client = {"max_model_tokens": 80, "max_response_tokens": 1, "system_message": ""}
+    counted: dict[str, ChatMessage] = {}
+    call = official_call(stepper.surroundings, client=client, counted=counted)
+    stepper.run(preview(question_of("now?", parent_message_id="m3"), call))
     with pytest.raises(BadRequestError):
-        send(stepper, client=client, parent_message_id="m3", system_message="")
-    assert stepper.store.path("m3", None) == before
-    assert len(stepper.store) == 4
-    assert all(m.token_counts == {"o200k_base": 21} for m in stepper.store.path("m3", None))
+        send(stepper, client=client, counted=counted, parent_message_id="m3")
+    assert stepper.of(SaveMessages) == []
+    assert sorted(counted) == ["m0", "m1", "m2", "m3"]
+    send(stepper, client=client, counted=counted, parent_message_id="m3", message_id="mine")
+    assert counted == {}
+    assert Tally(text[0] for text in asked if "word" in text) == {"0": 1, "1": 1, "2": 1, "3": 1}
+    saved = stepper.of(SaveMessages)[0].messages
+    assert [message.id for message in saved] == ["m0", "m1", "m2", "m3", "mine", "chatcmpl-1"]
+    assert all(message.token_counts == {"o200k_base": 21} for message in saved[:4])
 
 
 def test_a_failed_send_that_counted_nothing_saves_nothing() -> None:
@@ -713,7 +736,7 @@ def test_the_reply_that_is_gone_on_with_is_never_left_out() -> None:
         "system_message": "",
     }
     call = official_call(stepper.surroundings, client=client)
-    reply = stepper.run(continue_reply("m1", call))
+    reply = stepper.run(continue_reply("m1", None, call))
     assert [message["role"] for message in stepper.bodies[0]["messages"]] == ["assistant", "user"]
     assert reply.text == "word " * 60 + " more"
     assert reply.context is not None
@@ -723,7 +746,7 @@ def test_the_reply_that_is_gone_on_with_is_never_left_out() -> None:
         stepper.surroundings, client={**client, "max_model_tokens": 80, "max_response_tokens": 10}
     )
     with pytest.raises(PromptTooLongError):
-        stepper.run(continue_reply("m1", tiny))
+        stepper.run(continue_reply("m1", None, tiny))
 
 
 def test_a_text_with_a_suffix_of_its_own_is_gone_on_with_behind_it() -> None:
@@ -734,7 +757,7 @@ def test_a_text_with_a_suffix_of_its_own_is_gone_on_with_behind_it() -> None:
     suffixes: list[dict[str, Any]] = [{"prompt_suffix": "\n>>"}, {}]
     for options in suffixes:
         call = official_call(stepper.surroundings, client=client, **options)
-        assert stepper.run(continue_reply("m1", call)).text == "One two three"
+        assert stepper.run(continue_reply("m1", None, call)).text == "One two three"
     question = "User:\n\n" + "word " * 60 + "<|endoftext|>"
     assert [body["prompt"] for body in stepper.bodies] == [
         f"{question}\n>>One two",
@@ -752,3 +775,130 @@ def test_both_limits_are_reserved() -> None:
     params = {"max_tokens": 190, "max_completion_tokens": 10}
     with pytest.raises(PromptTooLongError):
         send(Stepper(), "word " * 20, client={"model": "m", "max_model_tokens": 200}, completion_params=params)  # fmt: skip
+
+
+def test_what_follows_keeps_the_conversation_and_the_thoughts() -> None:
+    question, cut = cut_thread("Once")
+    thoughtful = evolve(cut, reasoning="hm, ", conversation_id="c")
+    stepper = Stepper(json_answer(completion(" more")))
+    stepper.store.save([question, thoughtful])
+    reply = stepper.run(continue_reply("m1", None, official_call(stepper.surroundings)))
+    assert (reply.conversation_id, reply.parent_message_id) == ("c", "m0")
+    assert reply.reasoning == "hm, "
+    assert reply.usage is not None
+    assert reply.usage.completion_tokens == 1, "what came of it, and not what was there"
+
+
+def test_a_reply_to_messages_without_a_conversation_gets_the_one_of_the_chat() -> None:
+    stepper = Stepper(*(json_answer(completion(id=f"r{n}")) for n in range(3)))
+    stepper.store.save([evolve(message, conversation_id=None) for message in cut_thread("Once")])
+    call = official_call(stepper.surroundings)
+    for exchange in (
+        continue_reply("m1", "LABEL", call),
+        regenerate("m1", "LABEL", call),
+        edit("m1", "other", "LABEL", call),
+    ):
+        assert stepper.run(exchange).conversation_id == "LABEL"
+
+
+def test_regenerating_saves_the_reply_alone() -> None:
+    stepper = Stepper(json_answer(completion()))
+    stepper.store.save(thread_of(["a", "b"]))
+    reply = stepper.run(regenerate("m1", None, official_call(stepper.surroundings)))
+    assert stepper.of(SaveMessages)[0].messages == (reply,)
+    assert stepper.bodies[0]["messages"][1:] == [{"role": "user", "content": "a"}]
+
+
+def test_no_more_is_read_than_could_fit_besides_what_is_asked() -> None:
+    stepper = Stepper(*(json_answer(completion(id=f"r{n}")) for n in range(2)))
+    stepper.store.save(thread_of(["a"] * 100))
+    client = {"max_model_tokens": 60, "max_response_tokens": 20, "system_message": ""}
+    call = official_call(stepper.surroundings, client=client)
+    for exchange in (regenerate("m99", None, call), edit("m98", "b", None, call)):
+        stepper.run(exchange)
+    assert [need.limit for need in stepper.of(LoadThread)] == [16, 16]
+
+
+def test_an_edited_message_keeps_its_pictures() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
+    fields = {"content": [{"type": "text", "text": "What is this?"}, picture], "x": 1}
+    stepper = Stepper(*(json_answer(completion(id=f"r{n}")) for n in range(2)))
+    stepper.store.save([ChatMessage(id="q", text="What is this?", wire_fields=fields)])
+    stepper.store.save([ChatMessage(id="p", text="old", wire_fields={"content": "old"})])
+    call = official_call(stepper.surroundings, client={"system_message": ""})
+    for message_id in ("q", "p"):
+        stepper.run(edit(message_id, "And this?", None, call))
+    assert [body["messages"] for body in stepper.bodies] == [
+        [{"role": "user", "content": [{"type": "text", "text": "And this?"}, picture], "x": 1}],
+        [{"role": "user", "content": "And this?"}],
+    ]
+
+
+# --- how a figure came about -------------------------------------------------------------------
+
+
+def test_a_picture_makes_a_figure_a_guess() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
+    message = ChatMessage(id="q", text="?", wire_fields={"content": [picture]})
+    stepper = Stepper(json_answer(completion(usage=usage(9_000))))
+    stepper.store.save([message])
+    lessons = Lessons()
+    reply = send(stepper, client={"model": "gpt-4o"}, lessons=lessons, parent_message_id="q")
+    assert reply.context is not None
+    assert reply.context.counting == "approximate"
+    assert reply.context.prompt_tokens > 1_445
+    assert lessons.of("chat", "gpt-4o") == Lesson(), "and no figure is compared with a guess"
+
+
+def test_a_tokenizer_of_the_caller_keeps_nothing() -> None:
+    counted: dict[str, ChatMessage] = {}
+    stepper = Stepper(json_answer(completion(usage=usage(40))))
+    stepper.store.save(thread_of(["word " * 20] * 4))
+    client = {"tokenizer": count_words, "max_model_tokens": 70, "max_response_tokens": 1}
+    reply = send(stepper, client=client, counted=counted, parent_message_id="m3", system_message="")
+    assert counted == {}
+    assert all(m.token_counts == {} for m in stepper.of(SaveMessages)[0].messages)
+    assert reply.context is not None
+    assert (reply.context.counting, reply.context.changes) == ("custom", ())
+    assert reply.context.left_out > 0
+
+
+def test_an_estimate_is_counted_by_the_callers_tokenizer() -> None:
+    stepper = Stepper(json_answer(completion("one two")))
+    reply = send(stepper, client={"tokenizer": lambda text: 100 * count_words(text)})
+    assert reply.usage is not None
+    assert reply.usage.completion_tokens == 200
+
+
+def test_where_nobody_may_wait_the_vocabulary_is_loaded_before() -> None:
+    for has_usage in (False, True):
+        told = {"usage": usage(9)} if has_usage else {}
+        stepper = Stepper(json_answer({**completion(), **told}))
+        stepper.surroundings = evolve(stepper.surroundings, may_block=False)
+        reply = send(stepper)
+        assert bool(stepper.of(LoadTokenizer)) is not has_usage
+        assert reply.usage is not None
+        assert reply.usage.estimated is not has_usage
+
+
+def test_a_prompt_may_fill_its_limit() -> None:
+    client = {
+        "model": "m",
+        "max_response_tokens": 1,
+        "tokenizer": count_words,
+        "system_message": "",
+    }
+    stepper = Stepper(json_answer(completion()))
+    send(stepper, "word " * 12, client={**client, "max_model_tokens": 20})
+    with pytest.raises(PromptTooLongError):
+        send(stepper, "word " * 13, client={**client, "max_model_tokens": 20})
+
+
+def test_the_schema_of_an_answer_is_counted() -> None:
+    schema = {
+        "type": "json_schema",
+        "json_schema": {"name": "x", "schema": {"title": "word " * 300}},
+    }
+    client = {"model": "gpt-4o", "max_model_tokens": 200, "max_response_tokens": 10}
+    with pytest.raises(PromptTooLongError):
+        send(Stepper(), client=client, completion_params={"response_format": schema})

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from chatgpt import ChatMessage, ConfigurationError
-from chatgpt.core.call_options import CallOptions, call_options, question_of
+from chatgpt.core.call_options import CallOptions, call_options, joined_params, question_of
 from tests.stepping import settings
 
 QUESTION = ("parent_message_id", "conversation_id", "message_id", "name")
@@ -142,3 +142,17 @@ def test_options_of_text_completions() -> None:
         call(client=text, prompt_prefix="x", system_message="y")
     with pytest.raises(TypeError, match="prompt_suffix must be a str, not int"):
         call(client=text, prompt_suffix=5)
+
+
+def test_parameters_over_parameters() -> None:
+    outer = {"max_tokens": 5, "n": 1, "seed": 2}
+    assert joined_params(outer, {"max_completion_tokens": 7, "seed": None}) == {
+        "n": 1,
+        "seed": None,
+        "max_completion_tokens": 7,
+    }
+    assert joined_params(outer, {"max_completion_tokens": None}) == {
+        **outer,
+        "max_completion_tokens": None,
+    }
+    assert joined_params(outer, {}) == outer

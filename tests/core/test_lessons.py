@@ -196,6 +196,22 @@ def test_any_body_is_survived(body: object) -> None:
     learned(refused_with(body))
 
 
+@pytest.mark.parametrize(
+    "code", ["unsupported_parameter", "unsupported_value", "unknown_parameter"]
+)
+def test_a_code_is_enough_where_the_parameter_is_named(code: str) -> None:
+    assert learned(refusal("no", "seed", code)) == {"refused": frozenset({"seed"})}
+    assert learned(refusal("no", None, code)) == {}
+    assert learned(refusal("no", "seed", "invalid_value")) == {}
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLING_PARAMETERS))
+def test_whatever_steers_the_choice_can_be_done_without(name: str) -> None:
+    error = refusal(f"Unsupported parameter: '{name}' {UNSUPPORTED}", name, "unsupported_parameter")
+    sent: dict[str, Any] = {name: 1}
+    assert learned(error, **sent) == {"refused": frozenset({name})}
+
+
 # --- heeding ---------------------------------------------------------------------------------
 
 
