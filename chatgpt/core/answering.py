@@ -102,7 +102,7 @@ class OfficialCall:
             family.reserve(self.options.response_limit),
             self.settings.tokenizer,
             lesson.calibration,
-            is_learned=family is not self.options.family,
+            known=self.options.family,
         )
 
     @property
@@ -281,7 +281,7 @@ def compose(draft: Draft, call: OfficialCall, *, is_counted: bool = False) -> Ex
     if prompt.calibration is not budget.calibration:
         call.learn(calibration=prompt.calibration)
     changes = adapted.changes
-    if prompt.left_out and budget.is_learned:
+    if prompt.left_out and budget.family is not budget.known:
         changes += (RequestChange("messages", "shortened", is_learned=True),)
     body = {
         **adapted.params,

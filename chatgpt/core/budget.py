@@ -64,7 +64,8 @@ class Counter:
 
     def message(self, message: ChatMessage) -> int:
         """The tokens of a message's text, role, name and wire fields."""
-        return self._kept(message, "", _texts) + _media_tokens(message)
+        tokens = self._kept(message, "", _texts)
+        return tokens if message.wire_fields is None else tokens + _media_tokens(message)
 
     def plain(self, message: ChatMessage) -> int:
         """The tokens of a message's text, role and name, whatever its wire fields are."""
@@ -100,15 +101,16 @@ class Counter:
             return sum(map(self.text, texts(message)))
         if not message.id:  # it is in no store
             return sum(map(self.frame, texts(message)))
+        key = encoding + what
         known = self._counted.get(message.id)
-        if known is not None and known == message:
-            message = known
-        tokens = message.token_counts.get(encoding + what)
-        if type(tokens) is not int or tokens < 0:
-            tokens = sum(map(self._count, texts(message)))
-            if not self._is_bound and (known is None or known is message):
-                counts = {**message.token_counts, encoding + what: tokens}
-                self._counted[message.id] = evolve(message, token_counts=counts)
+        is_known = known is not None and known == message
+        tokens = (known if known is not None and is_known else message).token_counts.get(key)
+        if type(tokens) is int and tokens >= 0:
+            return tokens
+        tokens = sum(map(self._count, texts(message)))
+        if not self._is_bound and (known is None or is_known):
+            counts = {**(known or message).token_counts, key: tokens}
+            self._counted[message.id] = evolve(message, token_counts=counts)
         return tokens
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from chatgpt.core.budget import Counter, byte_length
 from chatgpt.core.calibration import NOT_CALIBRATED, Calibration
@@ -39,14 +39,14 @@ class Budget:
         reserved_tokens: what is kept free for the reply.
         tokenizer: the caller's own, or `None` for the family's encoding.
         calibration: what is known of how the server counts.
-        is_learned: whether the window is what the server once said.
+        known: the family by what is known of the model alone, without what its server once said.
     """
 
     family: ModelFamily
     reserved_tokens: int
     tokenizer: CountTokens | None = None
     calibration: Calibration = NOT_CALIBRATED
-    is_learned: bool = False
+    known: ModelFamily = field(default=Factory(lambda self: self.family, takes_self=True))
 
     @property
     def limit(self) -> int | None:
@@ -56,7 +56,7 @@ class Budget:
     @property
     def most(self) -> int | None:
         """The tokens beyond which nothing is sent; what was only learned does not forbid it."""
-        return None if self.is_learned else self.limit
+        return self.known.prompt_limit(self.reserved_tokens)
 
     @property
     def encoding(self) -> str | None:
@@ -190,7 +190,7 @@ def _bound(
 
 
 def _too_long(tokens: int, budget: Budget) -> PromptTooLongError:
-    limit, family = budget.limit, budget.family
+    limit, family = budget.most, budget.known
     error = PromptTooLongError(
         f"The system message and the new message take {tokens} tokens; the prompt may take at most "
         f"{limit}: the model's {family.max_input} tokens"

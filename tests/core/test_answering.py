@@ -256,6 +256,16 @@ def test_a_question_that_does_not_fit_is_the_servers_error() -> None:
     send(stepper, "word " * 60, client={"model": "m"}, lessons=lessons)
 
 
+def test_what_is_known_of_the_window_holds_beside_what_was_learned() -> None:
+    stepper, lessons = Stepper(), Lessons()
+    lessons.keep("chat", "m", max_input=100)
+    client = {"model": "m", "max_model_tokens": 200, "max_response_tokens": 20}
+    with pytest.raises(PromptTooLongError, match="at most 180: the model's 200 tokens, less 20 ") as caught:  # fmt: skip
+        send(stepper, "word " * 190, client=client, lessons=lessons)
+    assert caught.value.limit == 180
+    assert stepper.of(SendRequest) == []
+
+
 def test_a_window_that_turns_out_larger_is_forgotten() -> None:
     stepper = Stepper(json_answer(completion(usage=usage(900))))
     lessons = Lessons()
