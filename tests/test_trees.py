@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -348,6 +349,17 @@ def test_a_chat_does_one_thing_at_a_time(client: Any) -> None:
         pass  # left early
     chat.send("d")
     assert texts(chat)[4:5] == ["d"]
+
+
+def test_a_copy_is_not_on_its_way(server: ChatGPTServer) -> None:
+    with ChatGPTAPI(api_key=server.api_key, api_base_url=server.base_url) as bot:
+        chat = bot.conversation()
+        chat.send("a")
+        with chat.stream("b") as stream:
+            other = copy.copy(chat)
+            other.send("c")
+            list(stream)
+        assert [message.text for message in other.history()][-2:] == ["c", "c-3"]
 
 
 def test_a_function_of_the_caller_cannot_move_its_chat(engine: Engine, client: Any) -> None:

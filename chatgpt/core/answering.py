@@ -221,13 +221,12 @@ def _send(
         refused = attempt
         learned = learned_from(refusal, attempt.body, attempt.lesson)
         is_too_long = isinstance(refusal, ContextLengthError)
-        if not learned or (is_too_long and has_shrunk):
+        if has_shrunk if is_too_long else not learned:
             raise refusal
         call.learn(**learned)
         if isinstance(refusal, ContextLengthError):
             has_shrunk = True
-            if refusal.tokens is not None:
-                _compare(call, attempt, refusal.tokens, is_refused=True)
+            yield from _learn_from_length(call, attempt, refusal)
         elif "limit_name" in learned:
             if renamed is not None:  # neither name is taken: what the caller gave is the problem
                 call.learn(limit_name=None)
@@ -235,15 +234,23 @@ def _send(
             renamed = refusal
 
 
-def _compare(call: OfficialCall, attempt: Attempt, told: int, *, is_refused: bool = False) -> None:
-    """Learn how the server counts."""
-    prompt, calibration = attempt.prompt, call.lesson.calibration
-    if prompt.is_counted:
-        calibration = calibration.compared(prompt.cost, told, is_refused=is_refused)
-    else:
-        bound = calibration.corrected(prompt.cost)
-        waiting = ToldPrompt(prompt.messages, attempt.prompt_format, told, bound, is_refused)
-        calibration = calibration.awaiting(waiting)
+def _learn_from_length(
+    call: OfficialCall, attempt: Attempt, refusal: ContextLengthError
+) -> Exchange[None]:
+    """Learn what can be from a prompt that is too long: it is counted, whatever it was before.
+
+    Where the server tells no figures, half of what was sent is tried.
+    """
+    counter = yield from load_counter(call.budget, call.counted)
+    cost = prompt_cost(attempt.prompt.messages, attempt.prompt_format, counter)
+    if refusal.limit is None:
+        call.learn(max_input=cost // 2 + call.budget.reserved_tokens, shares_window=True)
+    calibration = call.lesson.calibration.compared_by(counter)
+    limit, told = call.budget.limit, refusal.tokens
+    if told is None and limit is not None and calibration.corrected(cost) <= limit:
+        told = limit + cost // 2
+    if told is not None:
+        calibration = calibration.compared(cost, told, is_refused=True)
     call.learn(calibration=calibration)
 
 
@@ -256,6 +263,18 @@ def _learn_from_usage(call: OfficialCall, attempt: Attempt, told: int) -> None:
         attempt.prompt.messages
     ):
         _compare(call, attempt, told)
+
+
+def _compare(call: OfficialCall, attempt: Attempt, told: int) -> None:
+    """Compare a figure with the count, or let it wait."""
+    prompt, calibration = attempt.prompt, call.lesson.calibration
+    if prompt.is_counted:
+        calibration = calibration.compared(prompt.cost, told)
+    else:
+        bound = calibration.corrected(prompt.cost)
+        waiting = ToldPrompt(prompt.messages, attempt.prompt_format, told, bound)
+        calibration = calibration.awaiting(waiting)
+    call.learn(calibration=calibration)
 
 
 def compose(draft: Draft, call: OfficialCall, *, is_counted: bool = False) -> Exchange[Attempt]:

@@ -31,6 +31,8 @@ from chatgpt.core.prompts import PromptFormat, prompt_cost
 
 LEAST_SLOPE: Final = 0.5
 LARGEST_SLOPE: Final = 8.0
+MOST_DEVIATION: Final = 0.2
+"""How far a figure may be from the line that it is to confirm."""
 LEAST_DISTANCE: Final = 30
 """Tokens that two prompts must be apart to tell a slope."""
 
@@ -43,14 +45,12 @@ class ToldPrompt:
         messages, prompt_format: what was sent.
         told: the server's figure for it, in tokens.
         bound: what it takes at most, by its bytes and what was known then of how the server counts.
-        is_refused: whether that was the reason to refuse it.
     """
 
     messages: Sequence[ChatMessage] = field(repr=False)
     prompt_format: PromptFormat = field(repr=False)
     told: int
     bound: int
-    is_refused: bool = False
 
 
 @frozen
@@ -111,6 +111,8 @@ class Calibration:
             new_slope = (told - self.told) / (counted - self.counted)
             is_confirmed = LEAST_SLOPE <= new_slope <= LARGEST_SLOPE
             slope = new_slope if is_confirmed else slope
+        elif abs(told - self.corrected(counted)) > told * MOST_DEVIATION:
+            is_confirmed = False
         return evolve(
             self,
             counted=counted,
@@ -128,7 +130,7 @@ class Calibration:
         calibration = evolve(self, waiting=()) if self.waiting else self
         for prompt in self.waiting:
             cost = prompt_cost(prompt.messages, prompt.prompt_format, counter)
-            calibration = calibration.compared(cost, prompt.told, is_refused=prompt.is_refused)
+            calibration = calibration.compared(cost, prompt.told)
         return calibration
 
 

@@ -11,6 +11,9 @@ Every server has its own (users' reports name the sources):
     Mistral     Prompt contains 40000 tokens ..., too large for model with 32768 maximum context length
     llama.cpp   {"type": "exceed_context_size_error", "n_prompt_tokens": 9000, "n_ctx": 8192}
     Anthropic   prompt is too long: 210000 tokens > 200000 maximum
+    vLLM        You passed 5000 input tokens ... However, the model's context length is only 4096 tokens
+    SGLang      The input (5000 tokens) is longer than the model's context length (4096 tokens).
+    Moonshot    Your request exceeded model token limit: 8192 (requested: 9000)
     xAI         This model's maximum prompt length is 131072 but the request contains 200000 tokens.
 """
 
@@ -22,16 +25,18 @@ from typing import Final
 
 from attrs import frozen
 
-_NUMBER: Final = r"(\d[\d,_]{0,14})(?![.,]?\d|\w)"
-"""A whole number; `128k` and `128.000` may mean anything."""
+_NUMBER: Final = (
+    r"(\d[\d,_]{0,14})(?![.,]?\d|\w|%| (?:characters|messages|pixels|documents|images))"
+)
+"""A whole number; `128k`, `128.000` and `95%` may mean anything."""
 _LIMITS: Final = (
-    re.compile(rf"n_ctx\W{{0,4}}{_NUMBER}", re.IGNORECASE),
-    re.compile(rf"maximum (?:context|model|sequence) length (?:is|of) {_NUMBER}", re.IGNORECASE),
-    re.compile(rf"{_NUMBER} maximum context length", re.IGNORECASE),
-    re.compile(rf"> {_NUMBER}(?: maximum)?", re.IGNORECASE),
-    re.compile(
-        rf"context (?:length|window|size)(?: of this model)? (?:is|of) {_NUMBER}", re.IGNORECASE
-    ),
+    rf"n_ctx\W{{0,4}}{_NUMBER}",
+    rf"maximum (?:context|model|sequence) length(?: (?:is|of)|:) {_NUMBER}",
+    rf"{_NUMBER} maximum context length",
+    rf"tokens > {_NUMBER}|\d \+ \d+ > {_NUMBER}",
+    rf"context (?:length|window|size)(?: of this model)? (?:is|of) (?:only )?{_NUMBER}",
+    rf"context (?:length|size) \({_NUMBER} tokens",
+    rf"(?:token limit:|limit is|the limit of|maximum allowed token size) {_NUMBER}",
 )
 _INPUT_LIMIT: Final = re.compile(
     rf"(?:configured limit of|maximum prompt length is|maximum number of (?:input )?tokens allowed) \(?{_NUMBER}",
@@ -42,9 +47,12 @@ _PARTS: Final = re.compile(
 )
 _OF_THE_REPLY: Final = ("completion", "output")
 _TOKENS: Final = (
-    re.compile(rf"resulted in {_NUMBER}", re.IGNORECASE),
-    re.compile(rf"too long: {_NUMBER}", re.IGNORECASE),
-    re.compile(rf"(?:prompt|request) (?:contains|has|is) (?:at least )?{_NUMBER}", re.IGNORECASE),
+    rf"resulted in {_NUMBER}",
+    rf"too long: {_NUMBER}",
+    rf"(?:prompt|request) (?:contains|has|is) (?:at least )?{_NUMBER}",
+    rf"(?:passed|keep the first|token count of|input length) {_NUMBER}",
+    rf"(?:input|request) \({_NUMBER} tokens",
+    rf"(?:current length is|received) {_NUMBER}",
 )
 
 
@@ -85,13 +93,14 @@ def context_figures(message: str, body: object) -> ContextFigures:
     return ContextFigures(limit, input_limit is None, in_parts or _number_in(message, _TOKENS))
 
 
-def _number_in(message: str, patterns: tuple[re.Pattern[str], ...]) -> int | None:
-    found = (pattern.search(message) for pattern in patterns)
+def _number_in(message: str, patterns: tuple[str, ...]) -> int | None:
+    found = (re.search(pattern, message, re.IGNORECASE) for pattern in patterns)
     return next((_as_number(match) for match in found if match is not None), None)
 
 
 def _as_number(match: re.Match[str]) -> int | None:
-    return _positive(int(re.sub(r"[,_]", "", match[1])))
+    number = next(group for group in match.groups() if group is not None)
+    return _positive(int(re.sub(r"[,_]", "", number)))
 
 
 def _positive(value: object) -> int | None:

@@ -51,7 +51,9 @@ _SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0
 _CONTEXT: Final = re.compile(
     r"(?:(?<![a-z]_)|exceed_)context.?(?:length|window|size)|maximum context"
     r"|exceed\w{0,10} the configured limit of|prompt is too long|exceed context limit"
-    r"|maximum (?:model|prompt|sequence) length|maximum number of (?:input )?tokens allowed",
+    r"|maximum (?:model|prompt|sequence) length|maximum number of (?:input )?tokens allowed"
+    r"|exceeded model token limit|prompt token count of|maximum allowed token size|input is too long"
+    r"|reduce the length of the (?:messages|prompt|input)",
     re.IGNORECASE,
 )
 _QUOTA_CODES: Final = frozenset(

@@ -38,6 +38,10 @@ class ConversationState:
         """The id of the last reply, to which the next message replies."""
         return self._parent_message_id
 
+    def __getstate__(self) -> dict[str, object]:
+        """What a copy has: nothing is on its way there."""
+        return {**vars(self), "_is_busy": False}
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._conversation_id}, at {self._parent_message_id}>"
 

@@ -107,8 +107,10 @@ def preview(question: Question, call: OfficialCall) -> Exchange[Preview]:
         MessageNotFoundError, PromptTooLongError, ValueError: as `send_message`.
     """
     draft = yield from new_draft(question, call.surroundings, None)
-    attempt = yield from compose(draft, call, is_counted=True)
-    call.counted.pop(draft.question.id, None)
+    try:
+        attempt = yield from compose(draft, call, is_counted=True)
+    finally:
+        call.counted.pop(draft.question.id, None)
     prompt = attempt.prompt
     return Preview(prompt.messages, prompt.left_out, prompt.context, attempt.body)
 

@@ -30,15 +30,19 @@ _NOT: Final = (
     r"(?:not (?:be )?(?:supported|permitted|allowed|available|recogni[sz]ed|accepted)|unsupported|deprecated"
     r"|no longer supported)"
 )
-_AS_SUCH: Final = r"(?! (?:with(?! this| the )|when|unless|if|while|together|in combination|alongside|for (?!this|the )))"
-"""Not: with something else, which is the caller's mistake."""
+_A_MODEL: Final = r"(?:this\b|the model|reasoning|[\w.-]+ models?\b)"
+_AS_SUCH: Final = (
+    rf"(?! (?:(?:with|for|by|in|on|from|when using) (?!{_A_MODEL})|when (?!using)|unless|if|while|until|as |because|since"
+    r"|without|together|alongside|using|at |to )| on your)"
+)
+"""Not: with something else, or as something else, which is the caller's mistake."""
 
 _EXTRA: Final = re.compile(r"extra (?:inputs|fields|parameters)", re.IGNORECASE)
 _STREAMS_NOT: Final = re.compile(
     r"verified to stream"
-    r"|(?:model|endpoint|server|deployment|provider)\b[^.]{0,40}\bdo(?:es)?(?: not|n't) support stream(?:ing)?\b"
+    r"|(?:model|endpoint|server|deployment|provider)\b[^.]{0,40}\bdo(?:es)?(?: not|n't) support stream(?:ing)?\b(?: responses?)?+"
     + _AS_SUCH
-    + r"|\bstreaming (?:is|are) (?:not supported|unsupported|not available|not enabled)"
+    + r"|\bstream(?:ing)?(?:=true)? (?:is |are )?(?:not supported|unsupported|not available|not enabled)"
     r"(?: (?:for|by|with|on) (?:this|the) (?:\w+ )?(?:model|endpoint|deployment|organization|provider))?\s*(?:[.!]|$)",
     re.IGNORECASE,
 )
@@ -107,22 +111,32 @@ def _patterns(name: str) -> tuple[re.Pattern[str], ...]:
     camel = first + "".join(word.capitalize() for word in rest)  # xAI's
     bare = rf"(?:{re.escape(name)}|{re.escape(camel)})"
     quoted = rf"\[?['\"`]{bare}['\"`]\]?"
-    anyhow = rf"\[?['\"`]?{bare}['\"`]?+\]?+(?!\w)(?! at )"
+    anyhow = rf"\[?['\"`]?{bare}['\"`]?+\]?+(?!\w)(?! at | in (?!(?:the )?request))"
     named = quoted if name in _ENGLISH else rf"(?<![\w.'\"`]){anyhow}"
     list_after = rf"(?:(?:,? and|,? or|,) {_OTHER})*"
     list_before = rf"(?:{_OTHER}(?:, | and | or ))*"
     unknown = r"(?:unsupported|unknown|unrecogni[sz]ed|unexpected|not support(?:ed)?)\b"
+    of_the_request = r"(?:(?!tool|model|function|schema|content)[^.:;]){0,40}?"
     supplied = r"(?: supplied| provided| passed| given)?[^\w.;'\"`]{0,4}"
+    this_model = r"(?:with|for|by) (?:this|the) model"
     sentences = (
         # Unknown parameter: 'x'. / Unrecognized request argument supplied: x / does not support parameters: ['x']
-        rf"{unknown}[^.:;]{{0,40}}?\b{_NOUN}{supplied}{list_before}{anyhow}",
+        rf"{unknown}{of_the_request}\b{_NOUN}{supplied}{list_before}{anyhow}",
+        # does not support the 'x' field
+        rf"not support(?:ed)? (?:the )?{named} {_NOUN}",
         # Argument not supported on this model: x
         rf"{_NOUN} not supported[^.:;]{{0,40}}: {list_before}{anyhow}",
         # 'x' is not supported with this model / `x` and `y` are not supported / x is deprecated
         rf"{named}{list_after} (?:{_NOUN} )?(?:is|are) {_NOT}{_AS_SUCH}",
+        # 'x': not supported for this model / `x` cannot be used with this model
+        rf"{named}:? (?:not supported|cannot be used) {this_model}",
         # 'x' does not support 0.5 with this model
         rf"{named} does(?: not|n't) support\b",
-        # x: Extra inputs are not permitted
+        # x: Extra inputs are not permitted / Extra parameters ['x'] are not allowed / x: unexpected field
         rf"{named}:? extra (?:inputs|fields) (?:are )?not permitted",
+        rf"(?<![\w'\"`]){bare}: unexpected field",
+        rf"extra (?:inputs|fields|parameters|properties)[^.]{{0,60}}?['\"`\[]+{bare}\b",
+        # Additional properties are not allowed ('x' was unexpected)
+        rf"{quoted} (?:was|is) unexpected",
     )
     return tuple(re.compile(sentence, re.IGNORECASE) for sentence in sentences)

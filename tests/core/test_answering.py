@@ -307,12 +307,31 @@ def test_it_is_shortened_once() -> None:
     assert len(stepper.bodies) == 2
 
 
-def test_without_figures_or_history_there_is_nothing_to_shorten() -> None:
+def test_without_history_there_is_nothing_to_shorten() -> None:
     for answer in (refused("m", code="context_length_exceeded"), too_long(1_000_000, 20)):
         stepper = Stepper(answer)
         with pytest.raises(ContextLengthError):
             send(stepper, client={"model": "m"})
         assert len(stepper.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Your input exceeds the context window of this model.",
+        "This model's maximum context length is 250 tokens.",
+    ],
+)
+def test_without_figures_of_the_prompt_half_of_it_is_tried(words: str) -> None:
+    """The window may be told and the prompt fit into it, by our count: then the server counts otherwise."""
+    stepper = Stepper(refused(words), json_answer(completion()), json_answer(completion(id="r2")))
+    stepper.store.save(thread_of(["word " * 10] * 10))
+    lessons = Lessons()
+    client = {"model": "m", "system_message": "", "max_response_tokens": 50}
+    reply = send(stepper, client=client, lessons=lessons, parent_message_id="m9")
+    assert [server_count(body) for body in stepper.bodies] == [148, 64]
+    send(stepper, client=client, lessons=lessons, parent_message_id=reply.id)
+    assert len(stepper.bodies) == 3, "and it is remembered"
 
 
 def test_a_text_completion_gets_a_smaller_limit_in_a_small_window() -> None:

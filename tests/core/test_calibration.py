@@ -72,6 +72,8 @@ def test_figures_that_are_on_no_line_confirm_nothing() -> None:
     assert (odd.is_confirmed, odd.slope) == (False, 1.0)
     again = odd.compared(300, 330)
     assert (again.is_confirmed, again.corrected(400)) == (False, 430)
+    assert not calibrated((100, 130), (200, 240), (201, 9_000)).is_confirmed
+    assert calibrated((100, 130), (200, 240), (201, 241)).is_confirmed
 
 
 @given(pairs=comparisons, fewer=counts, more=counts)
