@@ -196,6 +196,7 @@ class BaseChatGPTAPI(
         self._settings = client_settings(given, read_environment())
         self._lessons = Lessons()
         self._counted: dict[str, ChatMessage] = {}
+        self._claimed: dict[str, object] = {}
         self._open(message_store, get_message_by_id, upsert_message, session)
         if debug:
             log_to_stderr()
@@ -266,7 +267,12 @@ class BaseChatGPTAPI(
         checked = call_options(self._settings, is_iterated=is_iterated, **options)
         warn_of_shutdown(checked.model, self._surroundings.now())
         return OfficialCall(
-            checked, self._settings, self._surroundings, self._lessons, self._counted
+            checked,
+            self._settings,
+            self._surroundings,
+            self._lessons,
+            self._counted,
+            self._claimed,
         )
 
     @property

@@ -160,7 +160,7 @@ class Stepper:
         while (need := running.need) is not None:
             self.needs.append(need)
             try:
-                answer = self._meet(need)
+                answer = self.meet(need)
             except TransportFailure as failure:
                 running.fail(failure)
             else:
@@ -180,7 +180,8 @@ class Stepper:
     def parts(self) -> list[ChatMessage]:
         return [need.message for need in self.of(ReportProgress)]
 
-    def _meet(self, need: Need[Any]) -> object:
+    def meet(self, need: Need[Any]) -> object:
+        """The answer to one need."""
         match need:
             case SendRequest():
                 answer = self.answers.pop(0)
@@ -303,7 +304,7 @@ def official_call(
     own = settings(**(client or {}))
     options = call_options(own, is_iterated=wants_parts, **given)
     known = {} if counted is None else counted
-    return OfficialCall(options, own, surroundings, lessons or Lessons(), known)
+    return OfficialCall(options, own, surroundings, lessons or Lessons(), known, {})
 
 
 def send(

@@ -312,8 +312,10 @@ def test_undo_in_a_store_that_forgets(engine: Engine, server: ChatGPTServer) -> 
     )
     chat, _ = talk(client, "a", "b", "c")
     assert chat.undo().text == "c"
-    assert chat.undo().text == "b"
-    assert chat.parent_message_id is None, "what came before is forgotten: this is the beginning"
+    place = chat.parent_message_id
+    with pytest.raises(MessageNotFoundError, match="nothing to go back to"):
+        chat.undo()
+    assert chat.parent_message_id == place, "nothing is lost silently"
     chat.send("d")
     chat = client.conversation(parent_message_id=chat.parent_message_id)
     client.send_message("e")

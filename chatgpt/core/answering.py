@@ -26,7 +26,6 @@ from chatgpt.core.drafts import Draft
 from chatgpt.core.errors import (
     APIStatusError,
     ContextLengthError,
-    PromptTooLongError,
 )
 from chatgpt.core.fitting import Budget, Prompt, build_prompt, load_counter
 from chatgpt.core.lessons import Learned, Lesson, Lessons, adapt, learned_from
@@ -72,6 +71,7 @@ class OfficialCall:
         lessons: what the client has learned of its server.
         counted: messages that were counted and whose counts are still to be saved, by their ids. It is the
             client's: what a failed call or a preview has counted is saved with the next reply.
+        claimed: the ids of messages that calls of the client are about to store, each with its call.
     """
 
     options: CallOptions
@@ -79,6 +79,7 @@ class OfficialCall:
     surroundings: Surroundings
     lessons: Lessons
     counted: dict[str, ChatMessage]
+    claimed: dict[str, object]
 
     @property
     def lesson(self) -> Lesson:
@@ -92,10 +93,7 @@ class OfficialCall:
     @property
     def budget(self) -> Budget:
         """What a prompt may cost, by what is known now."""
-        return self.budget_by(self.lesson)
-
-    def budget_by(self, lesson: Lesson) -> Budget:
-        """What a prompt may cost, by what was known at a moment."""
+        lesson = self.lesson
         family = lesson.narrowed(self.options.family)
         return Budget(
             family,
@@ -103,6 +101,7 @@ class OfficialCall:
             self.settings.tokenizer,
             lesson.calibration,
             known=self.options.family,
+            max_prompt=lesson.max_prompt,
         )
 
     @property
@@ -113,6 +112,10 @@ class OfficialCall:
         if limit is None:
             return None
         return max(budget.calibration.room(limit), 0) // TOKENS_PER_MESSAGE + 1
+
+    def claim(self, message_id: str) -> bool:
+        """Claim the id of a message that is to be stored; whether no other call of the client has it."""
+        return self.claimed.setdefault(message_id, self) is self
 
     def limits(self) -> Limits:
         """The deadlines of the call, which begins now."""
@@ -141,8 +144,36 @@ class Attempt:
     body: Mapping[str, object] = field(repr=False)
 
 
-def answer(draft: Draft, call: OfficialCall, limits: Limits) -> Exchange[ChatMessage]:
-    """Send a draft, and return its answer, which is stored."""
+def answer(
+    drafting: Exchange[Draft], call: OfficialCall, message_id: str | None = None
+) -> Exchange[ChatMessage]:
+    """Send a draft, and return its answer, which is stored.
+
+    Args:
+        drafting: makes the draft.
+        call: the options and all that is needed.
+        message_id: the id of the question, where the caller gave it.
+
+    Raises:
+        ValueError: the id is stored already, or another call is about to store it.
+    """
+    limits = call.limits()
+    claimed: list[str] = []
+    try:
+        if message_id is not None:
+            if not call.claim(message_id):
+                raise ValueError(f"message_id {message_id!r} is that of a message on its way.")
+            claimed.append(message_id)
+        draft = yield from drafting
+        return (yield from _answer(draft, call, limits, claimed))
+    finally:
+        for own in claimed:
+            call.claimed.pop(own, None)
+
+
+def _answer(
+    draft: Draft, call: OfficialCall, limits: Limits, claimed: list[str]
+) -> Exchange[ChatMessage]:
     options, surroundings = call.options, call.surroundings
     redact = call.settings.redactor()
     if len(call.counted) > MOST_COUNTED:
@@ -165,10 +196,13 @@ def answer(draft: Draft, call: OfficialCall, limits: Limits) -> Exchange[ChatMes
     prompt = attempt.prompt
     if reply.usage is not None:
         _learn_from_usage(call, attempt, reply.usage.prompt_tokens)
-    is_taken = reply.id == draft.question.id or (yield from LoadMessage(reply.id)) is not None
+    is_free = reply.id != draft.question.id and call.claim(reply.id)
+    if is_free:
+        claimed.append(reply.id)
+        is_free = (yield from LoadMessage(reply.id)) is None
     load = yield from _counter_loader(reply, call)
     message = reply.message(
-        message_id=surroundings.new_id() if is_taken else reply.id,
+        message_id=reply.id if is_free else surroundings.new_id(),
         request_id=head.headers.get("x-request-id"),
         context=prompt.context,
         estimate=partial(_estimated_usage, attempt, call.lesson, load),
@@ -191,19 +225,14 @@ def _send(
     redact: SecretMask,
 ) -> Exchange[tuple[Attempt, ResponseHead]]:
     """Send until it is answered: what the model refuses is mended, each thing once."""
-    refusal: APIStatusError | None = None
-    renamed: APIStatusError | None = None
-    refused: Attempt | None = None
+    refused: tuple[Attempt, APIStatusError] | None = None
+    mended: dict[str, APIStatusError] = {}
     has_shrunk = False
+    max_prompt: int | None = None
     while True:
-        try:
-            attempt = yield from compose(draft, call, is_counted=has_shrunk)
-        except PromptTooLongError:
-            if refusal is not None:  # by the server's figures nothing fits: it has the word
-                raise refusal from None
-            raise
-        if refusal is not None and refused is not None and attempt.body == refused.body:
-            raise refusal
+        attempt = yield from compose(draft, call, is_counted=has_shrunk, max_prompt=max_prompt)
+        if refused is not None and attempt.body == refused[0].body:
+            raise refused[1]
         if not attempt.body["stream"]:
             limits.bear_silence()
         try:
@@ -217,41 +246,43 @@ def _send(
         except APIStatusError as error:
             refusal = error
         else:
+            if max_prompt is not None:  # so it was the length
+                call.learn(max_prompt=max_prompt)
             return attempt, head
-        refused = attempt
+        refused = attempt, refusal
         learned = learned_from(refusal, attempt.body, attempt.lesson)
-        is_too_long = isinstance(refusal, ContextLengthError)
-        if has_shrunk if is_too_long else not learned:
+        if isinstance(refusal, ContextLengthError):
+            if has_shrunk:
+                raise refusal
+            has_shrunk = True
+            call.learn(**learned)
+            max_prompt = yield from _learn_from_length(call, attempt, refusal)
+            continue
+        if not learned:
             raise refusal
         call.learn(**learned)
-        if isinstance(refusal, ContextLengthError):
-            has_shrunk = True
-            yield from _learn_from_length(call, attempt, refusal)
-        elif "limit_name" in learned:
-            if renamed is not None:  # neither name is taken: what the caller gave is the problem
-                call.learn(limit_name=None)
-                raise renamed
-            renamed = refusal
+        for thing in learned.keys() - {"refused"}:  # of those there are only so many
+            if thing in mended:  # neither one nor the other is taken
+                raise mended[thing]
+            mended[thing] = refusal
 
 
 def _learn_from_length(
     call: OfficialCall, attempt: Attempt, refusal: ContextLengthError
-) -> Exchange[None]:
+) -> Exchange[int | None]:
     """Learn what can be from a prompt that is too long: it is counted, whatever it was before.
 
-    Where the server tells no figures, half of what was sent is tried.
+    Returns:
+        What the prompt may take now, in tokens, where the server's figures do not say: the half.
     """
     counter = yield from load_counter(call.budget, call.counted)
     cost = prompt_cost(attempt.prompt.messages, attempt.prompt_format, counter)
-    if refusal.limit is None:
-        call.learn(max_input=cost // 2 + call.budget.reserved_tokens, shares_window=True)
     calibration = call.lesson.calibration.compared_by(counter)
-    limit, told = call.budget.limit, refusal.tokens
-    if told is None and limit is not None and calibration.corrected(cost) <= limit:
-        told = limit + cost // 2
-    if told is not None:
-        calibration = calibration.compared(cost, told, is_refused=True)
+    if refusal.tokens is not None:
+        calibration = calibration.compared(cost, refusal.tokens, is_refused=True)
     call.learn(calibration=calibration)
+    limit, taken = call.budget.limit, calibration.corrected(cost)
+    return taken // 2 if limit is None or taken <= limit else None
 
 
 def _learn_from_usage(call: OfficialCall, attempt: Attempt, told: int) -> None:
@@ -259,6 +290,8 @@ def _learn_from_usage(call: OfficialCall, attempt: Attempt, told: int) -> None:
     lesson, window = call.lesson, call.options.family.max_input
     if lesson.max_input is not None and told > lesson.max_input:
         call.learn(max_input=None)  # what the server took is no longer than its window
+    if lesson.max_prompt is not None and told > lesson.max_prompt:
+        call.learn(max_prompt=told)
     if (window is None or told <= window) and not attempt.prompt_format.is_guessed(
         attempt.prompt.messages
     ):
@@ -277,10 +310,19 @@ def _compare(call: OfficialCall, attempt: Attempt, told: int) -> None:
     call.learn(calibration=calibration)
 
 
-def compose(draft: Draft, call: OfficialCall, *, is_counted: bool = False) -> Exchange[Attempt]:
-    """Make the request, by all that is known now."""
+def compose(
+    draft: Draft, call: OfficialCall, *, is_counted: bool = False, max_prompt: int | None = None
+) -> Exchange[Attempt]:
+    """Make the request, by all that is known now.
+
+    Args:
+        draft: what is to be answered.
+        call: the options and all that is needed.
+        is_counted: whether the figures matter even where everything fits.
+        max_prompt: what the prompt may take, in tokens, in place of what was learned of that.
+    """
     options, lesson = call.options, call.lesson
-    budget = call.budget_by(lesson)
+    budget = call.budget if max_prompt is None else evolve(call.budget, max_prompt=max_prompt)
     params = dict(options.params)
     if options.endpoint == "completions":
         params.setdefault("stop", _ends(options))
@@ -300,7 +342,7 @@ def compose(draft: Draft, call: OfficialCall, *, is_counted: bool = False) -> Ex
     if prompt.calibration is not budget.calibration:
         call.learn(calibration=prompt.calibration)
     changes = adapted.changes
-    if prompt.left_out and budget.family is not budget.known:
+    if prompt.left_out and budget.limit != budget.most:
         changes += (RequestChange("messages", "shortened", is_learned=True),)
     body = {
         **adapted.params,

@@ -103,13 +103,14 @@ class Counter:
             return sum(map(self.frame, texts(message)))
         key = encoding + what
         known = self._counted.get(message.id)
-        is_known = known is not None and known == message
-        tokens = (known if known is not None and is_known else message).token_counts.get(key)
+        if known is not None and known == message:  # its counts are no part of what makes it equal
+            message = known
+        tokens = message.token_counts.get(key)
         if type(tokens) is int and tokens >= 0:
             return tokens
         tokens = sum(map(self._count, texts(message)))
-        if not self._is_bound and (known is None or is_known):
-            counts = {**(known or message).token_counts, key: tokens}
+        if not self._is_bound:
+            counts = {**message.token_counts, key: tokens}
             self._counted[message.id] = evolve(message, token_counts=counts)
         return tokens
 
@@ -209,12 +210,16 @@ def _functions(tools: object) -> Iterable[Mapping[str, Any]]:
 
 
 def _function_cost(function: Mapping[str, Any], counter: Counter) -> int:
-    parameters = function.get("parameters")
-    properties = parameters.get("properties") if isinstance(parameters, Mapping) else None
-    if not isinstance(parameters, Mapping) or not isinstance(properties, Mapping) or not properties:
+    if "name" not in function:  # something else than a function
         return counter.frame(json_text(function))
-    tokens = counter.frame(f"{function.get('name')}:{_described(function)}") + _PROPERTIES_START
-    tokens += sum(_property_cost(name, schema, counter) for name, schema in properties.items())
+    tokens = counter.frame(f"{function['name']}:{_described(function)}")
+    parameters = function.get("parameters")
+    if not isinstance(parameters, Mapping):
+        return tokens
+    properties = parameters.get("properties")
+    if isinstance(properties, Mapping) and properties:
+        tokens += _PROPERTIES_START
+        tokens += sum(_property_cost(name, schema, counter) for name, schema in properties.items())
     rest = {key: value for key, value in parameters.items() if key not in _PARAMETERS_TEXTS}
     return tokens + (counter.frame(json_text(rest)) if rest else 0)
 

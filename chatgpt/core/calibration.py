@@ -8,19 +8,21 @@ and never whether a message is (fitting.py).
 
 Rules:
 
-1. No tokenizer is loaded only to compare: the last two prompts that were sent on a bound wait, with the
-   figures that the server told, until something has to be counted.
+1. No tokenizer is loaded only to compare: the last prompt that was sent on a bound waits, with the
+   figure that the server told, until something has to be counted.
 2. A figure below half of the count is ignored: some servers tell only what they had not in their
    cache. The other way round a figure is at most what the window holds, as the server took it.
 3. What a server has taken once, it is trusted to take again: the line rises.
 4. A single figure may have a reason of its own (a search, a picture): until another one agrees with it,
    it costs at most half of the room.
+5. The arithmetic is exact: figures may have any size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil, floor
+from fractions import Fraction
+from math import ceil
 from typing import Final
 
 from attrs import evolve, field, frozen
@@ -29,9 +31,9 @@ from chatgpt.core.budget import Counter
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.prompts import PromptFormat, prompt_cost
 
-LEAST_SLOPE: Final = 0.5
-LARGEST_SLOPE: Final = 8.0
-MOST_DEVIATION: Final = 0.2
+LEAST_SLOPE: Final = Fraction(1, 2)
+LARGEST_SLOPE: Final = 8
+MOST_DEVIATION: Final = Fraction(1, 5)
 """How far a figure may be from the line that it is to confirm."""
 LEAST_DISTANCE: Final = 30
 """Tokens that two prompts must be apart to tell a slope."""
@@ -62,19 +64,19 @@ class Calibration:
         told: the server's figure for it.
         slope: the server's tokens for one that is counted.
         is_confirmed: whether more than one figure says so, or a refusal.
-        waiting: prompts that are still to be compared, the newest last.
+        waiting: the last prompt, where it is still to be compared.
     """
 
     counted: int | None = None
     told: int = 0
-    slope: float = 1.0
+    slope: Fraction = Fraction(1)
     is_confirmed: bool = False
-    waiting: tuple[ToldPrompt, ...] = ()
+    waiting: ToldPrompt | None = None
 
     @property
     def excess(self) -> int:
         """What the server has counted, in tokens, that cannot be in what was sent."""
-        return max((0, *(prompt.told - prompt.bound for prompt in self.waiting[-1:])))
+        return 0 if self.waiting is None else max(0, self.waiting.told - self.waiting.bound)
 
     def corrected(self, counted: int) -> int:
         """What the server will count, in tokens."""
@@ -89,11 +91,9 @@ class Calibration:
         It is never more than `limit`: a server may tell only what it had not in its cache. And as long as
         a single figure says so, it is at least half of it: that may have had a reason of its own.
         """
-        if self.counted is None:
+        if self.counted is None or limit <= 0:
             return limit
-        room = min(floor((limit - self.told) / self.slope) + self.counted, limit)
-        while self.corrected(room) > limit:
-            room -= 1
+        room = min((limit - self.told) // self.slope + self.counted, limit)
         return room if self.is_confirmed else max(room, limit // 2)
 
     def compared(self, counted: int, told: int, *, is_refused: bool = False) -> Calibration:
@@ -108,7 +108,7 @@ class Calibration:
             return self
         slope, is_confirmed = self.slope, self.is_confirmed
         if self.counted is not None and abs(counted - self.counted) >= LEAST_DISTANCE:
-            new_slope = (told - self.told) / (counted - self.counted)
+            new_slope = Fraction(told - self.told, counted - self.counted)
             is_confirmed = LEAST_SLOPE <= new_slope <= LARGEST_SLOPE
             slope = new_slope if is_confirmed else slope
         elif abs(told - self.corrected(counted)) > told * MOST_DEVIATION:
@@ -122,16 +122,16 @@ class Calibration:
         )
 
     def awaiting(self, prompt: ToldPrompt) -> Calibration:
-        """The calibration with one more prompt that waits; the last two are kept."""
-        return evolve(self, waiting=(*self.waiting[-1:], prompt))
+        """The calibration with a prompt that waits; the one before is given up."""
+        return evolve(self, waiting=prompt)
 
     def compared_by(self, counter: Counter) -> Calibration:
-        """The calibration once the prompts that wait are counted, now that something counts."""
-        calibration = evolve(self, waiting=()) if self.waiting else self
-        for prompt in self.waiting:
-            cost = prompt_cost(prompt.messages, prompt.prompt_format, counter)
-            calibration = calibration.compared(cost, prompt.told)
-        return calibration
+        """The calibration once the prompt that waits is counted, now that something counts."""
+        prompt = self.waiting
+        if prompt is None:
+            return self
+        cost = prompt_cost(prompt.messages, prompt.prompt_format, counter)
+        return evolve(self, waiting=None).compared(cost, prompt.told)
 
 
 NOT_CALIBRATED: Final = Calibration()

@@ -29,6 +29,8 @@ _NUMBER: Final = (
     r"(\d[\d,_]{0,14})(?![.,]?\d|\w|%| (?:characters|messages|pixels|documents|images))"
 )
 """A whole number; `128k`, `128.000` and `95%` may mean anything."""
+_LARGEST: Final = 10**9
+"""Tokens beyond which a figure is nonsense."""
 _LIMITS: Final = (
     rf"n_ctx\W{{0,4}}{_NUMBER}",
     rf"maximum (?:context|model|sequence) length(?: (?:is|of)|:) {_NUMBER}",
@@ -104,4 +106,4 @@ def _as_number(match: re.Match[str]) -> int | None:
 
 
 def _positive(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+    return value if type(value) is int and 0 < value <= _LARGEST else None

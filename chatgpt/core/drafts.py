@@ -87,7 +87,6 @@ def edited_draft(
     text: str,
     conversation_id: str | None,
     surroundings: Surroundings,
-    most: int | None,
 ) -> Exchange[Draft]:
     """A message of the user, put otherwise: a new one beside it.
 
@@ -96,13 +95,13 @@ def edited_draft(
         text: what it should have said.
         conversation_id: the conversation, where the message names none.
         surroundings: ids and the date.
-        most: how many messages of the thread could be sent at most, `None` for all.
 
     Raises:
         MessageNotFoundError: it is not in the store.
         ValueError: there is no message of the user.
     """
-    message, history = yield from _with_history(message_id, most)
+    # All of it is read: nobody knows how far up his message is.
+    message, history = yield from _with_history(message_id, None)
     before = [message, *history.messages]
     while before and before[0].role != "user":
         del before[0]

@@ -49,13 +49,18 @@ _CONCURRENT: Final = re.compile(r"only one message at a time", re.IGNORECASE)
 _PERIOD: Final = re.compile(r"\bin (\d+) (second|minute|hour|day)s?\b", re.IGNORECASE)
 _SECONDS: Final = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 _CONTEXT: Final = re.compile(
-    r"(?:(?<![a-z]_)|exceed_)context.?(?:length|window|size)|maximum context"
+    r"context[ -]?(?:length|window|size)|exceed_context_size|context_length_exceeded|maximum context"
     r"|exceed\w{0,10} the configured limit of|prompt is too long|exceed context limit"
     r"|maximum (?:model|prompt|sequence) length|maximum number of (?:input )?tokens allowed"
     r"|exceeded model token limit|prompt token count of|maximum allowed token size|input is too long"
     r"|reduce the length of the (?:messages|prompt|input)",
     re.IGNORECASE,
 )
+_NOT_OF_THE_LENGTH: Final = frozenset(
+    {"unknown_parameter", "unsupported_parameter", "unsupported_value"}
+)
+_OF_THE_PROMPT: Final = re.compile(r"$|none$|null$|messages|prompt|input|max_", re.IGNORECASE)
+"""Parameters that a server names where the prompt is too long; a tool or a schema that is, is something else."""
 _QUOTA_CODES: Final = frozenset(
     {
         "insufficient_quota",
@@ -256,9 +261,7 @@ def _described(error: _Error, details: ErrorDetails) -> _Error:
 def _class_of(status: int, details: ErrorDetails, text: str) -> type[errors.APIStatusError]:
     message = details.message or ""
     match status:
-        case 400 if details.code == "context_length_exceeded" or _CONTEXT.search(
-            f"{details.type} {message}"
-        ):
+        case 400 if _is_too_long(details):
             return errors.ContextLengthError
         case 400 if details.code == "content_filter":
             return errors.ContentFilterError
@@ -278,6 +281,15 @@ def _class_of(status: int, details: ErrorDetails, text: str) -> type[errors.APIS
             return errors.InternalServerError
         case _:
             return _BY_STATUS.get(status, errors.APIStatusError)
+
+
+def _is_too_long(details: ErrorDetails) -> bool:
+    """Whether a prompt is too long for the model: by the code, or by the words where no code says otherwise."""
+    if details.code == "context_length_exceeded":
+        return True
+    if details.code in _NOT_OF_THE_LENGTH or not _OF_THE_PROMPT.match(details.param or ""):
+        return False
+    return _CONTEXT.search(f"{details.type} {details.message}") is not None
 
 
 def _find(value: object, depth: int) -> ErrorDetails:

@@ -40,6 +40,8 @@ class Budget:
         tokenizer: the caller's own, or `None` for the family's encoding.
         calibration: what is known of how the server counts.
         known: the family by what is known of the model alone, without what its server once said.
+        max_prompt: what a prompt may take at most, in tokens, where the server refused a longer one and told
+            no figures.
     """
 
     family: ModelFamily
@@ -47,11 +49,13 @@ class Budget:
     tokenizer: CountTokens | None = None
     calibration: Calibration = NOT_CALIBRATED
     known: ModelFamily = field(default=Factory(lambda self: self.family, takes_self=True))
+    max_prompt: int | None = None
 
     @property
     def limit(self) -> int | None:
         """The room for the prompt in tokens, or `None` where no window is known."""
-        return self.family.prompt_limit(self.reserved_tokens)
+        limits = self.family.prompt_limit(self.reserved_tokens), self.max_prompt
+        return min((limit for limit in limits if limit is not None), default=None)
 
     @property
     def most(self) -> int | None:

@@ -29,7 +29,12 @@ from chatgpt.core.errors import (
 )
 from chatgpt.core.messages import RequestChange
 from chatgpt.core.models import LIMIT_NAMES, EndpointName, LimitName, ModelFamily
-from chatgpt.core.refusals import refuses_stream, unsupported_in, wants_reasoning
+from chatgpt.core.refusals import (
+    refuses_reasoning,
+    refuses_stream,
+    unsupported_in,
+    wants_reasoning,
+)
 
 SAMPLING_PARAMETERS: Final = frozenset(
     {
@@ -50,6 +55,8 @@ SAMPLING_PARAMETERS: Final = frozenset(
 """What steers how a reply is chosen, and can be done without."""
 
 STREAM_OPTIONS: Final = "stream_options"
+DISPENSABLE: Final = SAMPLING_PARAMETERS | {STREAM_OPTIONS, *LIMIT_NAMES}
+"""What a request can do without, or, a limit, under another name."""
 REASONING: Final = "reasoning_content"
 INCLUDE_USAGE: Final = {"include_usage": True}
 
@@ -65,6 +72,8 @@ class Lesson:
         wants_reasoning: whether it wants back what was thought before its replies.
         max_input: its window in tokens, where it said so.
         shares_window: whether prompt and reply share it.
+        max_prompt: the largest prompt that it gets, in tokens, where it refused a longer one and told no
+            figures.
         calibration: how it counts.
     """
 
@@ -74,6 +83,7 @@ class Lesson:
     wants_reasoning: bool = False
     max_input: int | None = None
     shares_window: bool = True
+    max_prompt: int | None = None
     calibration: Calibration = NOT_CALIBRATED
 
     def narrowed(self, family: ModelFamily) -> ModelFamily:
@@ -93,6 +103,7 @@ class _LearnedValues(TypedDict, total=False):
     wants_reasoning: bool
     max_input: int | None
     shares_window: bool
+    max_prompt: int | None
     calibration: Calibration
 
 
@@ -105,7 +116,8 @@ class Learned(_LearnedValues, total=False):
 class Lessons:
     """What one client has learned of its server, by endpoint and model. Shared by threads.
 
-    Nothing is read, changed and written back: what two threads learn at the same moment is both kept.
+    What two threads learn at the same moment of different things is both kept, and so are all parameters that
+    are refused. Of two calibrations the last one stays, which is as good as the other.
     """
 
     def __init__(self) -> None:
@@ -173,7 +185,9 @@ def adapt(
         sent.pop(STREAM_OPTIONS, None)
     elif STREAM_OPTIONS not in sent:
         sent[STREAM_OPTIONS] = INCLUDE_USAGE
-    for name in sorted((family.refused(params) | lesson.refused) & sent.keys()):
+    # What is known of a family is known of chat completions.
+    known = family.refused(params) if endpoint == "chat" else frozenset[str]()
+    for name in sorted((known | lesson.refused) & sent.keys()):
         del sent[name]
         changes.append(RequestChange(name, "left out", name in lesson.refused))
     if is_streamed and not lesson.streams:
@@ -208,16 +222,24 @@ def learned_from(error: APIStatusError, sent: Mapping[str, object], lesson: Less
         return {}
     if isinstance(error, ContextLengthError):
         return _learned_window(error)
-    if not lesson.wants_reasoning and wants_reasoning(error):
+    if lesson.wants_reasoning and refuses_reasoning(error):
+        return {"wants_reasoning": False}
+    if not lesson.wants_reasoning and wants_reasoning(error) and _has_replies(sent):
         return {"wants_reasoning": True}
     if sent.get("stream") and refuses_stream(error):
         return {"streams": False}
-    named = unsupported_in(error, sent)
+    refused = unsupported_in(error, sent.keys() & DISPENSABLE)
     for limit_name in LIMIT_NAMES:
-        if limit_name in named:
+        if limit_name in refused:
             return _learned_limit(limit_name, sent, lesson)
-    refused = named & (SAMPLING_PARAMETERS | {STREAM_OPTIONS})
     return {"refused": refused} if refused else {}
+
+
+def _has_replies(sent: Mapping[str, object]) -> bool:
+    messages = sent.get("messages")
+    return isinstance(messages, list) and any(
+        message.get("role") == "assistant" for message in messages
+    )
 
 
 def _learned_limit(refused: LimitName, sent: Mapping[str, object], lesson: Lesson) -> Learned:

@@ -18,6 +18,7 @@ from chatgpt.core.drafts import (
     new_draft,
     repeated_draft,
 )
+from chatgpt.core.errors import MessageNotFoundError
 from chatgpt.core.messages import ChatMessage, ContextReport
 from chatgpt.core.needs import (
     Exchange,
@@ -36,9 +37,8 @@ def send_message(question: Question, call: OfficialCall) -> Exchange[ChatMessage
         MessageNotFoundError, PromptTooLongError, ValueError: before anything is sent.
         ChatGPTError: whatever went wrong; errors.py draws the tree.
     """
-    limits = call.limits()
-    draft = yield from new_draft(question, call.surroundings, call.most_messages)
-    return (yield from answer(draft, call, limits))
+    drafting = new_draft(question, call.surroundings, call.most_messages)
+    return answer(drafting, call, question.message_id)
 
 
 def edit(
@@ -52,30 +52,22 @@ def edit(
         conversation_id: the label of the conversation, where the message has none.
         call: the options and all that is needed.
     """
-    limits = call.limits()
-    draft = yield from edited_draft(
-        message_id, text, conversation_id, call.surroundings, call.most_messages
-    )
-    return (yield from answer(draft, call, limits))
+    return answer(edited_draft(message_id, text, conversation_id, call.surroundings), call)
 
 
 def regenerate(
     message_id: str, conversation_id: str | None, call: OfficialCall
 ) -> Exchange[ChatMessage]:
     """Ask for another reply in the place of one; the arguments are those of `edit`."""
-    limits = call.limits()
-    draft = yield from repeated_draft(message_id, conversation_id, call.most_messages)
-    return (yield from answer(draft, call, limits))
+    return answer(repeated_draft(message_id, conversation_id, call.most_messages), call)
 
 
 def continue_reply(
     message_id: str, conversation_id: str | None, call: OfficialCall
 ) -> Exchange[ChatMessage]:
     """Go on with a reply that was cut; the whole of it is returned."""
-    limits = call.limits()
     endpoint, most = call.options.endpoint, call.most_messages
-    draft = yield from continued_draft(message_id, conversation_id, endpoint, most)
-    return (yield from answer(draft, call, limits))
+    return answer(continued_draft(message_id, conversation_id, endpoint, most), call)
 
 
 @frozen
@@ -149,15 +141,19 @@ def take_back(message_id: str) -> Exchange[tuple[ChatMessage, str | None] | None
         message_id: the newest message of the thread.
 
     Returns:
-        The message and the id of its parent, where the store holds that; `None` where the store holds no
-        message of the user.
+        The message and the id of its parent; `None` where the store holds no message of the user.
 
     Raises:
-        MessageNotFoundError: the store does not hold `message_id`.
+        MessageNotFoundError: the store does not hold `message_id`, or the parent any more.
     """
     history = yield from load_history(message_id)
     turn = next((n for n, message in enumerate(history.messages) if message.role == "user"), None)
     if turn is None:
         return None
     question, *before = history.messages[turn:]
-    return question, before[0].id if before else None
+    if question.parent_message_id is not None and not before:
+        raise MessageNotFoundError(
+            f"The message {question.parent_message_id!r}, before the last question, is not in the message "
+            "store any more: there is nothing to go back to."
+        )
+    return question, question.parent_message_id

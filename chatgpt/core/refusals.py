@@ -2,13 +2,14 @@
 
 Strategy: a name alone is not enough. A server names a parameter, too, when its value is out of range or
 does not go with another one; these are mistakes of the caller. So the words around a name must say
-that it is not supported as such. What is not understood is no refusal, and stays an error.
+that it is not supported as such, and nothing else: after "is not supported" comes the model, or the end of
+the sentence. What is not understood is no refusal, and stays an error.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -16,6 +17,10 @@ from chatgpt.core.error_bodies import words_of
 from chatgpt.core.errors import APIStatusError
 
 _CODES: Final = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter"})
+_OF_A_VALUE: Final = re.compile(
+    r"(?:invalid|missing|integer|decimal|number|string|array)_(?!request)"
+)
+"""Codes of a bad value (OpenAI: `invalid_value`, `integer_above_max_value`, ...)."""
 _NO_PARAM: Final = frozenset({"", "None", "null"})
 """What servers write where they name no parameter (LiteLLM writes the first two)."""
 _DEEPEST: Final = 8
@@ -30,44 +35,51 @@ _NOT: Final = (
     r"(?:not (?:be )?(?:supported|permitted|allowed|available|recogni[sz]ed|accepted)|unsupported|deprecated"
     r"|no longer supported)"
 )
-_A_MODEL: Final = r"(?:this\b|the model|reasoning|[\w.-]+ models?\b)"
-_AS_SUCH: Final = (
-    rf"(?! (?:(?:with|for|by|in|on|from|when using) (?!{_A_MODEL})|when (?!using)|unless|if|while|until|as |because|since"
-    r"|without|together|alongside|using|at |to )| on your)"
+_A_MODEL: Final = (
+    r"(?:with|for|by|in|on|from|when using) (?:(?:this|the)(?: \w+)? (?:model|endpoint|deployment|provider|organization|request|api)"
+    r"|reasoning|[\w.-]+ models?)\b"
 )
-"""Not: with something else, or as something else, which is the caller's mistake."""
+_END: Final = r"\s*(?:[!;)\]}\"'`]|,? (?:please )?use\b|\.(?!\d| it must)|$)"
+_AS_SUCH: Final = rf"(?: {_A_MODEL}|(?: any ?more)?{_END})"
+"""By the model, or at all: what goes on otherwise ("together with", "above 2", "until") says why, and teaches nothing."""
 
 _EXTRA: Final = re.compile(r"extra (?:inputs|fields|parameters)", re.IGNORECASE)
 _STREAMS_NOT: Final = re.compile(
     r"verified to stream"
-    r"|(?:model|endpoint|server|deployment|provider)\b[^.]{0,40}\bdo(?:es)?(?: not|n't) support stream(?:ing)?\b(?: responses?)?+"
-    + _AS_SUCH
-    + r"|\bstream(?:ing)?(?:=true)? (?:is |are )?(?:not supported|unsupported|not available|not enabled)"
-    r"(?: (?:for|by|with|on) (?:this|the) (?:\w+ )?(?:model|endpoint|deployment|organization|provider))?\s*(?:[.!]|$)",
+    rf"|(?:model|endpoint|server|deployment|provider)\b[^.]{{0,40}}\bdo(?:es)?(?: not|n't) support stream(?:ing)?(?: responses?)?{_AS_SUCH}"
+    rf"|\bstream(?:ing)?(?:=true)? (?:is |are )?(?:not supported|unsupported|not available|not enabled){_AS_SUCH}",
     re.IGNORECASE,
 )
+_REASONING: Final = r"\breasoning_content\b"
 _WANTS_REASONING: Final = re.compile(
-    r"reasoning_content\b.{0,80}(?:must be passed back|missing)|missing.{0,20}reasoning_content",
+    rf"{_REASONING}.{{0,80}}(?:must be passed back|(?:is|are) missing)|missing.{{0,20}}{_REASONING}",
+    re.IGNORECASE,
+)
+_REFUSES_REASONING: Final = re.compile(
+    rf"{_REASONING}.{{0,40}}(?:extra (?:inputs|fields)|{_NOT})"
+    rf"|(?:unknown|unsupported|unrecogni[sz]ed|unexpected|extra).{{0,60}}{_REASONING}",
     re.IGNORECASE,
 )
 
 
-def unsupported_in(error: APIStatusError, sent: Mapping[str, object]) -> frozenset[str]:
-    """The parameters that were sent and that the model does not take.
+def unsupported_in(error: APIStatusError, names: Collection[str]) -> frozenset[str]:
+    """The parameters that the model does not take.
 
     Args:
         error: the refusal.
-        sent: the fields of the request.
+        names: the parameters that are looked for.
     """
-    forbidden = frozenset(_forbidden_fields(error.body, 0))
+    forbidden = frozenset(step for step, *_ in _forbidden_fields(error.body, 0))
     if forbidden:
-        return forbidden & sent.keys()
+        return forbidden.intersection(names)
+    if error.code is not None and _OF_A_VALUE.match(error.code):
+        return frozenset()
     words = words_of(error)[:_LONGEST]
     if error.param is None or error.param in _NO_PARAM:
-        return frozenset(name for name in sent if _is_refused(name, words))
+        return frozenset(name for name in names if _is_refused(name, words))
     name = error.param.removeprefix("$.").removeprefix("body.").partition(".")[0]
-    is_refused = error.code in _CODES or _is_refused(name, words)
-    return frozenset({name} & sent.keys()) if is_refused else frozenset()
+    is_refused = name in names and (error.code in _CODES or _is_refused(name, words))
+    return frozenset({name}) if is_refused else frozenset()
 
 
 def refuses_stream(error: APIStatusError) -> bool:
@@ -83,8 +95,16 @@ def wants_reasoning(error: APIStatusError) -> bool:
     return _WANTS_REASONING.search(words_of(error)[:_LONGEST]) is not None
 
 
-def _forbidden_fields(body: object, depth: int) -> Iterator[str]:
-    """The fields that pydantic forbids: each item says for itself what is wrong with it."""
+def refuses_reasoning(error: APIStatusError) -> bool:
+    """Whether it refuses that."""
+    if any("reasoning_content" in place for place in _forbidden_fields(error.body, 0)):
+        return True
+    is_named = (error.param or "").endswith("reasoning_content") and error.code in _CODES
+    return is_named or _REFUSES_REASONING.search(words_of(error)[:_LONGEST]) is not None
+
+
+def _forbidden_fields(body: object, depth: int) -> Iterator[list[str]]:
+    """The places of the fields that pydantic forbids: each item says for itself what is wrong with it."""
     if depth > _DEEPEST:
         return
     if isinstance(body, list):
@@ -93,9 +113,9 @@ def _forbidden_fields(body: object, depth: int) -> Iterator[str]:
     elif isinstance(body, Mapping):
         place = body.get("loc")
         if isinstance(place, list) and isinstance(body.get("msg"), str):
-            steps = [step for step in place if step != "body"]
-            if steps and isinstance(steps[0], str) and _EXTRA.search(body["msg"]):
-                yield steps[0]
+            steps = [step for step in place if isinstance(step, str) and step != "body"]
+            if steps and _EXTRA.search(body["msg"]):
+                yield steps
         for item in body.values():
             yield from _forbidden_fields(item, depth + 1)
 
@@ -104,7 +124,7 @@ def _is_refused(name: str, words: str) -> bool:
     return any(pattern.search(words) for pattern in _patterns(name))
 
 
-@lru_cache(128)
+@lru_cache(64)
 def _patterns(name: str) -> tuple[re.Pattern[str], ...]:
     """The sentences that say that a parameter is not supported."""
     first, *rest = name.split("_")
@@ -115,13 +135,13 @@ def _patterns(name: str) -> tuple[re.Pattern[str], ...]:
     named = quoted if name in _ENGLISH else rf"(?<![\w.'\"`]){anyhow}"
     list_after = rf"(?:(?:,? and|,? or|,) {_OTHER})*"
     list_before = rf"(?:{_OTHER}(?:, | and | or ))*"
-    unknown = r"(?:unsupported|unknown|unrecogni[sz]ed|unexpected|not support(?:ed)?)\b"
-    of_the_request = r"(?:(?!tool|model|function|schema|content)[^.:;]){0,40}?"
+    unknown = r"(?:unsupported|unknown|unrecogni[sz]ed|unexpected|not support(?:ed)?)"
+    which = r"(?: (?:the|these|this|following|additional|request|keyword|body|input|completion|sampling))*"
     supplied = r"(?: supplied| provided| passed| given)?[^\w.;'\"`]{0,4}"
     this_model = r"(?:with|for|by) (?:this|the) model"
     sentences = (
         # Unknown parameter: 'x'. / Unrecognized request argument supplied: x / does not support parameters: ['x']
-        rf"{unknown}{of_the_request}\b{_NOUN}{supplied}{list_before}{anyhow}",
+        rf"\b{unknown}{which} {_NOUN}{supplied}{list_before}{anyhow}",
         # does not support the 'x' field
         rf"not support(?:ed)? (?:the )?{named} {_NOUN}",
         # Argument not supported on this model: x
@@ -131,7 +151,7 @@ def _patterns(name: str) -> tuple[re.Pattern[str], ...]:
         # 'x': not supported for this model / `x` cannot be used with this model
         rf"{named}:? (?:not supported|cannot be used) {this_model}",
         # 'x' does not support 0.5 with this model
-        rf"{named} does(?: not|n't) support\b",
+        rf"{named} does(?: not|n't) support\b.{{0,40}} {this_model}",
         # x: Extra inputs are not permitted / Extra parameters ['x'] are not allowed / x: unexpected field
         rf"{named}:? extra (?:inputs|fields) (?:are )?not permitted",
         rf"(?<![\w'\"`]){bare}: unexpected field",

@@ -62,7 +62,7 @@ def load_history(message_id: str | None, limit: int | None = None) -> Exchange[H
     for message in messages:
         check_message(message)
     missing = messages[-1].parent_message_id if limit is None or len(messages) < limit else None
-    if any(message.id == missing for message in messages):  # a circle
+    if missing is not None and any(message.id == missing for message in messages):  # a circle
         missing = None
     return History(messages, missing)
 

@@ -26,8 +26,15 @@ from chatgpt import (
 from chatgpt.core.budget import Counter
 from chatgpt.core.call_options import question_of
 from chatgpt.core.lessons import Lesson, Lessons
-from chatgpt.core.needs import CountTokens, LoadThread, LoadTokenizer, SaveMessages, SendRequest
-from chatgpt.core.official import continue_reply, edit, preview, regenerate
+from chatgpt.core.needs import (
+    CountTokens,
+    LoadThread,
+    LoadTokenizer,
+    Running,
+    SaveMessages,
+    SendRequest,
+)
+from chatgpt.core.official import continue_reply, edit, preview, regenerate, send_message
 from chatgpt.core.prompts import ChatFormat, prompt_cost
 from chatgpt.tokenizer import load_tokenizer
 from tests.stepping import (
@@ -117,6 +124,21 @@ def test_a_name_of_the_limit_that_is_no_good_any_more_is_taken_back() -> None:
     assert lessons.of("chat", "m") == Lesson()
 
 
+def test_a_server_that_wants_the_reasoning_and_does_not() -> None:
+    """A router with two servers behind it: the call ends, and the client goes on."""
+    wanted = refused("The `reasoning_content` in the thinking mode must be passed back to the API.")
+    unwanted = refused("messages.1.reasoning_content: Extra inputs are not permitted")
+    stepper = Stepper(wanted, unwanted, wanted, json_answer(completion()))
+    stepper.store.save(thread_of(["a", "b"]))
+    lessons = Lessons()
+    with pytest.raises(BadRequestError, match="must be passed back"):
+        send(stepper, lessons=lessons, parent_message_id="m1")
+    assert lessons.of("chat", "gpt-5.4-mini") == Lesson()
+    send(stepper, lessons=lessons, parent_message_id="m1")
+    stepper.answers += [unwanted, json_answer(completion(id="r2"))]
+    assert send(stepper, lessons=lessons, parent_message_id="m1").id == "r2"
+
+
 def test_text_completions_have_one_name_for_the_limit() -> None:
     stepper = Stepper(unsupported("max_tokens"))
     with pytest.raises(BadRequestError):
@@ -151,6 +173,42 @@ def test_an_answer_that_is_not_streamed_after_all_has_no_limit_for_silence() -> 
     message = "This model does not support streaming."
     stepper = Stepper(refused(message), Answered(200.0, json.dumps(completion("Late.")).encode()))
     assert send(stepper, wants_parts=True).text == "Late."
+
+
+# --- ids -------------------------------------------------------------------------------------
+
+
+def test_two_calls_at_the_same_moment_never_store_the_same_id() -> None:
+    """Some servers repeat their ids; between the look and the save another call may come."""
+    answers = json_answer(completion("a", id="same")), json_answer(completion("b", id="same"))
+    store = MemoryStore()
+    stepper = Stepper(answers[0], store=store)
+    call = official_call(stepper.surroundings)
+    running = Running(send_message(question_of("first"), call))
+    while (need := running.need) is not None and not isinstance(need, SaveMessages):
+        running.resume(stepper.meet(need))
+    other = Stepper(answers[1], store=store)
+    other.surroundings = stepper.surroundings
+    late = evolve(call)
+    second = other.run(send_message(question_of("second"), late))
+    assert need is not None
+    running.resume(stepper.meet(need))
+    first = running.result()
+    assert first.id == "same" != second.id
+    assert [message.text for message in store.path(second.id)] == ["b", "second"]
+    assert [message.text for message in store.path(first.id)] == ["a", "first"]
+    assert call.claimed == {}
+
+
+def test_an_id_of_the_caller_that_is_on_its_way_is_refused() -> None:
+    stepper = Stepper(json_answer(completion()))
+    call = official_call(stepper.surroundings)
+    running = Running(send_message(question_of("first", message_id="mine"), call))
+    late = evolve(call)
+    with pytest.raises(ValueError, match="'mine' is that of a message on its way"):
+        Stepper().run(send_message(question_of("second", message_id="mine"), late))
+    running.close()
+    assert call.claimed == {}
 
 
 def test_reasoning_is_sent_back_where_the_server_wants_it() -> None:
@@ -330,8 +388,42 @@ def test_without_figures_of_the_prompt_half_of_it_is_tried(words: str) -> None:
     client = {"model": "m", "system_message": "", "max_response_tokens": 50}
     reply = send(stepper, client=client, lessons=lessons, parent_message_id="m9")
     assert [server_count(body) for body in stepper.bodies] == [148, 64]
+    assert ("messages", "shortened") in changes_of(reply)
     send(stepper, client=client, lessons=lessons, parent_message_id=reply.id)
     assert len(stepper.bodies) == 3, "and it is remembered"
+    # What the server takes in spite of it is no longer too long.
+    stepper.answers.append(json_answer(completion(id="r3", usage=usage(120))))
+    send(stepper, client=client, lessons=lessons, message_id="longer")
+    assert lessons.of("chat", "m").max_prompt == 120
+
+
+def test_a_half_that_is_refused_too_was_not_the_length_and_teaches_nothing() -> None:
+    stepper = Stepper(*[refused("context window handling is odd")] * 4)
+    stepper.store.save(thread_of(["word " * 10] * 10))
+    lessons = Lessons()
+    for number in range(2):
+        with pytest.raises(ContextLengthError):
+            send(stepper, client={"model": "gpt-4o"}, lessons=lessons, parent_message_id="m9")
+        assert len(stepper.bodies) == 2 * (number + 1)
+    lesson = lessons.of("chat", "gpt-4o")
+    assert (lesson.max_prompt, lesson.max_input, lesson.refused) == (None, None, frozenset())
+
+
+@pytest.mark.parametrize("model", ["local", "gpt-4o"])
+def test_a_server_that_tells_no_figures_when_it_refuses_is_never_lost(model: str) -> None:
+    def serve(body: Any) -> Answered:
+        told = server_count(body)
+        if told > 1_500:
+            return refused("context length exceeded")
+        return json_answer(completion("word " * 100, id=f"r{told}", usage=usage(told)))
+
+    store, lessons = MemoryStore(), Lessons()
+    parent, sent = None, 0
+    for number in range(60):
+        stepper = Stepper(serve, serve, store=store)
+        reply = send(stepper, "word " * 100, client={"model": model}, lessons=lessons, parent_message_id=parent, message_id=f"q{number}")  # fmt: skip
+        parent, sent = reply.id, sent + len(stepper.bodies)
+    assert sent == 61, "its window costs one call, once"
 
 
 def test_a_text_completion_gets_a_smaller_limit_in_a_small_window() -> None:
@@ -401,7 +493,7 @@ def test_nothing_is_counted_only_to_calibrate() -> None:
     call = official_call(stepper.surroundings, lessons=lessons)
     stepper.run(preview(question_of("hi"), call))
     calibration = lessons.of("chat", "gpt-5.4-mini").calibration
-    assert (calibration.counted, calibration.told, calibration.waiting) == (30, 500, ())
+    assert (calibration.counted, calibration.told, calibration.waiting) == (30, 500, None)
 
 
 def test_what_a_server_adds_in_secret_counts_before_anything_is_counted() -> None:
@@ -843,9 +935,19 @@ def test_no_more_is_read_than_could_fit_besides_what_is_asked() -> None:
     stepper.store.save(thread_of(["a"] * 100))
     client = {"max_model_tokens": 60, "max_response_tokens": 20, "system_message": ""}
     call = official_call(stepper.surroundings, client=client)
-    for exchange in (regenerate("m99", None, call), edit("m98", "b", None, call)):
-        stepper.run(exchange)
-    assert [need.limit for need in stepper.of(LoadThread)] == [16, 16]
+    stepper.run(regenerate("m99", None, call))
+    # How far up the question is that is edited, nobody knows.
+    stepper.run(edit("m98", "b", None, call))
+    assert [need.limit for need in stepper.of(LoadThread)] == [16, None]
+
+
+def test_the_question_that_is_edited_may_be_far_up() -> None:
+    stepper = Stepper(json_answer(completion()))
+    tools = [ChatMessage(id=f"t{n}", text="", role="tool", parent_message_id=f"t{n - 1}" if n else "m0") for n in range(40)]  # fmt: skip
+    stepper.store.save([*thread_of(["a"]), *tools])
+    client = {"max_model_tokens": 60, "max_response_tokens": 20, "system_message": ""}
+    call = official_call(stepper.surroundings, client=client)
+    assert stepper.run(edit("t39", "b", None, call)).text == "Hello!"
 
 
 def test_an_edited_message_keeps_its_pictures() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,12 +32,14 @@ def test_the_first_comparison_gives_an_offset() -> None:
 
 def test_two_that_lie_apart_give_a_slope() -> None:
     calibration = calibrated((100, 130), (1_000, 1_210))
-    assert calibration.slope == 1.2
+    assert calibration.slope == Fraction(12, 10)
     assert calibration.corrected(2_000) == 2_410
 
 
 def test_two_that_lie_close_move_the_line_alone() -> None:
-    assert calibrated((100, 130), (120, 152)) == Calibration(120, 152, 1.0, is_confirmed=False)
+    assert calibrated((100, 130), (120, 152)) == Calibration(
+        120, 152, Fraction(1), is_confirmed=False
+    )
 
 
 @pytest.mark.parametrize(("counted", "told"), [(100, 0), (100, 49), (0, 10)])
@@ -61,6 +65,15 @@ def test_a_server_that_counts_less_gets_no_more_than_the_window() -> None:
     assert calibrated((100, 60), (1_000, 600)).room(500) == 500
 
 
+def test_figures_of_any_size() -> None:
+    """A window may be given that holds anything, or be smaller than the room for the reply."""
+    calibration = calibrated((100, 130), (1_000, 1_210))
+    room = calibration.room(10**30)
+    assert calibration.corrected(room) <= 10**30 < calibration.corrected(room + 1)
+    assert calibration.room(-(10**30)) == -(10**30)
+    assert calibrated((100, 10**30), (1_000, 9 * 10**30)).room(10**400) > 0
+
+
 def test_a_single_figure_costs_at_most_half_of_the_room() -> None:
     assert calibrated((100, 9_000)).room(10_000) == 5_000
     assert NOT_CALIBRATED.compared(100, 9_000, is_refused=True).room(10_000) == 1_100
@@ -69,7 +82,7 @@ def test_a_single_figure_costs_at_most_half_of_the_room() -> None:
 
 def test_figures_that_are_on_no_line_confirm_nothing() -> None:
     odd = calibrated((100, 130), (200, 127_000))
-    assert (odd.is_confirmed, odd.slope) == (False, 1.0)
+    assert (odd.is_confirmed, odd.slope) == (False, Fraction(1))
     again = odd.compared(300, 330)
     assert (again.is_confirmed, again.corrected(400)) == (False, 430)
     assert not calibrated((100, 130), (200, 240), (201, 9_000)).is_confirmed

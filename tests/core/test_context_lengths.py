@@ -19,6 +19,7 @@ LONGEST = "This model's maximum context length is"
         ("The context window of this model is 32768.", (32768, True, None)),
         ("Your input exceeds the context window of this model.", (None, True, None)),
         ("maximum context length is 99999999999999999999 tokens", (None, True, None)),
+        ("maximum context length is 2000000000 tokens", (None, True, None)),
         ("You passed 5000 input tokens and requested 100 output tokens. However, the model's context length is only 4096 tokens, resulting in a maximum input length of 3996 tokens.", (4096, True, 5000)),
         ("The input (5000 tokens) is longer than the model's context length (4096 tokens).", (4096, True, 5000)),
         ("Trying to keep the first 5000 tokens when context the overflows. However, the model is loaded with context length of only 4096 tokens", (4096, True, 5000)),
@@ -60,6 +61,8 @@ def test_figures_in_words(message: str, figures: tuple[int | None, bool, int | N
     [
         ({"error": {"n_ctx": 8192, "n_prompt_tokens": 9000}}, ContextFigures(8192, True, 9000)),
         ({"n_ctx": 8192}, ContextFigures(8192)),
+        ({"n_ctx": 10**30, "n_prompt_tokens": 10**400}, ContextFigures()),
+        ({"n_ctx": 8192, "n_prompt_tokens": -1}, ContextFigures(8192)),
         ({"error": {"n_ctx": True}}, ContextFigures()),
         ({"error": "text"}, ContextFigures()),
         ([], ContextFigures()),

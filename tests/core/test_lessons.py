@@ -18,7 +18,7 @@ from chatgpt.core.needs import ResponseHead
 
 SENT = {
     "model": "m",
-    "messages": [],
+    "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}],
     "stream": True,
     "stream_options": {"include_usage": True},
     "max_tokens": 9,
@@ -145,6 +145,25 @@ def test_a_server_that_wants_the_reasoning_back(message: str) -> None:
     error = refusal(message, code="invalid_request_error")
     assert learned(error) == {"wants_reasoning": True}
     assert learned(error, Lesson(wants_reasoning=True)) == {}
+    assert learned(error, messages=[{"role": "user", "content": "a"}]) == {}, "nothing to send back"
+
+
+EXTRA = "Extra inputs are not permitted"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        refusal(f"messages.1.reasoning_content: {EXTRA}"),
+        refusal("no", "messages[1].reasoning_content", "unsupported_parameter"),
+        refusal("Unknown parameter: 'messages[1].reasoning_content'."),
+        refusal("property 'reasoning_content' is unsupported"),
+        refused_with({"detail": [{"type": "extra_forbidden", "loc": ["body", "messages", 1, "reasoning_content"], "msg": EXTRA}]}, 422),
+    ],
+)  # fmt: skip
+def test_a_server_that_does_not_want_the_reasoning_after_all(error: APIStatusError) -> None:
+    assert learned(error, Lesson(wants_reasoning=True)) == {"wants_reasoning": False}
+    assert learned(error) == {}
 
 
 def test_a_window_that_the_server_tells() -> None:
@@ -177,6 +196,7 @@ def test_a_window_that_the_server_tells() -> None:
         refusal("Unknown name \"seed\" at 'tools[0].function_declarations[0].parameters': Cannot find field."),
         refusal("'top_p' is not allowed unless 'temperature' is true"),
         refusal("max_tokens above 4096 is not supported by this model.", "max_tokens"),
+        refusal(f"Unsupported parameter: 'seed' {UNSUPPORTED}", None, "invalid_value"),
         refusal("Unknown parameter: 'web_search_options.search_context_size'.", "web_search_options.search_context_size", "unknown_parameter"),
         refusal("m"),
         *map(refusal, [
@@ -199,6 +219,19 @@ def test_a_window_that_the_server_tells() -> None:
             "stream_options is not allowed since stream is false",
             "`seed` is not supported using batch",
             "temperature is not allowed to be above 1",
+            "'temperature' does not support values above 2.",
+            "'temperature' does not support negative numbers.",
+            "'presence_penalty' is not supported outside [-2, 2].",
+            "'temperature' is not allowed beyond 2.",
+            "temperature is not accepted: must be between 0 and 2.",
+            "'temperature' is not allowed, expected a number between 0 and 2.",
+            "Unsupported value for parameter 'temperature'",
+            "Unexpected key 'foo' in option 'seed'",
+            "temperature and top_p are not supported simultaneously",
+            "temperature and top_p are not allowed both",
+            "'top_p' is not allowed: 'seed' must be 1.",
+            "max_tokens is not supported above 4096",
+            "'max_tokens' is not allowed. It must be >= 16",
         ]),
         refused_with("temperature"),
         refused_with({"detail": [{"type": "less_than_equal", "loc": ["body", "temperature"], "msg": "Input should be less than or equal to 1.5"}]}, 422),
@@ -295,6 +328,12 @@ def test_what_the_family_refuses_is_not_sent() -> None:
 def test_a_classic_model_takes_both_names_of_the_limit() -> None:
     for name in ("max_tokens", "max_completion_tokens"):
         assert adapted({name: 5}, family=family_of("gpt-4o")) == ({name: 5}, False, set())
+
+
+def test_what_a_family_refuses_it_refuses_of_chat_completions() -> None:
+    own = {"stop": ["END"], "max_tokens": 5}
+    taken, _, changes = adapted(own, family=family_of("o3"), endpoint="completions")
+    assert (taken, changes) == (own, set())
 
 
 def test_text_completions_know_one_name() -> None:

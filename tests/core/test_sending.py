@@ -174,7 +174,7 @@ def test_the_consumers_own_time_is_no_silence() -> None:
     while (need := running.need) is not None:
         if isinstance(need, ReportProgress):
             stepper.clock.seconds += 130
-        running.resume(stepper._meet(need))
+        running.resume(stepper.meet(need))
     assert running.result().text == "xxx"
 
 
