@@ -691,7 +691,7 @@ def test_a_model_past_its_day_warns_once(engine: Engine, server: ChatGPTServer) 
     client: Any = engine.client(
         api_key=server.api_key, api_base_url=server.base_url, model=model[engine.name]
     )
-    with pytest.warns(FutureWarning, match="OpenAI shut the model .* down on 202") as caught:
+    with pytest.warns(FutureWarning, match=r"OpenAI has shut down the model .* \(202") as caught:
         client.send_message("a")
         client.send_message("b")
         client.conversation().send("c")
@@ -711,6 +711,18 @@ def test_the_warning_points_at_the_line_that_asks(server: ChatGPTServer) -> None
         with pytest.warns(FutureWarning) as caught, ChatGPTAPI(**where, model=model) as client:  # type: ignore[arg-type] # they are str
             ask(client)
         assert [warning.filename for warning in caught] == [__file__]
+
+
+def test_a_module_of_the_callers_with_a_like_name_is_his(server: ChatGPTServer) -> None:
+    code = "def ask(bot): bot.send_message('a')"
+    module: dict[str, Any] = {"__name__": "chatgpt_bot"}
+    exec(compile(code, "chatgpt_bot.py", "exec"), module)
+    with ChatGPTAPI(
+        api_key=server.api_key, api_base_url=server.base_url, model="gpt-4.1-nano"
+    ) as bot:
+        with pytest.warns(FutureWarning) as caught:
+            module["ask"](bot)
+    assert [warning.filename for warning in caught] == ["chatgpt_bot.py"]
 
 
 def test_another_key_begins_to_learn_anew(client: Any, server: ChatGPTServer) -> None:

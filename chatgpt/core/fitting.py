@@ -155,7 +155,7 @@ def build_prompt(
         tokens = calibration.corrected(cost)
     sent, left_out = history.messages[:sent_count], history.messages[sent_count:]
     messages = (*prompt_format.instructions, *reversed(sent), *asked)
-    if counting == "exact" and prompt_format.is_guessed(messages):
+    if counting == "exact" and not prompt_format.is_exact(messages):
         counting = "approximate"
     context = ContextReport(
         oldest_message_id=sent[-1].id if sent else asked[0].id,

@@ -15,15 +15,16 @@ Rules:
    which `max_input` gives; elsewhere the input has a window of its own.
 3. To add a family, add a row. For one client, `model_family=` says it: another model's name, or a
    `ModelFamily` of your own. Sources: LiteLLM 1.109.1 for windows and what reasoning models refuse,
-   tiktoken 0.14.0 for encodings, openai-python 3.54.0 for the days. gpt-6 has no published encoding,
-   and the vocabularies of the first completion models are not in the package: their counts are
-   approximate.
+   tiktoken 0.14.0 for encodings, openai-python 3.54.0 and OpenAI's page on deprecations for the days.
+4. A count is exact only where OpenAI has published how it counts: gpt-3.5, gpt-4 and gpt-4o (the
+   cookbook's notebook). The cost of a message is not known for later models, nor is the encoding of gpt-6.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
@@ -58,7 +59,8 @@ class ModelFamily:
         shares_window: whether prompt and reply together must fit into `max_input`.
         encoding: the encoding that counts its tokens, `"cl100k_base"` or `"o200k_base"`.
         limit_name: the request's field that limits the reply.
-        is_approximate: whether counts with `encoding` are only a guess.
+        is_approximate: whether counts are only a guess: the encoding is not known for sure, or the cost of a
+            message is not.
         endpoint: whether it is asked with messages (`"chat"`) or with one text (`"completions"`).
         refuses: parameters that it never takes.
         refuses_when_reasoning: parameters that it takes only with `reasoning_effort="none"`.
@@ -134,6 +136,7 @@ def _reasoning(
         max_output,
         shared,
         limit_name="max_completion_tokens",
+        is_approximate=True,
         refuses=refuses,
         refuses_when_reasoning=when_reasoning,
         default_effort=effort,
@@ -144,10 +147,19 @@ def _o_series(prefix: str, refuses: frozenset[str] = _PENALTIES | _STOP) -> Mode
     return _reasoning(prefix, 200_000, 100_000, shared=True, refuses=refuses | _SAMPLING)
 
 
+def _later(prefix: str) -> ModelFamily:
+    """Versions of which nothing is known but that they are reasoning models."""
+    return ModelFamily(prefix, limit_name="max_completion_tokens", is_approximate=True)
+
+
 def _chat(
-    prefix: str, window: int, max_output: int, encoding: str = NEWEST_ENCODING
+    prefix: str, window: int, max_output: int, *, is_approximate: bool = False
 ) -> ModelFamily:
-    return ModelFamily(prefix, window, max_output, encoding=encoding)
+    return ModelFamily(prefix, window, max_output, is_approximate=is_approximate)
+
+
+def _older(prefix: str, window: int) -> ModelFamily:
+    return ModelFamily(prefix, window, 4_096, encoding=_CL100K)
 
 
 def _text(prefix: str, window: int, *, is_approximate: bool = False) -> ModelFamily:
@@ -161,17 +173,16 @@ def _text(prefix: str, window: int, *, is_approximate: bool = False) -> ModelFam
     )
 
 
-_GPT_6: Final = evolve(_reasoning("gpt-6", 922_000, refuses=_PENALTIES), is_approximate=True)
+_GPT_6: Final = _reasoning("gpt-6", 922_000, refuses=_PENALTIES)
 _NOTHING: Final[frozenset[str]] = frozenset()
 
 FAMILIES: Final[tuple[ModelFamily, ...]] = (
     _GPT_6,
-    evolve(_GPT_6, prefix="gpt-6."),
+    _later("gpt-6."),
+    evolve(_GPT_6, prefix="gpt-6.1-terra"),
     evolve(_GPT_6, prefix="gpt-6-astra", refuses=_SAMPLING | _PENALTIES),
     evolve(_GPT_6, prefix="gpt-6.1-sol", refuses=_SAMPLING | _PENALTIES),
-    # Nothing is known of its parameters.
-    evolve(_GPT_6, prefix="gpt-6.2", refuses=_NOTHING, refuses_when_reasoning=_NOTHING),
-    _reasoning("gpt-5.", 272_000),
+    _later("gpt-5."),
     _reasoning("gpt-5.6", 922_000),
     _reasoning("gpt-5.5", 1_050_000, shared=True),
     _reasoning("gpt-5.4", 1_050_000, shared=True, effort="none"),
@@ -186,38 +197,30 @@ FAMILIES: Final[tuple[ModelFamily, ...]] = (
     _reasoning("gpt-5.1-chat", 128_000, 16_384, shared=True, effort="none"),
     _reasoning("gpt-5.2-chat", 128_000, 16_384, shared=True, effort="none"),
     _reasoning("gpt-5.3-chat", 128_000, 16_384, shared=True),
-    evolve(
-        _reasoning("chat-latest", 400_000, refuses=_NOTHING, when_reasoning=_NOTHING),
-        is_approximate=True,
-    ),
+    _reasoning("chat-latest", 400_000, shared=True, refuses=_NOTHING, when_reasoning=_NOTHING),
     _o_series("o1", refuses=_PENALTIES),
     _o_series("o3"),
     _o_series("o4-mini"),
-    ModelFamily("gpt-oss"),  # the vocabulary of o200k_base; its window is the server's choice
-    _chat("gpt-4.1", 1_047_576, 32_768),
-    _chat("gpt-4.5", 128_000, 16_384),
+    # The vocabulary of o200k_base, messages framed otherwise; its window is the server's choice.
+    ModelFamily("gpt-oss", is_approximate=True),
+    _chat("gpt-4.1", 1_047_576, 32_768, is_approximate=True),
+    _chat("gpt-4.5", 128_000, 16_384, is_approximate=True),
     _chat("gpt-4o", 128_000, 16_384),
     _chat("gpt-4o-2024-05-13", 128_000, 4_096),
     _chat("chatgpt-4o", 128_000, 16_384),
-    evolve(_chat("gpt-audio", 128_000, 16_384), is_approximate=True),
-    _chat("gpt-4-turbo", 128_000, 4_096, _CL100K),
-    _chat("gpt-4-1106", 128_000, 4_096, _CL100K),
-    _chat("gpt-4-0125", 128_000, 4_096, _CL100K),
-    _chat("gpt-4-vision", 128_000, 4_096, _CL100K),
-    _chat("gpt-4-32k", 32_768, 4_096, _CL100K),
-    _chat("gpt-4", 8_192, 4_096, _CL100K),
-    _chat("gpt-3.5-turbo", 16_385, 4_096, _CL100K),
-    _chat("gpt-35-turbo", 16_385, 4_096, _CL100K),
+    _chat("gpt-audio", 128_000, 16_384, is_approximate=True),
+    *(_older(f"gpt-4-{name}", 128_000) for name in ("turbo", "1106", "0125", "vision")),
+    _older("gpt-4-32k", 32_768),
+    _older("gpt-4", 8_192),
+    _older("gpt-3.5-turbo", 16_385),
+    _older("gpt-35-turbo", 16_385),
     _text("gpt-3.5-turbo-instruct", 8_192),
     _text("gpt-35-turbo-instruct", 8_192),
     _text("davinci-002", 16_384),
     _text("babbage-002", 16_384),
-    *(_text(name, 2_049, is_approximate=True) for name in ("ada", "babbage", "curie", "davinci")),
     _text("code-davinci", 8_001, is_approximate=True),
     _text("text-davinci", 4_097, is_approximate=True),
-    _text("text-curie", 2_049, is_approximate=True),
-    _text("text-babbage", 2_049, is_approximate=True),
-    _text("text-ada", 2_049, is_approximate=True),
+    *(_text(f"text-{name}", 2_049, is_approximate=True) for name in ("curie", "babbage", "ada")),
     evolve(
         _text("text-chat-davinci", 4_097, is_approximate=True),
         message_end="<|im_end|>",
@@ -231,14 +234,14 @@ SHUTDOWN_DAYS: Final[Mapping[str, str]] = {
     model: day
     for day, models in {
         "2023-03-23": "code-davinci-002",
-        "2024-01-04": "ada babbage curie davinci text-ada-001 text-babbage-001 text-curie-001 text-davinci-002 text-davinci-003",
+        "2024-01-04": "text-ada-001 text-babbage-001 text-curie-001 text-davinci-002 text-davinci-003",
         "2024-09-13": "gpt-3.5-turbo-0301 gpt-3.5-turbo-0613 gpt-3.5-turbo-16k",
         "2024-12-06": "gpt-4-vision-preview",
         "2025-06-06": "gpt-4-32k",
         "2025-07-14": "gpt-4.5-preview",
         "2025-07-28": "o1-preview",
         "2025-10-27": "o1-mini",
-        "2026-02-28": "chatgpt-4o-latest codex-mini-latest",
+        "2026-02": "chatgpt-4o-latest codex-mini-latest",
         "2026-03-26": "gpt-4-0125-preview gpt-4-0314 gpt-4-turbo-preview",
         "2026-05-07": "gpt-4o-audio-preview gpt-4o-mini-audio-preview",
         "2026-07-23": "gpt-4o-mini-search-preview gpt-4o-search-preview gpt-5-chat-latest gpt-5.1-chat-latest gpt-5.1-codex",
@@ -252,7 +255,7 @@ SHUTDOWN_DAYS: Final[Mapping[str, str]] = {
     }.items()
     for model in models.split()
 }
-"""The day on which OpenAI ends a model, as ISO 8601 writes it. Snapshots (`-2024-08-06`, `-0613`) end with
+"""The day on which OpenAI ends a model, or the month where no more is known, as ISO 8601 writes it. Snapshots (`-2024-08-06`, `-0613`) end with
 their model, unless they stand here themselves."""
 
 _SNAPSHOT: Final = re.compile(r"-(?:\d{4}-\d\d-\d\d|\d{4})$")
@@ -277,6 +280,12 @@ def shutdown_day(model: str) -> str | None:
     """The day on which OpenAI ends a model (`"2026-10-23"`), or `None` where none is known."""
     name = _bare(model)
     return SHUTDOWN_DAYS.get(name) or SHUTDOWN_DAYS.get(_SNAPSHOT.sub("", name))
+
+
+def is_shut_down(model: str, now: datetime) -> bool:
+    """Whether OpenAI has ended a model."""
+    day = shutdown_day(model)
+    return day is not None and f"{now:%Y-%m-%d}" >= day
 
 
 def _bare(model: str) -> str:

@@ -82,8 +82,12 @@ class PromptFormat(ABC):
         """
 
     def is_guessed(self, messages: Sequence[ChatMessage]) -> bool:
-        """Whether the messages hold something whose cost is a guess."""
+        """Whether the messages hold something whose cost is a guess, so that not even a bound is known."""
         return any(message.wire_fields is not None and has_media(message) for message in messages)
+
+    @abstractmethod
+    def is_exact(self, messages: Sequence[ChatMessage]) -> bool:
+        """Whether their cost is known to the token, where the model's encoding is."""
 
 
 def prompt_cost(
@@ -130,6 +134,12 @@ class ChatFormat(PromptFormat):
     def fixed_cost(self, counter: Counter) -> int:
         """What primes the reply, and the tools."""
         return TOKENS_PER_REPLY + params_cost(self.params, self.encoding, counter)
+
+    def is_exact(self, messages: Sequence[ChatMessage]) -> bool:
+        """Of text and names it is; tools, schemas and further fields were measured in part."""
+        return not self.params.keys() & {"tools", "functions", "response_format"} and all(
+            message.wire_fields is None for message in messages
+        )
 
     def fields(self, messages: Sequence[ChatMessage]) -> dict[str, object]:
         """The messages as they travel."""
@@ -185,6 +195,10 @@ class TextFormat(PromptFormat):
         """Prefix and suffix, and what the caller wants to come after the reply."""
         texts = (self.prefix, self.suffix, self.insertion)
         return sum(counter.frame(text) + TOKENS_PER_SEAM for text in texts if text)
+
+    def is_exact(self, messages: Sequence[ChatMessage]) -> bool:  # noqa: ARG002 - the other format looks at them
+        """Never: seams, and ends that the model knows as one token, are counted for more than they take."""
+        return False
 
     def fields(self, messages: Sequence[ChatMessage]) -> dict[str, object]:
         """The text."""

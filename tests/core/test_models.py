@@ -1,10 +1,18 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 import pytest
 
-from chatgpt.core.models import FAMILIES, SHUTDOWN_DAYS, UNKNOWN_FAMILY, family_of, shutdown_day
+from chatgpt.core.models import (
+    FAMILIES,
+    SHUTDOWN_DAYS,
+    UNKNOWN_FAMILY,
+    family_of,
+    is_shut_down,
+    shutdown_day,
+)
 
 O200K, CL100K = "o200k_base", "cl100k_base"
 NEW, OLD = "max_completion_tokens", "max_tokens"
@@ -12,11 +20,11 @@ NEW, OLD = "max_completion_tokens", "max_tokens"
 # A model of each family: window, largest reply, whether they share it, encoding, name of the limit.
 ROWS = {
     "gpt-6-sol": ("gpt-6", 922_000, 128_000, False, O200K, NEW),
-    "gpt-6.1-terra": ("gpt-6.", 922_000, 128_000, False, O200K, NEW),
+    "gpt-6.1-terra": ("gpt-6.1-terra", 922_000, 128_000, False, O200K, NEW),
     "gpt-6-astra": ("gpt-6-astra", 922_000, 128_000, False, O200K, NEW),
     "gpt-6.1-sol": ("gpt-6.1-sol", 922_000, 128_000, False, O200K, NEW),
-    "gpt-6.2-astra-law": ("gpt-6.2", 922_000, 128_000, False, O200K, NEW),
-    "gpt-5.3-codex": ("gpt-5.", 272_000, 128_000, False, O200K, NEW),
+    "gpt-6.2-astra-law": ("gpt-6.", None, None, True, O200K, NEW),
+    "gpt-5.3-codex": ("gpt-5.", None, None, True, O200K, NEW),
     "gpt-5.6-luna": ("gpt-5.6", 922_000, 128_000, False, O200K, NEW),
     "gpt-5.5-2026-04-23": ("gpt-5.5", 1_050_000, 128_000, True, O200K, NEW),
     "gpt-5.4": ("gpt-5.4", 1_050_000, 128_000, True, O200K, NEW),
@@ -29,7 +37,7 @@ ROWS = {
     "gpt-5.1-chat-latest": ("gpt-5.1-chat", 128_000, 16_384, True, O200K, NEW),
     "gpt-5.2-chat-latest": ("gpt-5.2-chat", 128_000, 16_384, True, O200K, NEW),
     "gpt-5.3-chat-latest": ("gpt-5.3-chat", 128_000, 16_384, True, O200K, NEW),
-    "chat-latest": ("chat-latest", 400_000, 128_000, False, O200K, NEW),
+    "chat-latest": ("chat-latest", 400_000, 128_000, True, O200K, NEW),
     "o1-pro": ("o1", 200_000, 100_000, True, O200K, NEW),
     "o3-mini": ("o3", 200_000, 100_000, True, O200K, NEW),
     "o4-mini": ("o4-mini", 200_000, 100_000, True, O200K, NEW),
@@ -52,10 +60,6 @@ ROWS = {
     "gpt-35-turbo-instruct": ("gpt-35-turbo-instruct", 8_192, 4_096, True, CL100K, OLD),
     "davinci-002": ("davinci-002", 16_384, 4_096, True, CL100K, OLD),
     "babbage-002": ("babbage-002", 16_384, 4_096, True, CL100K, OLD),
-    "ada": ("ada", 2_049, 2_049, True, CL100K, OLD),
-    "babbage": ("babbage", 2_049, 2_049, True, CL100K, OLD),
-    "curie": ("curie", 2_049, 2_049, True, CL100K, OLD),
-    "davinci": ("davinci", 2_049, 2_049, True, CL100K, OLD),
     "code-davinci-002": ("code-davinci", 8_001, 8_001, True, CL100K, OLD),
     "text-davinci-003": ("text-davinci", 4_097, 4_097, True, CL100K, OLD),
     "text-curie-001": ("text-curie", 2_049, 2_049, True, CL100K, OLD),
@@ -76,16 +80,21 @@ def test_the_row_of_a_model(model: str) -> None:
         family.encoding,
         family.limit_name,
     ) == ROWS[model]
-    is_text = re.search(r"instruct|davinci|babbage|curie|ada", model) is not None
+    is_text = re.search(r"instruct|davinci|babbage|text-", model) is not None
     assert family.endpoint == ("completions" if is_text else "chat")
-    is_guess = re.match(r"gpt-6|chat-latest|gpt-audio|text-|code-|[a-z]+$", model) is not None
-    assert family.is_approximate == is_guess
+    # What OpenAI has published: the cookbook's notebook on counting tokens.
+    is_published = re.match(r"gpt-4(?!\.)|chatgpt-4o|gpt-3|davinci|babbage", model) is not None
+    assert family.is_approximate == (not is_published)
 
 
 def test_every_row_is_tested_and_reached_by_its_own_prefix() -> None:
     assert sorted(row[0] for row in ROWS.values()) == sorted(row.prefix for row in FAMILIES)
     for family in FAMILIES:
         assert family_of(family.prefix) is family
+
+
+def test_what_every_row_refuses_is_tested() -> None:
+    assert {family_of(model).prefix for model in REFUSED} >= {row.prefix for row in FAMILIES}
 
 
 SAMPLING = {"temperature", "top_p", "logprobs", "top_logprobs"}
@@ -112,9 +121,25 @@ REFUSED: dict[str, tuple[set[str], set[str], set[str]]] = {
     ),
     "gpt-6-astra": (SAMPLING | PENALTIES,) * 3,
     "gpt-6.1-sol": (SAMPLING | PENALTIES,) * 3,
-    "gpt-6.2-sol": (set(), set(), set()),
     **dict.fromkeys(
-        ["gpt-4o", "gpt-4.1", "gpt-4", "gpt-3.5-turbo", "davinci-002", "llama3.1", "gpt-oss-20b"],
+        ["gpt-6.2-sol", "gpt-6.7", "gpt-5.7-mini", "chat-latest"], (set(), set(), set())
+    ),
+    **dict.fromkeys(
+        ["gpt-5.1-chat-latest", "gpt-5.2-chat-latest"],
+        (PENALTIES | {"stop"}, PENALTIES | {"stop"}, SAMPLING | PENALTIES | {"stop"}),
+    ),
+    "gpt-5.3-chat-latest": (
+        SAMPLING | PENALTIES | {"stop"},
+        PENALTIES | {"stop"},
+        SAMPLING | PENALTIES | {"stop"},
+    ),
+    **dict.fromkeys(
+        [
+            row
+            for row in ROWS
+            if re.match(r"gpt-4|chatgpt|gpt-3|gpt-audio|gpt-oss|.*davinci|babbage|text-", row)
+        ]
+        + ["llama3.1", "curie"],
         (set(), set(), set()),
     ),
 }
@@ -146,7 +171,7 @@ def test_what_surrounds_a_name_is_stripped(model: str, prefix: str) -> None:
 @pytest.mark.parametrize(
     "model",
     [
-        "llama3.1:70b", "anthropic/claude", "", "mistral-large", "my-deployment", "gpt-4all-j", "gpt-4.7", "gpt-4omni",
+        "llama3.1:70b", "curie", "someone/ada-7b", "anthropic/claude", "", "mistral-large", "my-deployment", "gpt-4all-j", "gpt-4.7", "gpt-4omni",
         "o10", "gpt-50",
     ],
 )  # fmt: skip
@@ -174,7 +199,7 @@ def test_an_unknown_model_fails_open(model: str) -> None:
         ("gpt-4o-2024-05-13", "2026-10-23"),
         ("text-davinci-003", "2024-01-04"),
         ("code-davinci-002", "2023-03-23"),
-        ("ada", "2024-01-04"),
+        ("chatgpt-4o-latest", "2026-02"),
         ("gpt-5.4-mini", None),
         ("gpt-5.2", None),
         ("gpt-5-codex", None),
@@ -186,7 +211,21 @@ def test_the_last_day_of_a_model(model: str, day: str | None) -> None:
 
 
 def test_days_are_written_as_iso_8601_does() -> None:
-    assert all(re.fullmatch(r"20\d\d-[01]\d-[0-3]\d", day) for day in SHUTDOWN_DAYS.values())
+    assert all(re.fullmatch(r"20\d\d-[01]\d(-[0-3]\d)?", day) for day in SHUTDOWN_DAYS.values())
+
+
+@pytest.mark.parametrize(
+    ("model", "when", "is_over"),
+    [
+        ("chatgpt-4o-latest", datetime(2026, 1, 31, tzinfo=UTC), False),
+        ("chatgpt-4o-latest", datetime(2026, 2, 1, tzinfo=UTC), True),
+        ("o3", datetime(2026, 12, 10, tzinfo=UTC), False),
+        ("o3", datetime(2026, 12, 11, tzinfo=UTC), True),
+        ("llama3.1", datetime(2036, 1, 1, tzinfo=UTC), False),
+    ],
+)
+def test_the_day_itself_is_past(model: str, when: datetime, is_over: bool) -> None:
+    assert is_shut_down(model, when) == is_over
 
 
 def test_the_room_for_the_reply() -> None:
