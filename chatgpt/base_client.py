@@ -121,8 +121,9 @@ class BaseChatGPTAPI(
                 the model's family says.
             completion_params: further fields of each request, such as `{"temperature": 0.2}`. None
                 is sent that is not given here or in the call, and what the model is known to refuse
-                is left out (`reply.context.changes`); `messages`, `prompt` and `stream` are the SDK's
-                own. Text completions always have a limit and a `stop`, by default their own ones.
+                is left out (`reply.context.changes`). `messages`, `prompt` and `stream` are the SDK's
+                own, and not looked at. Text completions always have a limit and, if the model's family
+                has ends of messages, a `stop`, by default these.
             system_message: the instructions. `None` for the default ones, with today's date (UTC);
                 `""` for none.
             max_model_tokens: the window for prompt and reply, in tokens; by default what is known

@@ -17,7 +17,7 @@ from chatgpt.core.call_options import AnswerOptions, Question, joined_params, qu
 from chatgpt.core.following import ConversationState
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import Exchange
-from chatgpt.core.validation import identifier, text_to_send
+from chatgpt.core.validation import identifier, required_identifier, text_to_send
 
 
 class BaseConversation(ConversationState):
@@ -48,12 +48,13 @@ class BaseConversation(ConversationState):
         """Return another conversation that goes on from here, while this one goes its own way.
 
         Args:
-            message_id: the message to go on from; by default the last reply.
+            message_id: the id of the message to go on from; by default the last reply. It is looked up
+                when something is asked of the new conversation.
         """
         if message_id is None:
             place = self._conversation_id, self._parent_message_id
         else:
-            place = None, message_id  # it knows its conversation
+            place = None, identifier("message_id", message_id)  # it knows its conversation
         return type(self)(self._client, self._options, *place)
 
     def _sending(
@@ -84,9 +85,7 @@ class BaseConversation(ConversationState):
     def _editing(
         self, message_id: object, text: object, **given: Unpack[AnswerOptions]
     ) -> Exchange[ChatMessage]:
-        checked_id = identifier("message_id", message_id)
-        if checked_id is None:
-            raise TypeError("message_id must be a str, not NoneType.")
+        checked_id = required_identifier("message_id", message_id)
         checked_text, call = text_to_send("text", text), self._call_with(given)
         return self._following(
             lambda: official.edit(checked_id, checked_text, self._conversation_id, call)

@@ -90,8 +90,8 @@ class ChatGPTAPI(
             completion_params: further fields of this request, over the client's; a field that is
                 `None` is left out.
             timeout: seconds for this call; by default the client's.
-            on_progress: called with each part of a streamed reply: a `ChatMessage` with the `text`
-                so far and what is new in `delta`. What it raises ends the call.
+            on_progress: called with each part of the reply: a `ChatMessage` with the `text` so far and
+                what is new in `delta`; once where the reply is not streamed. What it raises ends the call.
 
         Raises:
             MessageNotFoundError: `parent_message_id` is not in the store.

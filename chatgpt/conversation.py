@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from chatgpt.base_conversation import BaseConversation
 from chatgpt.core.messages import ChatMessage
+from chatgpt.core.needs import Exchange
 from chatgpt.core.official import Preview
 from chatgpt.core.validation import plain_function
 from chatgpt.streams import MessageStream
@@ -14,14 +15,17 @@ from chatgpt.streams import MessageStream
 if TYPE_CHECKING:
     from chatgpt.client import ChatGPTAPI
 
+T = TypeVar("T")
+
 
 class Conversation(BaseConversation):
     """A chat: each message replies to the reply before it. Made by `client.conversation()`.
 
-    A message that fails leaves it where it was. It is one line of talk: it does one thing at a time
-    (`RuntimeError` otherwise); take a `branch()` for another thread. Nothing is overwritten: what is edited or generated again stands
-    beside what was there: `client.branches` finds the other replies to a message. A copy of it, or a
-    pickle, brings a client of its own, with an empty store in memory.
+    A message that fails leaves it where it was. It is one line of talk: whatever is asked of it while it
+    still waits for a reply is a `RuntimeError`; take a `branch()` for another thread. Nothing is overwritten:
+    what is edited or generated again stands beside what was there, and `client.branches` finds the other
+    replies to a message. A copy shares the client, like a branch; a deep copy or a pickle brings one of its
+    own, with an empty store in memory unless the client was given another one.
     """
 
     _client: ChatGPTAPI
@@ -50,7 +54,7 @@ class Conversation(BaseConversation):
             timeout=timeout,
             on_progress=plain_function("on_progress", on_progress),
         )
-        return self._client._call(exchange).run(on_progress)  # noqa: SLF001 - it is a part of its client
+        return self._run(exchange, on_progress)
 
     def stream(
         self,
@@ -100,7 +104,7 @@ class Conversation(BaseConversation):
             timeout=timeout,
             on_progress=plain_function("on_progress", on_progress),
         )
-        return self._client._call(exchange).run(on_progress)  # noqa: SLF001
+        return self._run(exchange, on_progress)
 
     def edit(
         self,
@@ -113,7 +117,7 @@ class Conversation(BaseConversation):
     ) -> ChatMessage:
         """Send another message in the place of one of yours, and go on from its reply.
 
-        The message before and what followed it stay beside it.
+        The message before and what followed it stay beside it; its pictures and the like are sent again.
 
         Args:
             message_id: the id of a message of yours, or of the reply to it, anywhere in the store.
@@ -124,7 +128,7 @@ class Conversation(BaseConversation):
 
         Raises:
             MessageNotFoundError: the message is not in the store.
-            ValueError: there is no message of yours.
+            ValueError: there is no message of yours, or `text` is empty.
             ChatGPTError: whatever else went wrong.
         """
         exchange = self._editing(
@@ -134,7 +138,7 @@ class Conversation(BaseConversation):
             timeout=timeout,
             on_progress=plain_function("on_progress", on_progress),
         )
-        return self._client._call(exchange).run(on_progress)  # noqa: SLF001
+        return self._run(exchange, on_progress)
 
     def continue_reply(
         self,
@@ -164,7 +168,7 @@ class Conversation(BaseConversation):
             timeout=timeout,
             on_progress=plain_function("on_progress", on_progress),
         )
-        return self._client._call(exchange).run(on_progress)  # noqa: SLF001
+        return self._run(exchange, on_progress)
 
     def preview(
         self,
@@ -175,7 +179,7 @@ class Conversation(BaseConversation):
     ) -> Preview:
         """Say what `send` would send, and send nothing. `client.preview` tells more of it."""
         exchange = self._previewing(text, name=name, completion_params=completion_params)
-        return self._client._call(exchange).run()  # noqa: SLF001
+        return self._run(exchange)
 
     def undo(self) -> ChatMessage | None:
         """Go back to before the last question. What was said stays in the store.
@@ -183,9 +187,23 @@ class Conversation(BaseConversation):
         Returns:
             The question that was taken back; `None` where there is nothing to undo: at the beginning, or where
             the store holds no question any more.
+
+        Raises:
+            MessageNotFoundError: the store does not hold the last reply, or what comes before the question.
         """
-        return self._client._call(self._undoing()).run()  # noqa: SLF001
+        return self._run(self._undoing())
 
     def history(self) -> list[ChatMessage]:
-        """Return the messages that lead to here, oldest first; none at the beginning."""
-        return list(self._client._call(self._reading()).run())  # noqa: SLF001
+        """Return the messages that lead to here, oldest first; none at the beginning.
+
+        Raises:
+            MessageNotFoundError: the store does not hold the last one.
+        """
+        return list(self._run(self._reading()))
+
+    def _run(
+        self,
+        exchange: Exchange[T],
+        on_progress: Callable[[ChatMessage], object] | None = None,
+    ) -> T:
+        return self._client._call(exchange).run(on_progress)  # noqa: SLF001 - it is a part of its client

@@ -102,9 +102,9 @@ class ChatGPTAPI(
             completion_params: further fields of this request, over the client's; a field that is
                 `None` is left out.
             timeout: seconds for this call; by default the client's.
-            on_progress: called, and awaited if it is async, with each part of a streamed reply: a
-                `ChatMessage` with the `text` so far and what is new in `delta`. A plain function
-                must not block. What it raises ends the call.
+            on_progress: called, and awaited if it is async, with each part of the reply: a `ChatMessage`
+                with the `text` so far and what is new in `delta`; once where the reply is not streamed. A
+                plain function must not block. What it raises ends the call.
 
         Raises:
             MessageNotFoundError: `parent_message_id` is not in the store.

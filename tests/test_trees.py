@@ -147,6 +147,9 @@ def test_bad_options_of_a_call_are_refused_before_anything_is_sent(
         lambda: chat.edit("m", ""),
         lambda: chat.edit(None, "a"),
         lambda: chat.edit("m", "a", timeout=-1),
+        lambda: chat.branch(5),
+        lambda: client.thread(""),
+        lambda: client.branches(None),
         chat.regenerate,
         chat.continue_reply,
     ):

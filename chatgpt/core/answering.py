@@ -325,7 +325,8 @@ def compose(
     budget = call.budget if max_prompt is None else evolve(call.budget, max_prompt=max_prompt)
     params = dict(options.params)
     if options.endpoint == "completions":
-        params.setdefault("stop", _ends(options))
+        if ends := _ends(options):
+            params.setdefault("stop", ends)
         # Without a limit, text completions end after 16 tokens (OpenAI) or never (llama.cpp).
         params.setdefault("max_tokens", budget.reserved_tokens)
     adapted = adapt(
@@ -357,7 +358,7 @@ def compose(
 def _ends(options: CallOptions) -> list[str]:
     """Where a text completion is to stop."""
     family = options.family
-    return list(dict.fromkeys((family.message_end, family.instructions_end)))
+    return list(dict.fromkeys(filter(None, (family.message_end, family.instructions_end))))
 
 
 def _format(call: OfficialCall, params: Mapping[str, object], lesson: Lesson) -> PromptFormat:
@@ -431,7 +432,11 @@ def _counter_loader(reply: Reply, call: OfficialCall) -> Exchange[Callable[[], C
 
 
 def _estimated_usage(
-    attempt: Attempt, lesson: Lesson, load: Callable[[], Counter], text: str
+    attempt: Attempt,
+    lesson: Lesson,
+    load: Callable[[], Counter],
+    text: str,
+    reasoning: str | None,
 ) -> Usage:
     """Count what the server did not count; called when somebody reads it."""
     counter = load()
@@ -440,10 +445,12 @@ def _estimated_usage(
     if not prompt.is_counted:
         cost = prompt_cost(prompt.messages, attempt.prompt_format, counter)
         prompt_tokens = lesson.calibration.corrected(cost)
-    completion_tokens = counter.text(text)
+    reasoning_tokens = None if reasoning is None else counter.text(reasoning)
+    completion_tokens = counter.text(text) + (reasoning_tokens or 0)
     return Usage(
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         total_tokens=prompt_tokens + completion_tokens,
+        reasoning_tokens=reasoning_tokens,
         estimated=True,
     )

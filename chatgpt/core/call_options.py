@@ -6,7 +6,7 @@ Strategy and rules are those of `options`: everything is checked here, once, bef
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypedDict
+from typing import Final, TypedDict
 
 from attrs import field, frozen
 
@@ -22,6 +22,9 @@ from chatgpt.core.validation import (
     seconds_of,
     text_to_send,
 )
+
+_OWN_FIELDS: Final = frozenset({"messages", "prompt", "stream"})
+"""What a request holds besides parameters: like npm `chatgpt`, the SDK writes them itself."""
 
 
 class AnswerOptions(TypedDict, total=False):
@@ -134,8 +137,10 @@ def call_options(
     model = identifier("completion_params['model']", params.pop("model", None)) or settings.model
     family = settings.family(model)
     endpoint = settings.endpoint_of(family)
-    limit = response_limit(params) or settings.max_response_tokens
-    check_room(family, limit)
+    in_params = response_limit(params)
+    limit = settings.max_response_tokens if in_params is None else in_params
+    option = "max_response_tokens" if in_params is None else "the limit in completion_params"
+    check_room(family, option, limit)
     if limit is not None and not params.keys() & set(LIMIT_NAMES):
         params[family.limit_name if endpoint == "chat" else "max_tokens"] = limit
     prefix = optional_text("prompt_prefix", prompt_prefix)
@@ -149,14 +154,14 @@ def call_options(
     is_streamed = wants_parts if stream is None else stream
     return CallOptions(
         is_streamed=is_streamed,
-        is_reported=wants_parts and is_streamed,
+        is_reported=wants_parts,
         system_message=settings.system_message if system_message is None else own_system_message,
         prompt_prefix=prefix,
         prompt_suffix=suffix,
         model=model,
         family=family,
         endpoint=endpoint,
-        params=params,
+        params={name: value for name, value in params.items() if name not in _OWN_FIELDS},
         response_limit=limit,
         timeout=settings.timeout if timeout is None else seconds_of("timeout", timeout),
     )

@@ -30,7 +30,7 @@ class ConversationState:
 
     @property
     def conversation_id(self) -> str | None:
-        """The id of the conversation; `None` before its first reply."""
+        """The id of the conversation; `None` before its first reply, unless it was given."""
         return self._conversation_id
 
     @property

@@ -35,7 +35,7 @@ class Usage:
         completion_tokens: what was answered, reasoning included, in tokens.
         total_tokens: their sum.
         reasoning_tokens: the part of the answer that was thought and not said, where the server
-            tells it.
+            tells it, or its reasoning was sent.
         cached_tokens: the part of the prompt that the server had in its cache, where it tells it.
         estimated: whether the figures were counted here, because the server sent none.
     """

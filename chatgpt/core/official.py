@@ -25,7 +25,7 @@ from chatgpt.core.needs import (
     LoadReplies,
 )
 from chatgpt.core.threads import check_message, load_history
-from chatgpt.core.validation import text_of
+from chatgpt.core.validation import required_identifier
 
 # --- what a caller asks for ------------------------------------------------------------------
 
@@ -70,12 +70,13 @@ def continue_reply(
     return answer(continued_draft(message_id, conversation_id, endpoint, most), call)
 
 
-@frozen
+@frozen(eq=False)
 class Preview:
     """What would be sent.
 
     Attributes:
-        messages: the messages, in their order; in chat completions the system message first.
+        messages: the messages, in their order; in chat completions the system message first. In text
+            completions the instructions are no message: `body["prompt"]` begins with them.
         left_out: the messages of the thread that do not fit, oldest first.
         context: the report that the reply would have, but that everything is counted here.
         body: the JSON of the request.
@@ -116,7 +117,7 @@ def read_thread(message_id: object) -> Exchange[Sequence[ChatMessage]]:
     Raises:
         MessageNotFoundError: the store does not hold it.
     """
-    history = yield from load_history(text_of("message_id", message_id))
+    history = yield from load_history(required_identifier("message_id", message_id))
     return history.messages[::-1]
 
 
@@ -126,9 +127,9 @@ def read_branches(message_id: object) -> Exchange[Sequence[ChatMessage]]:
     Raises:
         MessageNotFoundError: the store does not hold it.
     """
-    message_id = text_of("message_id", message_id)
-    yield from load_history(message_id, 1)
-    replies = yield from LoadReplies(message_id)
+    known_id = required_identifier("message_id", message_id)
+    yield from load_history(known_id, 1)
+    replies = yield from LoadReplies(known_id)
     for reply in replies:
         check_message(reply)
     return replies

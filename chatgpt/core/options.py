@@ -51,6 +51,7 @@ from chatgpt.core.validation import (
     secret_of,
     text_of,
     tokenizer_of,
+    truth_of,
     url_of,
     whole_number,
 )
@@ -241,7 +242,9 @@ def _client_settings(
         api_reverse_proxy_url=reverse_url,
         model=_model(given["model"], params, either("model", "OPENAI_MODEL")),
         model_family=_family(given["model_family"]),
-        endpoint=_endpoint(given["endpoint"]),
+        endpoint=None
+        if given["endpoint"] is None
+        else one_of("endpoint", given["endpoint"], ENDPOINTS),
         completion_params=params,
         system_message=optional_text("system_message", given["system_message"]),
         max_model_tokens=optional_number("max_model_tokens", given["max_model_tokens"]),
@@ -259,7 +262,7 @@ def _client_settings(
             f"max_response_tokens is {settings.max_response_tokens} and completion_params limits the reply to "
             f"{in_params} tokens: give one of them."
         )
-    check_room(settings.family(settings.model), settings.max_response_tokens)
+    check_room(settings.family(settings.model), "max_response_tokens", settings.max_response_tokens)
     return settings
 
 
@@ -275,7 +278,8 @@ def _family(given: object) -> ModelFamily | None:
     family = family_of(given)
     if family is UNKNOWN_FAMILY:
         raise ConfigurationError(
-            f"model_family names a model whose family is not known, {given[:100]!r}: give a ModelFamily."
+            f"model_family names a model whose family is not known, {given[:100]!r}: give the name of one that is, "
+            "or a ModelFamily."
         )
     return family
 
@@ -286,19 +290,18 @@ def _checked_family(family: ModelFamily) -> ModelFamily:
     one_of("model_family.encoding", family.encoding, ENCODINGS)
     one_of("model_family.limit_name", family.limit_name, LIMIT_NAMES)
     one_of("model_family.endpoint", family.endpoint, ENDPOINTS)
-    text_of("model_family.message_end", family.message_end)
-    text_of("model_family.instructions_end", family.instructions_end)
+    for name in ("prefix", "message_end", "instructions_end"):
+        text_of(f"model_family.{name}", getattr(family, name))
+    optional_text("model_family.default_effort", family.default_effort)
+    for name in ("shares_window", "is_approximate"):
+        truth_of(f"model_family.{name}", getattr(family, name))
     for name in ("refuses", "refuses_when_reasoning"):
         refused: object = getattr(family, name)
         if not isinstance(refused, (set, frozenset)):
-            raise TypeError(f"model_family.{name} must be a set of names, not {kind_of(refused)}.")
+            raise TypeError(
+                f"model_family.{name} must be a set or frozenset of names, not {kind_of(refused)}."
+            )
     return family
-
-
-def _endpoint(given: object) -> EndpointName | None:
-    if given is None:
-        return None
-    return "completions" if one_of("endpoint", given, ENDPOINTS) == "completions" else "chat"
 
 
 def _model(explicit: object, params: Mapping[str, object], model: object) -> str:
@@ -311,25 +314,36 @@ def _model(explicit: object, params: Mapping[str, object], model: object) -> str
     return (identifier("model", name) or DEFAULT_MODEL).strip()
 
 
-def check_room(family: ModelFamily, max_response_tokens: int | None) -> None:
+def check_room(family: ModelFamily, name: str, limit: int | None) -> None:
     """Check that the room for the reply leaves some for a prompt.
+
+    Args:
+        family: the model's.
+        name: the option that limits the reply.
+        limit: its value in tokens, or `None`.
 
     Raises:
         ConfigurationError: it does not.
     """
-    limit = family.prompt_limit(family.reserve(max_response_tokens))
-    if limit is not None and limit <= 0:
+    room = family.prompt_limit(family.reserve(limit))
+    if room is not None and room <= 0:
         raise ConfigurationError(
-            f"max_response_tokens is {max_response_tokens}, which leaves no room for a prompt in a window "
+            f"{name} is {limit}, which leaves no room for a prompt in a window "
             f"of {family.max_input} tokens."
         )
 
 
 def response_limit(params: Mapping[str, object]) -> int | None:
-    """The largest reply in tokens that completion parameters ask for, or `None`."""
-    limits = [
-        whole_number(f"completion_params[{name!r}]", params[name], 1)
-        for name in LIMIT_NAMES
-        if name in params
-    ]
-    return max(limits, default=None)
+    """The largest reply in tokens that completion parameters ask for, or `None`.
+
+    Raises:
+        TypeError, ValueError: a limit is wrong, or there are two.
+    """
+    limits = [name for name in LIMIT_NAMES if name in params]
+    if len(limits) > 1:
+        raise ConfigurationError(
+            f"completion_params limits the reply twice, by {' and '.join(limits)}: give one of them."
+        )
+    for name in limits:
+        return whole_number(f"completion_params[{name!r}]", params[name], 1)
+    return None

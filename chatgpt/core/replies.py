@@ -59,7 +59,6 @@ class Reply(GrowingReply):
         self._model = model
         self._id = fallback_id
         self._text = TextBuffer()
-        self._begun_length = 0
         self._reasoning = TextBuffer()
         self._has_reasoning = False
         self._joiner = DeltaJoiner()
@@ -67,9 +66,9 @@ class Reply(GrowingReply):
         self._detail: dict[str, object] | None = None
         self._finish_reason: str | None = None
         self.usage: Usage | None = None
+        self._begun = begun
         if begun is not None:
             self._text.append(begun.text)
-            self._begun_length = len(begun.text)
             if begun.reasoning is not None:
                 self._reasoning.append(begun.reasoning)
                 self._has_reasoning = True
@@ -95,7 +94,7 @@ class Reply(GrowingReply):
         message_id: str,
         request_id: str | None,
         context: ContextReport,
-        estimate: Callable[[str], Usage],
+        estimate: Callable[[str, str | None], Usage],
         now: datetime,
         is_stripped: bool = False,
     ) -> ChatMessage:
@@ -105,13 +104,16 @@ class Reply(GrowingReply):
             message_id: its id in the store.
             request_id: the server's `x-request-id`.
             context: what was sent for it.
-            estimate: counts what came of its text, where the server sent no figures; called when
-                somebody reads them.
+            estimate: counts what came of its text and of its reasoning, where the server sent no figures;
+                called when somebody reads them.
             now: the date and time.
             is_stripped: whether white space around the text is no part of it.
         """
-        text = self.text
-        told = text[self._begun_length :]
+        text, reasoning = self.text, str(self._reasoning) if self._has_reasoning else None
+        told, thought = text, reasoning
+        if self._begun is not None:  # of what was there before, this request says nothing
+            told = told.removeprefix(self._begun.text)
+            thought = (thought or "").removeprefix(self._begun.reasoning or "") or None
         return ChatMessage(
             id=message_id,
             text=text.strip() if is_stripped else text,
@@ -120,9 +122,9 @@ class Reply(GrowingReply):
             conversation_id=self._conversation_id,
             detail=self._detail,
             model=self._model,
-            usage=self.usage or (lambda: estimate(told)),
+            usage=self.usage or (lambda: estimate(told, thought)),
             finish_reason=self._finish_reason,
-            reasoning=str(self._reasoning) if self._has_reasoning else None,
+            reasoning=reasoning,
             context=context,
             created_at=now,
             request_id=request_id,

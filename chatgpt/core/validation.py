@@ -27,6 +27,7 @@ from chatgpt.core.secrets import Secret, revealed
 from chatgpt.core.surrogates import lenient, strict
 
 _Function = TypeVar("_Function")
+_Word = TypeVar("_Word", bound=str)
 
 DEFAULT_BASE_URL: Final = "https://api.openai.com/v1"
 
@@ -77,6 +78,14 @@ def identifier(name: str, value: object) -> str | None:
     if not text.strip():
         raise ValueError(f"{name} must not be blank.")
     return text
+
+
+def required_identifier(name: str, value: object) -> str:
+    """Check that an argument is text that is not blank."""
+    checked = identifier(name, value)
+    if checked is None:
+        raise TypeError(f"{name} must be a str, not NoneType.")
+    return checked
 
 
 def seconds_of(name: str, value: object) -> float:
@@ -342,14 +351,15 @@ def required_uuid(name: str, value: object, versions: str = "4") -> str:
     return found
 
 
-def one_of(name: str, value: object, accepted: Sequence[str]) -> str:
+def one_of(name: str, value: object, accepted: Sequence[_Word]) -> _Word:
     """Check that an argument is one of a few words."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, not {kind_of(value)}.")
-    if value not in accepted:
-        words = ", ".join(map(repr, accepted))
-        raise ValueError(f"{name} must be one of {words}, not {value[:100]!r}.")
-    return value
+    for word in accepted:
+        if word == value:
+            return word
+    words = ", ".join(map(repr, accepted))
+    raise ValueError(f"{name} must be one of {words}, not {value[:100]!r}.")
 
 
 def truth_of(name: str, value: object) -> bool:

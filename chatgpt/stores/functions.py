@@ -9,7 +9,7 @@ Saving cannot be one write here: the question is saved first, then the answer.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from attrs import frozen
 
@@ -43,6 +43,18 @@ class Sources(Generic[FoundT, DoneT]):
     upserters: Sequence[Callable[[ChatMessage], DoneT]]
     savers: Sequence[Callable[[Sequence[ChatMessage]], DoneT]]
     finds_replies: bool
+
+    def replies_method(self, fallback: object) -> Callable[[str], Any]:
+        """How the store that stands in finds the replies to a message, if it holds them all.
+
+        Raises:
+            ConfigurationError: it does not.
+        """
+        if not self.finds_replies:
+            raise ConfigurationError(
+                "get_message_by_id cannot find the replies to a message: give a message_store that has `replies`."
+            )
+        return replies_method(fallback)
 
 
 def sources_of(
@@ -125,9 +137,5 @@ class FunctionStore(MessageStore):
 
     def replies(self, message_id: str) -> Sequence[ChatMessage]:
         """Return the messages that reply to one, oldest first, where the other store holds them all."""
-        if not self._sources.finds_replies:
-            raise ConfigurationError(
-                "get_message_by_id cannot find the replies to a message: give a message_store that has `replies`."
-            )
-        found: Sequence[ChatMessage] = replies_method(self._fallback)(message_id)
+        found: Sequence[ChatMessage] = self._sources.replies_method(self._fallback)(message_id)
         return found

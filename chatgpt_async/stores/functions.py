@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
-from chatgpt.core.errors import ConfigurationError
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.validation import function_of
 from chatgpt.stores.functions import Sources, found_message, sources_of
-from chatgpt.stores.protocol import replies_method
 from chatgpt_async.callbacks import completed
 from chatgpt_async.stores.protocol import MessageStore
 
@@ -68,9 +66,7 @@ class FunctionStore(MessageStore):
 
     async def replies(self, message_id: str) -> Sequence[ChatMessage]:
         """Return the messages that reply to one, oldest first, where the other store holds them all."""
-        if not self._sources.finds_replies:
-            raise ConfigurationError(
-                "get_message_by_id cannot find the replies to a message: give a message_store that has `replies`."
-            )
-        found: Sequence[ChatMessage] = await replies_method(self._fallback)(message_id)
+        found: Sequence[ChatMessage] = await self._sources.replies_method(self._fallback)(
+            message_id
+        )
         return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter as Tally
 from contextlib import suppress
 from typing import Any
@@ -23,23 +22,29 @@ from chatgpt import (
     RequestChange,
     StreamError,
 )
+from chatgpt.core import answering
 from chatgpt.core.budget import Counter
 from chatgpt.core.call_options import question_of
 from chatgpt.core.lessons import Lesson, Lessons
+from chatgpt.core.models import ModelFamily
 from chatgpt.core.needs import (
     CountTokens,
-    LoadThread,
     LoadTokenizer,
     Running,
     SaveMessages,
     SendRequest,
 )
-from chatgpt.core.official import continue_reply, edit, preview, regenerate, send_message
+from chatgpt.core.official import continue_reply, preview, send_message
 from chatgpt.core.prompts import ChatFormat, prompt_cost
 from chatgpt.tokenizer import load_tokenizer
+from tests.core.made import (
+    changes_of,
+    cut_thread,
+    server_count,
+    too_long,
+    usage,
+)
 from tests.stepping import (
-    LOST,
-    STREAM,
     Answered,
     Stepper,
     chunk,
@@ -52,398 +57,7 @@ from tests.stepping import (
     thread_of,
 )
 
-
-def refused(message: str, param: str | None = None, code: str | None = None) -> Answered:
-    return json_answer({"error": {"message": message, "param": param, "code": code}}, 400)
-
-
-def unsupported(name: str) -> Answered:
-    message = f"Unsupported parameter: '{name}' is not supported with this model."
-    return refused(message, name, "unsupported_parameter")
-
-
-def changes_of(reply: ChatMessage) -> list[tuple[str, str]]:
-    assert reply.context is not None
-    return [(change.parameter, change.change) for change in reply.context.changes]
-
-
-# --- mending ---------------------------------------------------------------------------------
-
-
-def test_each_refusal_costs_one_call_once() -> None:
-    stepper = Stepper(
-        unsupported("max_tokens"),
-        unsupported("temperature"),
-        unsupported("stream_options"),
-        Answered(STREAM),
-        Answered(STREAM),
-    )
-    lessons = Lessons()
-    client = {"model": "m", "max_response_tokens": 9, "completion_params": {"temperature": 1}}
-    first = send(stepper, client=client, lessons=lessons, wants_parts=True)
-    assert [sorted(body.keys() - {"model", "messages", "stream"}) for body in stepper.bodies] == [
-        ["max_tokens", "stream_options", "temperature"],
-        ["max_completion_tokens", "stream_options", "temperature"],
-        ["max_completion_tokens", "stream_options"],
-        ["max_completion_tokens"],
-    ]
-    second = send(stepper, client=client, lessons=lessons, wants_parts=True)
-    assert stepper.bodies[4] == stepper.bodies[3]
-    for reply in (first, second):
-        assert changes_of(reply) == [
-            ("max_tokens", "renamed"),
-            ("stream_options", "left out"),
-            ("temperature", "left out"),
-        ]
-
-
-def test_a_lesson_is_of_one_model() -> None:
-    stepper = Stepper(unsupported("seed"), *(json_answer(completion()) for _ in range(2)))
-    lessons = Lessons()
-    for model in ("a", "b"):
-        send(stepper, lessons=lessons, completion_params={"model": model, "seed": 1})
-    assert ["seed" in body for body in stepper.bodies] == [True, False, True]
-
-
-def test_a_refusal_of_what_was_mended_is_an_error() -> None:
-    """It is the first one that is raised: what the caller gave, and no lesson remains."""
-    stepper = Stepper(unsupported("max_tokens"), unsupported("max_completion_tokens"))
-    lessons = Lessons()
-    with pytest.raises(BadRequestError, match="'max_tokens'"):
-        send(stepper, client={"model": "m", "max_response_tokens": 9}, lessons=lessons)
-    assert len(stepper.bodies) == 2
-    assert lessons.of("chat", "m") == Lesson()
-
-
-def test_a_name_of_the_limit_that_is_no_good_any_more_is_taken_back() -> None:
-    stepper = Stepper(unsupported("max_completion_tokens"), json_answer(completion()))
-    lessons = Lessons()
-    lessons.keep("chat", "m", limit_name="max_completion_tokens")
-    send(stepper, client={"model": "m", "max_response_tokens": 9}, lessons=lessons)
-    assert [body.get("max_tokens") for body in stepper.bodies] == [None, 9]
-    assert lessons.of("chat", "m") == Lesson()
-
-
-def test_a_server_that_wants_the_reasoning_and_does_not() -> None:
-    """A router with two servers behind it: the call ends, and the client goes on."""
-    wanted = refused("The `reasoning_content` in the thinking mode must be passed back to the API.")
-    unwanted = refused("messages.1.reasoning_content: Extra inputs are not permitted")
-    stepper = Stepper(wanted, unwanted, wanted, json_answer(completion()))
-    stepper.store.save(thread_of(["a", "b"]))
-    lessons = Lessons()
-    with pytest.raises(BadRequestError, match="must be passed back"):
-        send(stepper, lessons=lessons, parent_message_id="m1")
-    assert lessons.of("chat", "gpt-5.4-mini") == Lesson()
-    send(stepper, lessons=lessons, parent_message_id="m1")
-    stepper.answers += [unwanted, json_answer(completion(id="r2"))]
-    assert send(stepper, lessons=lessons, parent_message_id="m1").id == "r2"
-
-
-def test_text_completions_have_one_name_for_the_limit() -> None:
-    stepper = Stepper(unsupported("max_tokens"))
-    with pytest.raises(BadRequestError):
-        send(stepper, client={"model": "m", "endpoint": "completions"})
-    assert len(stepper.bodies) == 1
-
-
-def test_a_refusal_of_nothing_that_was_sent_is_an_error() -> None:
-    stepper = Stepper(unsupported("temperature"))
-    with pytest.raises(BadRequestError):
-        send(stepper)
-    assert len(stepper.bodies) == 1
-
-
-def test_a_model_that_does_not_stream_answers_once_through_the_same_progress() -> None:
-    message = "Your organization must be verified to stream this model."
-    stepper = Stepper(
-        refused(message, "stream", "unsupported_value"),
-        json_answer(completion("Hello!")),
-        json_answer(completion("Again!", id="r2")),
-    )
-    lessons = Lessons()
-    reply = send(stepper, lessons=lessons, wants_parts=True)
-    assert (reply.text, changes_of(reply)) == ("Hello!", [("stream", "left out")])
-    send(stepper, lessons=lessons, wants_parts=True)
-    assert [part.delta for part in stepper.parts] == ["Hello!", "Again!"]
-    assert [body["stream"] for body in stepper.bodies] == [True, False, False]
-    assert "stream_options" not in stepper.bodies[1]
-
-
-def test_an_answer_that_is_not_streamed_after_all_has_no_limit_for_silence() -> None:
-    message = "This model does not support streaming."
-    stepper = Stepper(refused(message), Answered(200.0, json.dumps(completion("Late.")).encode()))
-    assert send(stepper, wants_parts=True).text == "Late."
-
-
-# --- ids -------------------------------------------------------------------------------------
-
-
-def test_two_calls_at_the_same_moment_never_store_the_same_id() -> None:
-    """Some servers repeat their ids; between the look and the save another call may come."""
-    answers = json_answer(completion("a", id="same")), json_answer(completion("b", id="same"))
-    store = MemoryStore()
-    stepper = Stepper(answers[0], store=store)
-    call = official_call(stepper.surroundings)
-    running = Running(send_message(question_of("first"), call))
-    while (need := running.need) is not None and not isinstance(need, SaveMessages):
-        running.resume(stepper.meet(need))
-    other = Stepper(answers[1], store=store)
-    other.surroundings = stepper.surroundings
-    late = evolve(call)
-    second = other.run(send_message(question_of("second"), late))
-    assert need is not None
-    running.resume(stepper.meet(need))
-    first = running.result()
-    assert first.id == "same" != second.id
-    assert [message.text for message in store.path(second.id)] == ["b", "second"]
-    assert [message.text for message in store.path(first.id)] == ["a", "first"]
-    assert call.claimed == {}
-
-
-def test_an_id_of_the_caller_that_is_on_its_way_is_refused() -> None:
-    stepper = Stepper(json_answer(completion()))
-    call = official_call(stepper.surroundings)
-    running = Running(send_message(question_of("first", message_id="mine"), call))
-    late = evolve(call)
-    with pytest.raises(ValueError, match="'mine' is that of a message on its way"):
-        Stepper().run(send_message(question_of("second", message_id="mine"), late))
-    running.close()
-    assert call.claimed == {}
-
-
-def test_reasoning_is_sent_back_where_the_server_wants_it() -> None:
-    stepper = Stepper(
-        refused("The `reasoning_content` in the thinking mode must be passed back to the API."),
-        json_answer(completion()),
-    )
-    question, answer = thread_of(["a", "b"])
-    thought = ChatMessage(
-        id=answer.id, text="b", role="assistant", parent_message_id="m0", reasoning="hm"
-    )
-    stepper.store.save([question, thought])
-    reply = send(stepper, parent_message_id="m1", system_message="")
-    first, second = (body["messages"][1] for body in stepper.bodies)
-    assert first == {"role": "assistant", "content": "b"}
-    assert second == {"role": "assistant", "content": "b", "reasoning_content": "hm"}
-    assert changes_of(reply) == [("reasoning_content", "added")]
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        json_answer({"error": {"message": "Unsupported parameter: 'seed'", "param": "seed", "code": "unsupported_parameter"}}, 429),
-        Answered(sse({"error": {"message": "Unsupported parameter: 'seed'", "param": "seed", "code": "unsupported_parameter"}})),
-        LOST,
-    ],
-)  # fmt: skip
-def test_a_lesson_is_learned_from_nothing_else(answer: Any) -> None:
-    lessons = Lessons()
-    with pytest.raises(Exception, match=r"seed|reset"):
-        send(Stepper(answer), client={"max_retries": 0, "completion_params": {"seed": 1}}, lessons=lessons, stream=True)  # fmt: skip
-    assert lessons.of("chat", "gpt-5.4-mini") == Lesson()
-
-
-def test_retries_and_mending_go_together() -> None:
-    busy = json_answer({"error": {"message": "busy"}}, 503)
-    stepper = Stepper(busy, unsupported("seed"), busy, json_answer(completion()))
-    assert send(stepper, completion_params={"seed": 1}).text == "Hello!"
-    assert ["seed" in body for body in stepper.bodies] == [True, True, False, False]
-
-
-def test_the_deadline_holds_for_all_of_it() -> None:
-    slow = Answered(400.0, b'{"error": {"message": "\'seed\' is not supported", "param": "seed"}}', status=400)  # fmt: skip
-    stepper = Stepper(slow, slow, slow)
-    with pytest.raises(BadRequestError):
-        send(stepper, completion_params={"seed": 1}, timeout=3)
-    assert len(stepper.bodies) == 1
-
-
-# --- a window that only the server knows -------------------------------------------------------
-
-
-def too_long(limit: int, tokens: int) -> Answered:
-    return refused(
-        f"This model's maximum context length is {limit} tokens. However, your messages resulted in "
-        f"{tokens} tokens.",
-        "messages",
-        "context_length_exceeded",
-    )
-
-
-def test_the_history_is_shortened_by_the_servers_figures_and_they_are_kept() -> None:
-    # Of 20 messages each costs 3 + 1 + 10 words, the question 5, the primer 3: 288 tokens.
-    stepper = Stepper(
-        too_long(200, 288), json_answer(completion("Yes.")), json_answer(completion("No.", id="r2"))
-    )
-    stepper.store.save(thread_of(["word " * 10] * 20))
-    lessons = Lessons()
-    client = {"model": "m", "system_message": ""}
-    reply = send(stepper, client=client, lessons=lessons, parent_message_id="m19")
-    assert [len(body["messages"]) for body in stepper.bodies] == [21, 11]
-    assert reply.context is not None
-    # A quarter of the window is kept free for the reply, as for any other.
-    assert (reply.context.prompt_limit, reply.context.prompt_tokens) == (150, 148)
-    assert (reply.context.left_out, changes_of(reply)) == (10, [("messages", "shortened")])
-    send(stepper, client=client, lessons=lessons, parent_message_id=reply.id)
-    assert len(stepper.bodies) == 3
-    assert len(stepper.bodies[2]["messages"]) <= 13
-
-
-def test_the_servers_count_corrects_ours() -> None:
-    """It counts twice as many: half of what would fit by our count is sent."""
-    stepper = Stepper(too_long(400, 576), json_answer(completion()))
-    stepper.store.save(thread_of(["word " * 10] * 20))
-    lessons = Lessons()
-    reply = send(stepper, client={"model": "m", "system_message": "", "max_response_tokens": 100}, lessons=lessons, parent_message_id="m19")  # fmt: skip
-    calibration = lessons.of("chat", "m").calibration
-    assert (calibration.counted, calibration.told) == (288, 576)
-    assert reply.context is not None
-    assert (reply.context.counting, reply.context.prompt_limit) == ("calibrated", 300)
-    assert reply.context.prompt_tokens <= 300
-
-
-def test_a_question_that_does_not_fit_is_the_servers_error() -> None:
-    """Each time: what was once said of a window forbids nothing."""
-    stepper = Stepper(too_long(50, 600), too_long(50, 600), json_answer(completion()))
-    lessons = Lessons()
-    for _ in range(2):
-        with pytest.raises(ContextLengthError) as caught:
-            send(stepper, "word " * 60, client={"model": "m"}, lessons=lessons)
-        assert (caught.value.limit, caught.value.tokens) == (50, 600)
-    assert len(stepper.bodies) == 2
-    send(stepper, "word " * 60, client={"model": "m"}, lessons=lessons)
-
-
-def test_what_is_known_of_the_window_holds_beside_what_was_learned() -> None:
-    stepper, lessons = Stepper(), Lessons()
-    lessons.keep("chat", "m", max_input=100)
-    client = {"model": "m", "max_model_tokens": 200, "max_response_tokens": 20}
-    with pytest.raises(PromptTooLongError, match="at most 180: the model's 200 tokens, less 20 ") as caught:  # fmt: skip
-        send(stepper, "word " * 190, client=client, lessons=lessons)
-    assert caught.value.limit == 180
-    assert stepper.of(SendRequest) == []
-
-
-def test_a_window_that_turns_out_larger_is_forgotten() -> None:
-    stepper = Stepper(json_answer(completion(usage=usage(900))))
-    lessons = Lessons()
-    lessons.keep("chat", "m", max_input=800)
-    send(stepper, client={"model": "m"}, lessons=lessons)
-    assert lessons.of("chat", "m").max_input is None
-
-
-def test_calls_at_the_same_moment_learn_the_same_lesson() -> None:
-    """The second one was sent before the first one was refused."""
-    lessons = Lessons()
-    client = {"model": "m", "max_response_tokens": 9}
-
-    def refused_late(body: Any) -> Answered:
-        assert "max_tokens" in body
-        send(
-            Stepper(unsupported("max_tokens"), json_answer(completion())),
-            client=client,
-            lessons=lessons,
-        )
-        return unsupported("max_tokens")
-
-    stepper = Stepper(refused_late, json_answer(completion()))
-    assert send(stepper, client=client, lessons=lessons).text == "Hello!"
-    assert [
-        sorted(body.keys() & {"max_tokens", "max_completion_tokens"}) for body in stepper.bodies
-    ] == [
-        ["max_tokens"],
-        ["max_completion_tokens"],
-    ]
-
-
-def test_it_is_shortened_once() -> None:
-    stepper = Stepper(too_long(200, 288), too_long(100, 148))
-    stepper.store.save(thread_of(["word " * 10] * 20))
-    with pytest.raises(ContextLengthError) as caught:
-        send(stepper, client={"model": "m"}, parent_message_id="m19")
-    assert caught.value.limit == 100
-    assert len(stepper.bodies) == 2
-
-
-def test_without_history_there_is_nothing_to_shorten() -> None:
-    for answer in (refused("m", code="context_length_exceeded"), too_long(1_000_000, 20)):
-        stepper = Stepper(answer)
-        with pytest.raises(ContextLengthError):
-            send(stepper, client={"model": "m"})
-        assert len(stepper.bodies) == 1
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        "Your input exceeds the context window of this model.",
-        "This model's maximum context length is 250 tokens.",
-    ],
-)
-def test_without_figures_of_the_prompt_half_of_it_is_tried(words: str) -> None:
-    """The window may be told and the prompt fit into it, by our count: then the server counts otherwise."""
-    stepper = Stepper(refused(words), json_answer(completion()), json_answer(completion(id="r2")))
-    stepper.store.save(thread_of(["word " * 10] * 10))
-    lessons = Lessons()
-    client = {"model": "m", "system_message": "", "max_response_tokens": 50}
-    reply = send(stepper, client=client, lessons=lessons, parent_message_id="m9")
-    assert [server_count(body) for body in stepper.bodies] == [148, 64]
-    assert ("messages", "shortened") in changes_of(reply)
-    send(stepper, client=client, lessons=lessons, parent_message_id=reply.id)
-    assert len(stepper.bodies) == 3, "and it is remembered"
-    # What the server takes in spite of it is no longer too long.
-    stepper.answers.append(json_answer(completion(id="r3", usage=usage(120))))
-    send(stepper, client=client, lessons=lessons, message_id="longer")
-    assert lessons.of("chat", "m").max_prompt == 120
-
-
-def test_a_half_that_is_refused_too_was_not_the_length_and_teaches_nothing() -> None:
-    stepper = Stepper(*[refused("context window handling is odd")] * 4)
-    stepper.store.save(thread_of(["word " * 10] * 10))
-    lessons = Lessons()
-    for number in range(2):
-        with pytest.raises(ContextLengthError):
-            send(stepper, client={"model": "gpt-4o"}, lessons=lessons, parent_message_id="m9")
-        assert len(stepper.bodies) == 2 * (number + 1)
-    lesson = lessons.of("chat", "gpt-4o")
-    assert (lesson.max_prompt, lesson.max_input, lesson.refused) == (None, None, frozenset())
-
-
-@pytest.mark.parametrize("model", ["local", "gpt-4o"])
-def test_a_server_that_tells_no_figures_when_it_refuses_is_never_lost(model: str) -> None:
-    def serve(body: Any) -> Answered:
-        told = server_count(body)
-        if told > 1_500:
-            return refused("context length exceeded")
-        return json_answer(completion("word " * 100, id=f"r{told}", usage=usage(told)))
-
-    store, lessons = MemoryStore(), Lessons()
-    parent, sent = None, 0
-    for number in range(60):
-        stepper = Stepper(serve, serve, store=store)
-        reply = send(stepper, "word " * 100, client={"model": model}, lessons=lessons, parent_message_id=parent, message_id=f"q{number}")  # fmt: skip
-        parent, sent = reply.id, sent + len(stepper.bodies)
-    assert sent == 61, "its window costs one call, once"
-
-
-def test_a_text_completion_gets_a_smaller_limit_in_a_small_window() -> None:
-    message = "maximum context length is 800 tokens, however you requested 4110 tokens (14 in the messages, 4096 in the completion)"  # fmt: skip
-    answer = {"id": "r", "choices": [{"index": 0, "text": " Hi ", "finish_reason": "stop"}]}
-    stepper = Stepper(refused(message), json_answer(answer))
-    reply = send(stepper, client={"model": "m", "endpoint": "completions"})
-    assert [body["max_tokens"] for body in stepper.bodies] == [4096, 200]
-    assert reply.text == "Hi"
-
-
 # --- counting --------------------------------------------------------------------------------
-
-
-def usage(prompt_tokens: int) -> dict[str, int]:
-    return {
-        "prompt_tokens": prompt_tokens,
-        "completion_tokens": 5,
-        "total_tokens": prompt_tokens + 5,
-    }
 
 
 @pytest.mark.parametrize("offset", [9, 60, 400])
@@ -476,10 +90,6 @@ def test_the_error_shrinks_after_the_first_reply(words: int, offset: int) -> Non
     assert max(errors[1:]) <= 0.02
 
 
-def server_count(body: Any) -> int:
-    return 3 + sum(3 + 1 + count_words(message["content"]) for message in body["messages"])
-
-
 def test_nothing_is_counted_only_to_calibrate() -> None:
     stepper = Stepper(json_answer(completion(usage=usage(500))))
     lessons = Lessons()
@@ -508,6 +118,42 @@ def test_what_a_server_adds_in_secret_counts_before_anything_is_counted() -> Non
     assert reply.context is not None
     # A single figure may have had a reason of its own: it costs half of the room at most.
     assert (len(stepper.bodies[1]["messages"]), reply.context.left_out) == (7, 0)
+
+
+def test_what_waits_is_taken_from_the_room_of_a_bound() -> None:
+    """30 messages of 31 bytes are proven to fit into 1,500 tokens, but not beside 600 that nobody sees."""
+    stepper = Stepper(*(json_answer(completion(id=f"r{n}", usage=usage(900))) for n in range(2)))
+    stepper.store.save(thread_of(["x" * 20] * 30))
+    lessons = Lessons()
+    client = {"model": "m", "max_model_tokens": 1_500, "max_response_tokens": 50, "system_message": ""}  # fmt: skip
+    send(stepper, "y" * 280, client=client, lessons=lessons)
+    assert lessons.of("chat", "m").calibration.excess > 500
+    send(stepper, client=client, lessons=lessons, parent_message_id="m29")
+    assert len(stepper.of(LoadTokenizer)) == 1
+
+
+def test_counts_that_nobody_saves_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answering, "MOST_COUNTED", 2)
+    counted = {message.id: message for message in thread_of(["a", "b", "c"])}
+    send(Stepper(json_answer(completion())), counted=counted)
+    assert counted == {}
+
+
+def test_an_estimate_is_corrected_by_what_the_server_told_before() -> None:
+    lessons = Lessons()
+    lessons.keep("chat", "m", calibration=Lesson().calibration.compared(9, 29))
+    reply = send(Stepper(json_answer(completion())), client={"model": "m", "system_message": ""}, lessons=lessons)  # fmt: skip
+    assert reply.usage is not None
+    assert reply.usage.prompt_tokens == 28  # 8 by our count
+
+
+def test_a_learned_window_that_changes_nothing_is_no_change() -> None:
+    lessons = Lessons()
+    lessons.keep("chat", "m", max_input=2_000, shares_window=True)
+    reply = send(Stepper(json_answer(completion())), client={"model": "m"}, lessons=lessons)
+    assert changes_of(reply) == []
+    assert reply.context is not None
+    assert reply.context.prompt_limit == 1_500
 
 
 def test_one_odd_figure_costs_no_history() -> None:
@@ -836,54 +482,7 @@ def test_only_the_thread_itself_is_saved_with_its_counts() -> None:
     assert saved == ["m2", "m3", "mine", "r2"]
 
 
-# --- going on, and again -----------------------------------------------------------------------
-
-
-def cut_thread(text: str) -> list[ChatMessage]:
-    *before, last = thread_of(["word " * 60, text])
-    cut = ChatMessage(
-        id=last.id, text=text, role="assistant", parent_message_id="m0", finish_reason="length"
-    )
-    return [*before, cut]
-
-
-def test_the_reply_that_is_gone_on_with_is_never_left_out() -> None:
-    stepper = Stepper(json_answer(completion(" more")))
-    stepper.store.save(cut_thread("word " * 60))
-    client = {
-        "model": "m",
-        "max_model_tokens": 150,
-        "max_response_tokens": 40,
-        "system_message": "",
-    }
-    call = official_call(stepper.surroundings, client=client)
-    reply = stepper.run(continue_reply("m1", None, call))
-    assert [message["role"] for message in stepper.bodies[0]["messages"]] == ["assistant", "user"]
-    assert reply.text == "word " * 60 + " more"
-    assert reply.context is not None
-    assert (reply.context.message_count, reply.context.oldest_message_id) == (1, "m1")
-    assert reply.context.left_out == 1
-    tiny = official_call(
-        stepper.surroundings, client={**client, "max_model_tokens": 80, "max_response_tokens": 10}
-    )
-    with pytest.raises(PromptTooLongError):
-        stepper.run(continue_reply("m1", None, tiny))
-
-
-def test_a_text_with_a_suffix_of_its_own_is_gone_on_with_behind_it() -> None:
-    answer = {"id": "r", "choices": [{"index": 0, "text": " three", "finish_reason": "stop"}]}
-    stepper = Stepper(json_answer(answer), json_answer({**answer, "id": "r2"}))
-    stepper.store.save(cut_thread("One two"))
-    client = {"model": "davinci-002", "system_message": ""}
-    suffixes: list[dict[str, Any]] = [{"prompt_suffix": "\n>>"}, {}]
-    for options in suffixes:
-        call = official_call(stepper.surroundings, client=client, **options)
-        assert stepper.run(continue_reply("m1", None, call)).text == "One two three"
-    question = "User:\n\n" + "word " * 60 + "<|endoftext|>"
-    assert [body["prompt"] for body in stepper.bodies] == [
-        f"{question}\n>>One two",
-        f"{question}\n\nChatGPT:\n\nOne two",
-    ]
+# --- text completions -------------------------------------------------------------------------
 
 
 def test_what_follows_a_text_completion_is_counted() -> None:
@@ -892,77 +491,27 @@ def test_what_follows_a_text_completion_is_counted() -> None:
         send(Stepper(), client=client, completion_params={"suffix": "word " * 300})
 
 
-def test_both_limits_are_reserved() -> None:
-    params = {"max_tokens": 190, "max_completion_tokens": 10}
-    with pytest.raises(PromptTooLongError):
-        send(Stepper(), "word " * 20, client={"model": "m", "max_model_tokens": 200}, completion_params=params)  # fmt: skip
-
-
-def test_what_follows_keeps_the_conversation_and_the_thoughts() -> None:
-    question, cut = cut_thread("Once")
-    thoughtful = evolve(cut, reasoning="hm, ", conversation_id="c")
-    stepper = Stepper(json_answer(completion(" more")))
-    stepper.store.save([question, thoughtful])
-    reply = stepper.run(continue_reply("m1", None, official_call(stepper.surroundings)))
-    assert (reply.conversation_id, reply.parent_message_id) == ("c", "m0")
-    assert reply.reasoning == "hm, "
-    assert reply.usage is not None
-    assert reply.usage.completion_tokens == 1, "what came of it, and not what was there"
-
-
-def test_a_reply_to_messages_without_a_conversation_gets_the_one_of_the_chat() -> None:
-    stepper = Stepper(*(json_answer(completion(id=f"r{n}")) for n in range(3)))
-    stepper.store.save([evolve(message, conversation_id=None) for message in cut_thread("Once")])
+def test_an_estimate_holds_what_was_thought_and_nothing_of_what_was_there_before() -> None:
+    question, cut = cut_thread("Once upon a time")
+    thought = {"role": "assistant", "content": "there was", "reasoning_content": "so be it, then"}
+    answer = completion(choices=[{"index": 0, "message": thought, "finish_reason": "stop"}])
+    stepper = Stepper(json_answer(answer), json_answer(answer))
+    stepper.store.save([question, evolve(cut, reasoning="hm, hm, ")])
     call = official_call(stepper.surroundings)
-    for exchange in (
-        continue_reply("m1", "LABEL", call),
-        regenerate("m1", "LABEL", call),
-        edit("m1", "other", "LABEL", call),
-    ):
-        assert stepper.run(exchange).conversation_id == "LABEL"
+    for reply in (send(stepper), stepper.run(continue_reply(cut.id, None, call))):
+        usage = reply.usage
+        assert usage is not None
+        assert (usage.completion_tokens, usage.reasoning_tokens, usage.estimated) == (6, 4, True)
+        assert usage.total_tokens == usage.prompt_tokens + 6
 
 
-def test_regenerating_saves_the_reply_alone() -> None:
-    stepper = Stepper(json_answer(completion()))
-    stepper.store.save(thread_of(["a", "b"]))
-    reply = stepper.run(regenerate("m1", None, official_call(stepper.surroundings)))
-    assert stepper.of(SaveMessages)[0].messages == (reply,)
-    assert stepper.bodies[0]["messages"][1:] == [{"role": "user", "content": "a"}]
-
-
-def test_no_more_is_read_than_could_fit_besides_what_is_asked() -> None:
-    stepper = Stepper(*(json_answer(completion(id=f"r{n}")) for n in range(2)))
-    stepper.store.save(thread_of(["a"] * 100))
-    client = {"max_model_tokens": 60, "max_response_tokens": 20, "system_message": ""}
-    call = official_call(stepper.surroundings, client=client)
-    stepper.run(regenerate("m99", None, call))
-    # How far up the question is that is edited, nobody knows.
-    stepper.run(edit("m98", "b", None, call))
-    assert [need.limit for need in stepper.of(LoadThread)] == [16, None]
-
-
-def test_the_question_that_is_edited_may_be_far_up() -> None:
-    stepper = Stepper(json_answer(completion()))
-    tools = [ChatMessage(id=f"t{n}", text="", role="tool", parent_message_id=f"t{n - 1}" if n else "m0") for n in range(40)]  # fmt: skip
-    stepper.store.save([*thread_of(["a"]), *tools])
-    client = {"max_model_tokens": 60, "max_response_tokens": 20, "system_message": ""}
-    call = official_call(stepper.surroundings, client=client)
-    assert stepper.run(edit("t39", "b", None, call)).text == "Hello!"
-
-
-def test_an_edited_message_keeps_its_pictures() -> None:
-    picture = {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
-    fields = {"content": [{"type": "text", "text": "What is this?"}, picture], "x": 1}
-    stepper = Stepper(*(json_answer(completion(id=f"r{n}")) for n in range(2)))
-    stepper.store.save([ChatMessage(id="q", text="What is this?", wire_fields=fields)])
-    stepper.store.save([ChatMessage(id="p", text="old", wire_fields={"content": "old"})])
-    call = official_call(stepper.surroundings, client={"system_message": ""})
-    for message_id in ("q", "p"):
-        stepper.run(edit(message_id, "And this?", None, call))
-    assert [body["messages"] for body in stepper.bodies] == [
-        [{"role": "user", "content": [{"type": "text", "text": "And this?"}, picture], "x": 1}],
-        [{"role": "user", "content": "And this?"}],
-    ]
+def test_a_text_model_without_ends_gets_no_stop() -> None:
+    answer = {"id": "r", "choices": [{"index": 0, "text": "Hi", "finish_reason": "stop"}]}
+    for ends, stop in ((("", ""), None), (("END", ""), ["END"])):
+        family = ModelFamily(endpoint="completions", message_end=ends[0], instructions_end=ends[1])
+        stepper = Stepper(json_answer(answer))
+        send(stepper, client={"model": "m", "model_family": family})
+        assert stepper.bodies[0].get("stop") == stop
 
 
 # --- how a figure came about -------------------------------------------------------------------
@@ -1033,3 +582,39 @@ def test_the_schema_of_an_answer_is_counted() -> None:
     client = {"model": "gpt-4o", "max_model_tokens": 200, "max_response_tokens": 10}
     with pytest.raises(PromptTooLongError):
         send(Stepper(), client=client, completion_params={"response_format": schema})
+
+
+# --- ids -------------------------------------------------------------------------------------
+
+
+def test_two_calls_at_the_same_moment_never_store_the_same_id() -> None:
+    """Some servers repeat their ids; between the look and the save another call may come."""
+    answers = json_answer(completion("a", id="same")), json_answer(completion("b", id="same"))
+    store = MemoryStore()
+    stepper = Stepper(answers[0], store=store)
+    call = official_call(stepper.surroundings)
+    running = Running(send_message(question_of("first"), call))
+    while (need := running.need) is not None and not isinstance(need, SaveMessages):
+        running.resume(stepper.meet(need))
+    other = Stepper(answers[1], store=store)
+    other.surroundings = stepper.surroundings
+    late = evolve(call)
+    second = other.run(send_message(question_of("second"), late))
+    assert need is not None
+    running.resume(stepper.meet(need))
+    first = running.result()
+    assert first.id == "same" != second.id
+    assert [message.text for message in store.path(second.id)] == ["b", "second"]
+    assert [message.text for message in store.path(first.id)] == ["a", "first"]
+    assert call.claimed == {}
+
+
+def test_an_id_of_the_caller_that_is_on_its_way_is_refused() -> None:
+    stepper = Stepper(json_answer(completion()))
+    call = official_call(stepper.surroundings)
+    running = Running(send_message(question_of("first", message_id="mine"), call))
+    late = evolve(call)
+    with pytest.raises(ValueError, match="'mine' is that of a message on its way"):
+        Stepper().run(send_message(question_of("second", message_id="mine"), late))
+    running.close()
+    assert call.claimed == {}

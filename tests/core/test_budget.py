@@ -190,6 +190,20 @@ def test_what_of_the_wire_fields_is_counted(fields: dict[str, object], texts: li
     assert asked == texts
 
 
+def test_a_message_that_was_changed_in_the_store_is_counted_once_again() -> None:
+    asked: list[str] = []
+
+    def count(text: str) -> int:
+        asked.append(text)
+        return len(text)
+
+    counted: dict[str, ChatMessage] = {}
+    for text in ("before", "after", "after"):
+        Counter(count, "e", counted).message(ChatMessage(id="a", text=text))
+    assert asked == ["user", "before", "user", "after"]
+    assert counted["a"].text == "after"
+
+
 def test_two_messages_of_one_id_are_two() -> None:
     """A store may hold what it should not."""
     counted: dict[str, ChatMessage] = {}

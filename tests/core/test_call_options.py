@@ -69,7 +69,7 @@ def test_surrogate_pairs_in_arguments_are_joined() -> None:
         (None, False, False, False),
         (None, True, True, True),
         (True, False, True, False),
-        (False, True, False, False),
+        (False, True, False, True),
     ],
 )
 def test_when_an_answer_is_streamed(
@@ -109,11 +109,13 @@ def test_the_model_of_the_call_brings_its_family() -> None:
 
 
 def test_no_room_for_a_prompt_in_the_model_of_the_call() -> None:
-    with pytest.raises(ConfigurationError, match="no room for a prompt in a window of 8192"):
+    with pytest.raises(ConfigurationError, match="max_response_tokens is 9000, .* no room for a prompt in a window of 8192"):  # fmt: skip
         call(
             client={"max_response_tokens": 9000, "model": "gpt-4o"},
             completion_params={"model": "gpt-4"},
         )
+    with pytest.raises(ConfigurationError, match="the limit in completion_params is 8192"):
+        call(client={"model": "gpt-4"}, completion_params={"max_tokens": 8192})
 
 
 def test_defaults_of_a_call() -> None:
@@ -156,3 +158,22 @@ def test_parameters_over_parameters() -> None:
         "max_completion_tokens": None,
     }
     assert joined_params(outer, {}) == outer
+
+
+def test_two_limits_of_the_reply_are_one_too_many() -> None:
+    both = {"max_tokens": 5, "max_completion_tokens": 6}
+    for make in (
+        lambda: settings(completion_params=both),
+        lambda: call_options(settings(), completion_params=both),
+    ):
+        with pytest.raises(ConfigurationError, match="limits the reply twice"):
+            make()
+    own = {"max_tokens": 5, "max_completion_tokens": None}
+    assert call_options(settings(), completion_params=own).response_limit == 5
+
+
+def test_what_a_request_holds_besides_parameters_is_the_sdks_own() -> None:
+    own = {"messages": [], "prompt": "x", "stream": False, "seed": 7}
+    for endpoint in ("chat", "completions"):
+        options = call_options(settings(endpoint=endpoint), completion_params=own)
+        assert options.params == {"seed": 7}

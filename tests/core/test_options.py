@@ -233,7 +233,10 @@ def test_the_headers_of_a_request() -> None:
         (ModelFamily(endpoint="blah"), ConfigurationError, "model_family.endpoint must be one of"),  # type: ignore[arg-type] # that is the point
         (ModelFamily(max_input="x"), TypeError, "model_family.max_input must be an int, not str"),  # type: ignore[arg-type] # the same
         (ModelFamily(max_input=-5), ConfigurationError, "model_family.max_input must be at least 1"),
-        (ModelFamily(refuses="stop"), TypeError, "model_family.refuses must be a set of names, not str"),  # type: ignore[arg-type] # the same
+        (ModelFamily(refuses="stop"), TypeError, "model_family.refuses must be a set or frozenset of names, not str"),  # type: ignore[arg-type] # the same
+        (ModelFamily(default_effort=5), TypeError, "model_family.default_effort must be a str, not int"),  # type: ignore[arg-type] # the same
+        (ModelFamily(shares_window="no"), TypeError, "model_family.shares_window must be True or False"),  # type: ignore[arg-type] # the same
+        (ModelFamily(prefix=5), TypeError, "model_family.prefix must be a str, not int"),  # type: ignore[arg-type] # the same
         (ModelFamily(encoding="nope"), ConfigurationError, "model_family.encoding must be one of"),
         (ModelFamily(limit_name="zzz"), ConfigurationError, "model_family.limit_name must be one of"),  # type: ignore[arg-type] # the same
     ],

@@ -52,7 +52,7 @@ def finish(reply: Reply) -> ChatMessage:
         message_id=reply.id,
         request_id="req_1",
         context=CONTEXT,
-        estimate=lambda text: Usage(
+        estimate=lambda text, _: Usage(
             prompt_tokens=9, completion_tokens=len(text), total_tokens=9, estimated=True
         ),
         now=NOW,

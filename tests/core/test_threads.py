@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,3 +96,15 @@ def test_costs_are_asked_once_and_no_further_than_needed() -> None:
 
     fit_turns(roles("uaua" * 10), cost, 3)
     assert asked == ["39", "38", "37", "36"]
+
+
+def test_a_circle_misses_nothing() -> None:
+    """Some store may hold one; it is walked once."""
+    stepper = Stepper()
+    first, second = thread_of(["a", "b"])
+    stepper.store.save([evolve(first, parent_message_id=second.id), second])
+    history = stepper.run(load_history("m1"))
+    assert ([message.id for message in history.messages], history.missing_message_id) == (
+        ["m1", "m0"],
+        None,
+    )

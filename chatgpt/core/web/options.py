@@ -385,7 +385,7 @@ def web_call_options(
         parent_message_id=parent,
         conversation_id=conversation,
         message_id=uuid_of("message_id", message_id),
-        action=cast("MessageActionType", one_of("action", action, ACTIONS)),
+        action=one_of("action", action, ACTIONS),
         is_reported=is_iterated or on_progress is not None,
         on_event=cast(
             "Callable[[Any], object] | None",
