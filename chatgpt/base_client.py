@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack
 
 from chatgpt.core import official
-from chatgpt.core.answering import OfficialCall
 from chatgpt.core.call_options import AnswerOptions, call_options, question_of
+from chatgpt.core.composing import OfficialCall
 from chatgpt.core.lessons import Lessons
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.models import EndpointName, ModelFamily

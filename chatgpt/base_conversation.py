@@ -12,8 +12,8 @@ from attrs import evolve
 
 from chatgpt.base_client import BaseChatGPTAPI
 from chatgpt.core import official
-from chatgpt.core.answering import OfficialCall
 from chatgpt.core.call_options import AnswerOptions, Question, joined_params, question_of
+from chatgpt.core.composing import OfficialCall
 from chatgpt.core.following import ConversationState
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import Exchange

@@ -103,8 +103,8 @@ class ChatGPTAPI(
                 `None` is left out.
             timeout: seconds for this call; by default the client's.
             on_progress: called, and awaited if it is async, with each part of the reply: a `ChatMessage`
-                with the `text` so far and what is new in `delta`; once where the reply is not streamed. A
-                plain function must not block. What it raises ends the call.
+                with the `text` so far and what is new in `delta`. A plain function must not block. What
+                it raises ends the call. Like npm `chatgpt`'s it is not called with `stream=False`.
 
         Raises:
             MessageNotFoundError: `parent_message_id` is not in the store.

@@ -9,8 +9,8 @@ from itertools import count
 from typing import Any, TypeVar
 
 from chatgpt import ChatMessage, Role
-from chatgpt.core.answering import OfficialCall
 from chatgpt.core.call_options import call_options, question_of
+from chatgpt.core.composing import OfficialCall
 from chatgpt.core.lessons import Lessons
 from chatgpt.core.needs import (
     AskForAccessToken,

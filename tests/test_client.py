@@ -39,16 +39,6 @@ def test_a_conversation(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> No
     assert [message.text for message in client.thread(second.id)] == [*contents[1:], "A monoid."]
 
 
-def test_a_reply_that_is_not_streamed_is_one_part(
-    client: ChatGPTAPI, chatgpt_server: ChatGPTServer
-) -> None:
-    chatgpt_server.replies = ["one two three"]
-    parts: list[ChatMessage] = []
-    client.send_message("count", stream=False, on_progress=parts.append)
-    assert [(part.delta, part.text) for part in parts] == [("one two three", "one two three")]
-    assert chatgpt_server.requests[0].json["stream"] is False
-
-
 def test_progress(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
     chatgpt_server.replies = ["one two three"]
     parts: list[ChatMessage] = []

@@ -35,6 +35,7 @@ Where to find what, in the order in which a message meets it:
     drafts.py        what is answered: a new message, an edited one, another or a cut reply
     threads.py       from a message back to the first one; turns; how many of them fit
     answering.py     a draft is answered: follow it from top to bottom
+    composing.py     a draft becomes a request
     models.py        what is known of each family of models
     lessons.py       what a server's refusals teach, and how the next request heeds it
     refusals.py      which parameters a refusal names, in the words of many servers

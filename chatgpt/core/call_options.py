@@ -154,7 +154,7 @@ def call_options(
     is_streamed = wants_parts if stream is None else stream
     return CallOptions(
         is_streamed=is_streamed,
-        is_reported=wants_parts,
+        is_reported=wants_parts and is_streamed,
         system_message=settings.system_message if system_message is None else own_system_message,
         prompt_prefix=prefix,
         prompt_suffix=suffix,

@@ -10,20 +10,13 @@ from collections.abc import Mapping, Sequence
 
 from attrs import field, frozen
 
-from chatgpt.core.answering import OfficialCall, answer, compose
+from chatgpt.core.answering import answer
 from chatgpt.core.call_options import Question
-from chatgpt.core.drafts import (
-    continued_draft,
-    edited_draft,
-    new_draft,
-    repeated_draft,
-)
+from chatgpt.core.composing import OfficialCall, compose
+from chatgpt.core.drafts import continued_draft, edited_draft, new_draft, repeated_draft
 from chatgpt.core.errors import MessageNotFoundError
 from chatgpt.core.messages import ChatMessage, ContextReport
-from chatgpt.core.needs import (
-    Exchange,
-    LoadReplies,
-)
+from chatgpt.core.needs import Exchange, LoadReplies
 from chatgpt.core.threads import check_message, load_history
 from chatgpt.core.validation import required_identifier
 

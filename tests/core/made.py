@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from chatgpt import (
-    ChatMessage,
-)
-from tests.stepping import (
-    Answered,
-    count_words,
-    json_answer,
-    thread_of,
-)
+from chatgpt import ChatMessage
+from tests.stepping import Answered, count_words, json_answer, thread_of
 
 
 def refused(message: str, param: str | None = None, code: str | None = None) -> Answered:

@@ -69,7 +69,7 @@ def test_surrogate_pairs_in_arguments_are_joined() -> None:
         (None, False, False, False),
         (None, True, True, True),
         (True, False, True, False),
-        (False, True, False, True),
+        (False, True, False, False),
     ],
 )
 def test_when_an_answer_is_streamed(

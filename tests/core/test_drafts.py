@@ -7,18 +7,10 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from chatgpt import (
-    ChatMessage,
-    PromptTooLongError,
-)
-from chatgpt.core.needs import (
-    LoadThread,
-    SaveMessages,
-)
+from chatgpt import ChatMessage, PromptTooLongError
+from chatgpt.core.needs import LoadThread, SaveMessages
 from chatgpt.core.official import continue_reply, edit, regenerate
-from tests.core.made import (
-    cut_thread,
-)
+from tests.core.made import cut_thread
 from tests.stepping import (
     Stepper,
     completion,

@@ -15,9 +15,7 @@ from chatgpt import (
     PromptTooLongError,
 )
 from chatgpt.core.lessons import Lesson, Lessons
-from chatgpt.core.needs import (
-    SendRequest,
-)
+from chatgpt.core.needs import SendRequest
 from tests.core.made import changes_of, refused, server_count, too_long, unsupported, usage
 from tests.stepping import (
     LOST,
