@@ -56,17 +56,17 @@ def answer(
         ValueError: the id is stored already, or another call is about to store it.
     """
     limits = call.limits()
-    claimed: list[str] = []
+    claimed: list[str] = []  # noted before it is claimed: Ctrl-C may come in between
     try:
         if message_id is not None:
+            claimed.append(message_id)
             if not call.claim(message_id):
                 raise ValueError(f"message_id {message_id!r} is that of a message on its way.")
-            claimed.append(message_id)
         draft = yield from drafting
         return (yield from _answer(draft, call, limits, claimed))
     finally:
         for own in claimed:
-            call.claimed.pop(own, None)
+            call.give_up(own)
 
 
 def _answer(
@@ -92,12 +92,15 @@ def _answer(
         if draft.is_new:  # it is saved as a whole, or not at all
             question = call.counted.pop(question.id, question)
     prompt = attempt.prompt
+    if attempt.max_total is not None:  # so it was the length that had been refused
+        call.learn(guess=attempt.lesson.guess.made(attempt.max_total))
+    elif attempt.lesson.guess.tokens is not None:
+        call.learn(guess=attempt.lesson.guess.after_reply())
     if reply.usage is not None:
         _learn_from_usage(call, attempt, reply.usage.prompt_tokens)
+    claimed.append(reply.id)
     is_free = reply.id != draft.question.id and call.claim(reply.id)
-    if is_free:
-        claimed.append(reply.id)
-        is_free = (yield from LoadMessage(reply.id)) is None
+    is_free = is_free and (yield from LoadMessage(reply.id)) is None
     load = yield from _counter_loader(reply, call)
     message = reply.message(
         message_id=reply.id if is_free else surroundings.new_id(),
@@ -126,9 +129,9 @@ def _send(
     refused: tuple[Attempt, APIStatusError] | None = None
     mended: dict[str, APIStatusError] = {}
     has_shrunk = False
-    max_prompt: int | None = None
+    max_total: int | None = None
     while True:
-        attempt = yield from compose(draft, call, is_counted=has_shrunk, max_prompt=max_prompt)
+        attempt = yield from compose(draft, call, is_counted=has_shrunk, max_total=max_total)
         if refused is not None and attempt.body == refused[0].body:
             raise refused[1]
         if not attempt.body["stream"]:
@@ -144,17 +147,15 @@ def _send(
         except APIStatusError as error:
             refusal = error
         else:
-            if max_prompt is not None:  # so it was the length
-                call.learn(max_prompt=max_prompt)
             return attempt, head
         refused = attempt, refusal
         learned = learned_from(refusal, attempt.body, attempt.lesson)
         if isinstance(refusal, ContextLengthError):
-            if has_shrunk:
+            if has_shrunk and max_total is None:  # by the server's own figures
                 raise refusal
             has_shrunk = True
             call.learn(**learned)
-            max_prompt = yield from _learn_from_length(call, attempt, refusal)
+            max_total = yield from _learn_from_length(call, attempt, refusal)
             continue
         if not learned:
             raise refusal
@@ -171,7 +172,8 @@ def _learn_from_length(
     """Learn what can be from a prompt that is too long: it is counted, whatever it was before.
 
     Returns:
-        What the prompt may take now, in tokens, where the server's figures do not say: the half.
+        What prompt and limit of the reply may take together, in tokens, where the server's figures do not say:
+        as much as with half of the prompt. It is halved as often as it is refused.
     """
     counter = yield from load_counter(call.budget, call.counted)
     cost = prompt_cost(attempt.prompt.messages, attempt.prompt_format, counter)
@@ -179,8 +181,10 @@ def _learn_from_length(
     if refusal.tokens is not None:
         calibration = calibration.compared(cost, refusal.tokens, is_refused=True)
     call.learn(calibration=calibration)
-    limit, taken = call.budget.limit, calibration.corrected(cost)
-    return taken // 2 if limit is None or taken <= limit else None
+    budget, taken = call.budget_within(None), calibration.corrected(cost)
+    if budget.limit is not None and taken > budget.limit:
+        return None
+    return taken // 2 + budget.sent_limit
 
 
 def _learn_from_usage(call: OfficialCall, attempt: Attempt, told: int) -> None:
@@ -188,8 +192,6 @@ def _learn_from_usage(call: OfficialCall, attempt: Attempt, told: int) -> None:
     lesson, window = call.lesson, call.options.family.max_input
     if lesson.max_input is not None and told > lesson.max_input:
         call.learn(max_input=None)  # what the server took is no longer than its window
-    if lesson.max_prompt is not None and told > lesson.max_prompt:
-        call.learn(max_prompt=told)
     if (window is None or told <= window) and not attempt.prompt_format.is_guessed(
         attempt.prompt.messages
     ):

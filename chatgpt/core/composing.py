@@ -66,15 +66,22 @@ class OfficialCall:
     @property
     def budget(self) -> Budget:
         """What a prompt may cost, by what is known now."""
-        lesson = self.lesson
-        family = lesson.narrowed(self.options.family)
+        return self.budget_within(self.lesson.guess.tokens)
+
+    def budget_within(self, max_total: int | None) -> Budget:
+        """The same, where prompt and limit of the reply may take so many tokens together."""
+        lesson, options = self.lesson, self.options
+        family = lesson.narrowed(options.family)
+        reserved = family.reserve(options.response_limit)
+        is_limited = options.response_limit is not None or options.endpoint == "completions"
         return Budget(
             family,
-            family.reserve(self.options.response_limit),
+            reserved,
             self.settings.tokenizer,
             lesson.calibration,
-            known=self.options.family,
-            max_prompt=lesson.max_prompt,
+            known=options.family,
+            sent_limit=reserved if is_limited else 0,
+            max_total=max_total,
         )
 
     @property
@@ -89,6 +96,11 @@ class OfficialCall:
     def claim(self, message_id: str) -> bool:
         """Claim the id of a message that is to be stored; whether no other call of the client has it."""
         return self.claimed.setdefault(message_id, self) is self
+
+    def give_up(self, message_id: str) -> None:
+        """Give up an id, if it is this call that has claimed it."""
+        if self.claimed.get(message_id) is self:
+            del self.claimed[message_id]
 
     def limits(self) -> Limits:
         """The deadlines of the call, which begins now."""
@@ -109,16 +121,18 @@ class Attempt:
         prompt_format: how.
         lesson: what was known when it was made.
         body: its JSON.
+        max_total: what prompt and limit of the reply could take together, in tokens, where that is tried.
     """
 
     prompt: Prompt
     prompt_format: PromptFormat
     lesson: Lesson
     body: Mapping[str, object] = field(repr=False)
+    max_total: int | None = None
 
 
 def compose(
-    draft: Draft, call: OfficialCall, *, is_counted: bool = False, max_prompt: int | None = None
+    draft: Draft, call: OfficialCall, *, is_counted: bool = False, max_total: int | None = None
 ) -> Exchange[Attempt]:
     """Make the request, by all that is known now.
 
@@ -126,10 +140,11 @@ def compose(
         draft: what is to be answered.
         call: the options and all that is needed.
         is_counted: whether the figures matter even where everything fits.
-        max_prompt: what the prompt may take, in tokens, in place of what was learned of that.
+        max_total: what prompt and limit of the reply may take together, in tokens, in place of what is guessed
+            of that.
     """
     options, lesson = call.options, call.lesson
-    budget = call.budget if max_prompt is None else evolve(call.budget, max_prompt=max_prompt)
+    budget = call.budget if max_total is None else call.budget_within(max_total)
     params = dict(options.params)
     if options.endpoint == "completions":
         if ends := _ends(options):
@@ -159,7 +174,7 @@ def compose(
         "stream": adapted.is_streamed,
     }
     prompt = evolve(prompt, context=evolve(prompt.context, changes=changes))
-    return Attempt(prompt, prompt_format, lesson, body)
+    return Attempt(prompt, prompt_format, lesson, body, max_total)
 
 
 def _ends(options: CallOptions) -> list[str]:

@@ -130,7 +130,7 @@ def _with_text(fields: Mapping[str, object] | None, text: str) -> Mapping[str, o
     if fields is None or "content" not in fields:
         return fields
     content = fields["content"]
-    parts = content if isinstance(content, list) else []
+    parts = content if isinstance(content, (list, tuple)) else ()
     others = [p for p in parts if isinstance(p, Mapping) and not isinstance(p.get("text"), str)]
     return {**fields, "content": [{"type": "text", "text": text}, *others] if others else text}
 

@@ -40,8 +40,8 @@ class Budget:
         tokenizer: the caller's own, or `None` for the family's encoding.
         calibration: what is known of how the server counts.
         known: the family by what is known of the model alone, without what its server once said.
-        max_prompt: what a prompt may take at most, in tokens, where the server refused a longer one and told
-            no figures.
+        sent_limit: the limit of the reply that the request names, in tokens; 0 for none.
+        max_total: what prompt and that limit may take together, in tokens, where that is guessed.
     """
 
     family: ModelFamily
@@ -49,13 +49,17 @@ class Budget:
     tokenizer: CountTokens | None = None
     calibration: Calibration = NOT_CALIBRATED
     known: ModelFamily = field(default=Factory(lambda self: self.family, takes_self=True))
-    max_prompt: int | None = None
+    sent_limit: int = 0
+    max_total: int | None = None
 
     @property
     def limit(self) -> int | None:
         """The room for the prompt in tokens, or `None` where no window is known."""
-        limits = self.family.prompt_limit(self.reserved_tokens), self.max_prompt
-        return min((limit for limit in limits if limit is not None), default=None)
+        limit = self.family.prompt_limit(self.reserved_tokens)
+        if self.max_total is None:
+            return limit
+        guessed = self.max_total - self.sent_limit
+        return guessed if limit is None else min(limit, guessed)
 
     @property
     def most(self) -> int | None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, TypedDict, Unpack, cast
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from chatgpt.core.calibration import NOT_CALIBRATED, Calibration
 from chatgpt.core.errors import (
@@ -61,6 +61,42 @@ REASONING: Final = "reasoning_content"
 INCLUDE_USAGE: Final = {"include_usage": True}
 
 
+FIRST_GUESS_LASTS: Final = 32
+"""Replies for which the first guess of a window holds."""
+
+
+@frozen
+class WindowGuess:
+    """What prompt and limit of the reply may take together, where the server refused more and told no figures.
+
+    It is made once a shorter prompt was taken, and holds for so many replies; then the server is asked anew, as
+    its window may be larger. Each guess holds for twice as many replies as the one before.
+
+    Attributes:
+        tokens: the guess, in tokens; `None` for none.
+        replies_left: for how many replies it still holds.
+        lasts: for how many replies the next one will.
+    """
+
+    tokens: int | None = None
+    replies_left: int = 0
+    lasts: int = FIRST_GUESS_LASTS
+
+    def made(self, tokens: int) -> WindowGuess:
+        """Another guess."""
+        return WindowGuess(tokens, self.lasts, self.lasts * 2)
+
+    def after_reply(self) -> WindowGuess:
+        """What is left of it after one more reply."""
+        if self.replies_left <= 1:
+            return WindowGuess(lasts=self.lasts)
+        return evolve(self, replies_left=self.replies_left - 1)
+
+
+NOT_GUESSED: Final = WindowGuess()
+"""Before the first one."""
+
+
 @frozen
 class Lesson:
     """What is known of a server and a model, beyond the family of the model.
@@ -72,8 +108,7 @@ class Lesson:
         wants_reasoning: whether it wants back what was thought before its replies.
         max_input: its window in tokens, where it said so.
         shares_window: whether prompt and reply share it.
-        max_prompt: the largest prompt that it gets, in tokens, where it refused a longer one and told no
-            figures.
+        guess: its window, where it told no figures.
         calibration: how it counts.
     """
 
@@ -83,7 +118,7 @@ class Lesson:
     wants_reasoning: bool = False
     max_input: int | None = None
     shares_window: bool = True
-    max_prompt: int | None = None
+    guess: WindowGuess = NOT_GUESSED
     calibration: Calibration = NOT_CALIBRATED
 
     def narrowed(self, family: ModelFamily) -> ModelFamily:
@@ -103,7 +138,7 @@ class _LearnedValues(TypedDict, total=False):
     wants_reasoning: bool
     max_input: int | None
     shares_window: bool
-    max_prompt: int | None
+    guess: WindowGuess
     calibration: Calibration
 
 

@@ -181,7 +181,8 @@ class ChatMessage:
         wire_fields: further fields of the message as it travels (JSON), which win over `text`: parts in its
             place (`content`), `tool_calls`, `tool_call_id`. They are sent and counted, and made by nobody
             but you: give them to messages that you save yourself.
-        token_counts: tokens of text, role, name and wire fields together by encoding, kept once counted.
+        token_counts: tokens of text, role, name and wire fields together by encoding, kept once counted. Make
+            it `{}` where you change one of these (`attrs.evolve`).
     """
 
     id: str

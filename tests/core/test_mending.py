@@ -13,8 +13,9 @@ from chatgpt import (
     ContextLengthError,
     MemoryStore,
     PromptTooLongError,
+    StreamError,
 )
-from chatgpt.core.lessons import Lesson, Lessons
+from chatgpt.core.lessons import NOT_GUESSED, Lesson, Lessons
 from chatgpt.core.needs import SendRequest
 from tests.core.made import changes_of, refused, server_count, too_long, unsupported, usage
 from tests.stepping import (
@@ -303,39 +304,64 @@ def test_without_figures_of_the_prompt_half_of_it_is_tried(words: str) -> None:
     assert ("messages", "shortened") in changes_of(reply)
     send(stepper, client=client, lessons=lessons, parent_message_id=reply.id)
     assert len(stepper.bodies) == 3, "and it is remembered"
-    # What the server takes in spite of it is no longer too long.
-    stepper.answers.append(json_answer(completion(id="r3", usage=usage(120))))
-    send(stepper, client=client, lessons=lessons, message_id="longer")
-    assert lessons.of("chat", "m").max_prompt == 120
+    # The limit of the reply belongs to it: without one there is more room.
+    assert lessons.of("chat", "m").guess.tokens == 148 // 2 + 50
 
 
-def test_a_half_that_is_refused_too_was_not_the_length_and_teaches_nothing() -> None:
-    stepper = Stepper(*[refused("context window handling is odd")] * 4)
+def test_what_is_refused_at_any_length_teaches_nothing() -> None:
+    """It was not the length: a mistake of the caller, in words that sound like it."""
+    stepper = Stepper(*[refused("context window handling is odd")] * 8)
     stepper.store.save(thread_of(["word " * 10] * 10))
     lessons = Lessons()
     for number in range(2):
         with pytest.raises(ContextLengthError):
             send(stepper, client={"model": "gpt-4o"}, lessons=lessons, parent_message_id="m9")
-        assert len(stepper.bodies) == 2 * (number + 1)
+        assert [len(body["messages"]) for body in stepper.bodies[3 * number :]] == [12, 4, 2]
     lesson = lessons.of("chat", "gpt-4o")
-    assert (lesson.max_prompt, lesson.max_input, lesson.refused) == (None, None, frozenset())
+    assert (lesson.guess, lesson.max_input, lesson.refused) == (NOT_GUESSED, None, frozenset())
+
+
+def test_a_stream_that_fails_confirms_no_guess() -> None:
+    stepper = Stepper(refused("context length exceeded"), Answered(sse({"error": {"message": "m"}})))  # fmt: skip
+    stepper.store.save(thread_of(["word " * 10] * 10))
+    lessons = Lessons()
+    with pytest.raises(StreamError):
+        send(stepper, lessons=lessons, parent_message_id="m9", wants_parts=True)
+    assert lessons.of("chat", "gpt-5.4-mini").guess == NOT_GUESSED
 
 
 @pytest.mark.parametrize("model", ["local", "gpt-4o"])
-def test_a_server_that_tells_no_figures_when_it_refuses_is_never_lost(model: str) -> None:
+def test_a_server_that_tells_no_figures_is_never_lost_and_asked_anew_seldom(model: str) -> None:
     def serve(body: Any) -> Answered:
         told = server_count(body)
-        if told > 1_500:
+        if told > window:
             return refused("context length exceeded")
-        return json_answer(completion("word " * 100, id=f"r{told}", usage=usage(told)))
+        return json_answer(completion("word " * 100, id=f"r{told}-{number}", usage=usage(told)))
 
-    store, lessons = MemoryStore(), Lessons()
-    parent, sent = None, 0
-    for number in range(60):
-        stepper = Stepper(serve, serve, store=store)
-        reply = send(stepper, "word " * 100, client={"model": model}, lessons=lessons, parent_message_id=parent, message_id=f"q{number}")  # fmt: skip
-        parent, sent = reply.id, sent + len(stepper.bodies)
-    assert sent == 61, "its window costs one call, once"
+    store, lessons, window = MemoryStore(), Lessons(), 1_500
+    parent: str | None = None
+    requests: list[int] = []
+    sizes: list[int] = []
+    for number in range(240):
+        window = 1_500 if number < 110 else 100_000
+        stepper = Stepper(*[serve] * 8, store=store)
+        parent = send(stepper, "word " * 100, client={"model": model}, lessons=lessons, parent_message_id=parent, message_id=f"q{number}").id  # fmt: skip
+        requests.append(len(stepper.bodies))
+        sizes.append(server_count(stepper.bodies[-1]))
+    assert [count for count in requests if count > 1] == [2, 4, 5]
+    assert min(sizes[8:]) > 1_500 / 3
+    assert sizes[-1] > 20_000, "a window that is larger now is found out in the end"
+
+
+def test_a_long_thread_finds_what_fits_in_one_call() -> None:
+    def serve(body: Any) -> Answered:
+        fits = server_count(body) <= 1_500
+        return json_answer(completion()) if fits else refused("Please reduce the length of the messages or completion.", "messages", "context_length_exceeded")  # fmt: skip
+
+    stepper = Stepper(*[serve] * 9)
+    stepper.store.save(thread_of(["word " * 400] * 20))
+    assert send(stepper, client={"model": "llama"}, parent_message_id="m19").text == "Hello!"
+    assert [server_count(body) for body in stepper.bodies] == [8110, 3262, 838]
 
 
 def test_a_text_completion_gets_a_smaller_limit_in_a_small_window() -> None:
