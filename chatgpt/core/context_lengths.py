@@ -14,6 +14,7 @@ Every server has its own (users' reports name the sources):
     vLLM        You passed 5000 input tokens ... However, the model's context length is only 4096 tokens
     SGLang      The input (5000 tokens) is longer than the model's context length (4096 tokens).
     Moonshot    Your request exceeded model token limit: 8192 (requested: 9000)
+    DashScope   Range of input length should be [1, 129024]
     xAI         This model's maximum prompt length is 131072 but the request contains 200000 tokens.
 """
 
@@ -41,7 +42,7 @@ _LIMITS: Final = (
     rf"(?:token limit:|limit is|the limit of|maximum allowed token size) {_NUMBER}",
 )
 _INPUT_LIMIT: Final = re.compile(
-    rf"(?:configured limit of|maximum prompt length is|maximum number of (?:input )?tokens allowed) \(?{_NUMBER}",
+    rf"(?:configured limit of|maximum prompt length is|range of input length should be \[1,|maximum number of (?:input )?tokens allowed) \(?{_NUMBER}",
     re.IGNORECASE,
 )
 _PARTS: Final = re.compile(

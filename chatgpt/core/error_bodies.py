@@ -42,6 +42,7 @@ _DEEPEST: Final = 8
 _CLOUDFLARE: Final = re.compile(
     r"just a moment|challenge-error-text|cf-error|cloudflare|unable to load site", re.IGNORECASE
 )
+_PAGE: Final = re.compile(r"<[!?a-z]", re.IGNORECASE)
 _UNUSUAL: Final = re.compile(r"(?:unusual|suspicious) activity", re.IGNORECASE)
 # A text that is no sentence: `{"detail": "invalid_token"}`.
 _CODE: Final = re.compile(r"[a-z]+(?:_[a-z]+)+")
@@ -52,7 +53,7 @@ _CONTEXT: Final = re.compile(
     r"context[ -]?(?:length|window|size)|exceed_context_size|context_length_exceeded|maximum context"
     r"|exceed\w{0,10} the configured limit of|prompt is too long|exceed context limit"
     r"|maximum (?:model|prompt|sequence) length|maximum number of (?:input )?tokens allowed"
-    r"|exceeded model token limit|prompt token count of|maximum allowed token size|input is too long"
+    r"|exceeded model token limit|prompt token count of|maximum allowed token size|input is too long|range of input length"
     r"|reduce the length of the (?:messages|prompt|input)",
     re.IGNORECASE,
 )
@@ -373,7 +374,7 @@ def _period_in(details: ErrorDetails) -> float | None:
 def _from_text(text: str) -> str | None:
     """A body that is no JSON, in one line: the title of a page, or the text itself."""
     text = lenient(text).strip("\ufeff \t\r\n")
-    if text.startswith("<"):
+    if _PAGE.match(text):
         title = _title_of(text)
         return f"a page of HTML, {title!r}" if title else "a page of HTML"
     return " ".join(text.split()) or None

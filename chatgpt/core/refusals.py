@@ -32,15 +32,16 @@ _ENGLISH: Final = frozenset({"seed", "stop", "stream"})
 _OTHER: Final = r"\[?['\"`]?\w+['\"`]?\]?"
 _NOUN: Final = r"(?:argument|parameter|field|name|key|property|option)s?"
 _NOT: Final = (
-    r"(?:not (?:be )?(?:supported|permitted|allowed|available|recogni[sz]ed|accepted)|unsupported|deprecated"
+    r"(?:not (?:currently |yet )?(?:be )?(?:supported|permitted|allowed|available|recogni[sz]ed|accepted)|unsupported|deprecated"
     r"|no longer supported)"
 )
 _A_MODEL: Final = (
     r"(?:with|for|by|in|on|from|when using) (?:(?:this|the)(?: \w+)? (?:model|endpoint|deployment|provider|organization|request|api)"
     r"|reasoning|[\w.-]+ models?)\b"
 )
-_END: Final = r"\s*(?:[!;)\]}\"'`]|,? (?:please )?use\b|\.(?!\d| it must)|$)"
-_AS_SUCH: Final = rf"(?: {_A_MODEL}|(?: any ?more)?{_END})"
+_ADVICE: Final = r"[,:]? (?:- )?(?:please|use|remove|omit|try|did you mean)\b"
+_END: Final = rf"(?:{_ADVICE}|\s*(?:[!;)\]}}\"'`]|\(request\b|\.(?!\d| it must)|$))"
+_AS_SUCH: Final = rf"(?: {_A_MODEL})?(?: any ?more| yet| currently| at this time)?{_END}"
 """By the model, or at all: what goes on otherwise ("together with", "above 2", "until") says why, and teaches nothing."""
 
 _EXTRA: Final = re.compile(r"extra (?:inputs|fields|parameters)", re.IGNORECASE)
@@ -135,7 +136,7 @@ def _patterns(name: str) -> tuple[re.Pattern[str], ...]:
     named = quoted if name in _ENGLISH else rf"(?<![\w.'\"`]){anyhow}"
     list_after = rf"(?:(?:,? and|,? or|,) {_OTHER})*"
     list_before = rf"(?:{_OTHER}(?:, | and | or ))*"
-    unknown = r"(?:unsupported|unknown|unrecogni[sz]ed|unexpected|not support(?:ed)?)"
+    unknown = r"(?:unsupported|unknown|unrecogni[sz]ed|unexpected|incompatible|not support(?:ed)?)"
     which = r"(?: (?:the|these|this|following|additional|request|keyword|body|input|completion|sampling))*"
     supplied = r"(?: supplied| provided| passed| given)?[^\w.;'\"`]{0,4}"
     this_model = r"(?:with|for|by) (?:this|the) model"
@@ -152,10 +153,14 @@ def _patterns(name: str) -> tuple[re.Pattern[str], ...]:
         rf"{named}:? (?:not supported|cannot be used) {this_model}",
         # 'x' does not support 0.5 with this model
         rf"{named} does(?: not|n't) support\b.{{0,40}} {this_model}",
+        # gpt-5 models don't support temperature=0.2
+        rf"models?\b[^.]{{0,60}} (?:do(?:es)?(?: not|n't)) support {bare}=",
         # x: Extra inputs are not permitted / Extra parameters ['x'] are not allowed / x: unexpected field
         rf"{named}:? extra (?:inputs|fields) (?:are )?not permitted",
         rf"(?<![\w'\"`]){bare}: unexpected field",
         rf"extra (?:inputs|fields|parameters|properties)[^.]{{0,60}}?['\"`\[]+{bare}\b",
+        # {'type': 'extra_forbidden', 'loc': ('body', 'x')
+        rf"extra_forbidden['\"], ['\"]loc['\"]: \(['\"]body['\"], ['\"]{bare}['\"]",
         # Additional properties are not allowed ('x' was unexpected)
         rf"{quoted} (?:was|is) unexpected",
     )

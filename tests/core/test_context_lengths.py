@@ -49,6 +49,7 @@ LONGEST = "This model's maximum context length is"
         ("This model's maximum prompt length is 131072 but the request contains 200000 tokens.", (131072, False, 200000)),
         ("The input token count (40000) exceeds the maximum number of tokens allowed (32768).", (32768, False, None)),
         ("input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000, decrease input length", (200000, True, None)),
+        ("<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 129024]", (129024, False, None)),
         ("", (None, True, None)),
     ],
 )  # fmt: skip

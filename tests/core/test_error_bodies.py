@@ -389,6 +389,7 @@ def test_no_body_takes_for_ever(body: str) -> None:
         ("<html><title></title>", "a page of HTML"),
         ("<html><title>never closed", "a page of HTML"),
         ("<p>none", "a page of HTML"),
+        ("<400> InternalError.Algo: no", "<400> InternalError.Algo: no"),
     ],
 )
 def test_the_title_of_a_page(page: str, shown: str) -> None:
