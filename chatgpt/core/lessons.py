@@ -261,9 +261,10 @@ def learned_from(error: APIStatusError, sent: Mapping[str, object], lesson: Less
         return {"wants_reasoning": False}
     if not lesson.wants_reasoning and wants_reasoning(error) and _has_replies(sent):
         return {"wants_reasoning": True}
-    if sent.get("stream") and refuses_stream(error):
+    model = str(sent.get("model"))
+    if sent.get("stream") and refuses_stream(error, model):
         return {"streams": False}
-    refused = unsupported_in(error, sent.keys() & DISPENSABLE)
+    refused = unsupported_in(error, sent.keys() & DISPENSABLE, model)
     for limit_name in LIMIT_NAMES:
         if limit_name in refused:
             return _learned_limit(limit_name, sent, lesson)

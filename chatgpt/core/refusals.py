@@ -63,19 +63,20 @@ _REFUSES_REASONING: Final = re.compile(
 )
 
 
-def unsupported_in(error: APIStatusError, names: Collection[str]) -> frozenset[str]:
+def unsupported_in(error: APIStatusError, names: Collection[str], model: str) -> frozenset[str]:
     """The parameters that the model does not take.
 
     Args:
         error: the refusal.
         names: the parameters that are looked for.
+        model: the model's name.
     """
     forbidden = frozenset(step for step, *_ in _forbidden_fields(error.body, 0))
     if forbidden:
         return forbidden.intersection(names)
     if error.code is not None and _OF_A_VALUE.match(error.code):
         return frozenset()
-    words = words_of(error)[:_LONGEST]
+    words = _words_of(error, model)
     if error.param is None or error.param in _NO_PARAM:
         return frozenset(name for name in names if _is_refused(name, words))
     name = error.param.removeprefix("$.").removeprefix("body.").partition(".")[0]
@@ -83,11 +84,11 @@ def unsupported_in(error: APIStatusError, names: Collection[str]) -> frozenset[s
     return frozenset({name}) if is_refused else frozenset()
 
 
-def refuses_stream(error: APIStatusError) -> bool:
+def refuses_stream(error: APIStatusError, model: str) -> bool:
     """Whether the model does not stream at all."""
-    words = words_of(error)[:_LONGEST]
     if error.param not in (None, "stream", *_NO_PARAM):
         return False
+    words = _words_of(error, model)
     return bool(_STREAMS_NOT.search(words)) or _is_refused("stream", words)
 
 
@@ -102,6 +103,13 @@ def refuses_reasoning(error: APIStatusError) -> bool:
         return True
     is_named = (error.param or "").endswith("reasoning_content") and error.code in _CODES
     return is_named or _REFUSES_REASONING.search(words_of(error)[:_LONGEST]) is not None
+
+
+def _words_of(error: APIStatusError, model: str) -> str:
+    """The server's words, "this model" in the place of its name."""
+    bare = re.escape(model.rpartition("/")[2])
+    name = rf"(?:\b(?:the )?model:? )?['\"`]?(?<![\w.-])(?:[\w.-]+/)*{bare}(?:-\d[\d-]*)?(?![\w-])['\"`]?"
+    return re.sub(name, "this model", words_of(error)[:_LONGEST], flags=re.IGNORECASE)
 
 
 def _forbidden_fields(body: object, depth: int) -> Iterator[list[str]]:
@@ -143,25 +151,25 @@ def _patterns(name: str) -> tuple[re.Pattern[str], ...]:
     sentences = (
         # Unknown parameter: 'x'. / Unrecognized request argument supplied: x / does not support parameters: ['x']
         rf"\b{unknown}{which} {_NOUN}{supplied}{list_before}{anyhow}",
-        # does not support the 'x' field
-        rf"not support(?:ed)? (?:the )?{named} {_NOUN}",
-        # Argument not supported on this model: x
-        rf"{_NOUN} not supported[^.:;]{{0,40}}: {list_before}{anyhow}",
+        # does not support the 'x' field / doesn't support x.
+        rf"(?:not|n't) support(?:ed)? (?:the )?{named}(?: {_NOUN})?{_END}",
+        # Argument not supported on this model: x / parameters are not supported with this model: x, y
+        rf"{_NOUN} (?:are )?(?:currently )?not supported[^.:;]{{0,40}}: {list_before}{anyhow}",
         # 'x' is not supported with this model / `x` and `y` are not supported / x is deprecated
         rf"{named}{list_after} (?:{_NOUN} )?(?:is|are) {_NOT}{_AS_SUCH}",
-        # 'x': not supported for this model / `x` cannot be used with this model
+        rf"(?<![\w.'\"`]){bare} is {_NOT} {_A_MODEL}{_END}",
+        # 'x': not supported for this model / `x` cannot be used with this model / request x from this model
         rf"{named}:? (?:not supported|cannot be used) {this_model}",
-        # 'x' does not support 0.5 with this model
-        rf"{named} does(?: not|n't) support\b.{{0,40}} {this_model}",
-        # gpt-5 models don't support temperature=0.2
-        rf"models?\b[^.]{{0,60}} (?:do(?:es)?(?: not|n't)) support {bare}=",
+        rf"not allowed to request {bare} from this model",
+        # 'x' does not support 0.5 with this model / gpt-5 models don't support x=0.2
+        rf"{named} does(?: not|n't) support\b.{{0,40}}?(?: {this_model}|\. only the default)",
+        rf"models?\b[^.]{{0,60}} do(?:es)?(?: not|n't) support {bare}=",
         # x: Extra inputs are not permitted / Extra parameters ['x'] are not allowed / x: unexpected field
-        rf"{named}:? extra (?:inputs|fields) (?:are )?not permitted",
-        rf"(?<![\w'\"`]){bare}: unexpected field",
+        rf"(?<![\w.]){anyhow}:? (?:extra (?:inputs|fields) (?:are )?not permitted|unexpected field)",
         rf"extra (?:inputs|fields|parameters|properties)[^.]{{0,60}}?['\"`\[]+{bare}\b",
         # {'type': 'extra_forbidden', 'loc': ('body', 'x')
         rf"extra_forbidden['\"], ['\"]loc['\"]: \(['\"]body['\"], ['\"]{bare}['\"]",
-        # Additional properties are not allowed ('x' was unexpected)
-        rf"{quoted} (?:was|is) unexpected",
+        # Additional properties are not allowed ('x', 'y' were unexpected)
+        rf"{quoted}{list_after} (?:was|is|were) unexpected",
     )
     return tuple(re.compile(sentence, re.IGNORECASE) for sentence in sentences)

@@ -109,6 +109,15 @@ def test_a_server_that_knows_only_the_old_name_of_the_limit() -> None:
         (refusal("Extra parameters ['stream_options'] are not allowed when extra-parameters is not set"), {"stream_options"}),
         (refusal("Additional properties are not allowed ('stream_options' was unexpected)"), {"stream_options"}),
         (refusal("Error code 400: seed: unexpected field"), {"seed"}),
+        (refusal("seed: Extra inputs are not permitted"), {"seed"}),
+        (refusal("You are not allowed to request top_p from this model"), {"top_p"}),
+        (refusal("Additional properties are not allowed ('seed', 'top_p' were unexpected)"), {"seed", "top_p"}),
+        (refusal("The following parameters are not supported with this model: temperature, top_p"), {"temperature", "top_p"}),
+        (refusal("The following fields are currently not supported: temperature, presence_penalty", "", ""), {"temperature", "presence_penalty"}),
+        (refusal("This model does not support top_p."), {"top_p"}),
+        (refusal("This model doesn't support the temperature field. Remove temperature and try again."), {"temperature"}),
+        (refusal("Unable to submit request because seed is not supported by this model"), {"seed"}),
+        (refusal("Unsupported value: 'temperature' does not support 0.7. Only the default (1) value is supported."), {"temperature"}),
         (refusal("property 'stream_options' is unsupported, did you mean 'stream'?"), {"stream_options"}),
         (refusal("property 'top_p' is unsupported, did you mean 'top_k'?", code="invalid_request_error"), {"top_p"}),
         (refusal('litellm.BadRequestError: GroqException - {"error":{"message":"property \'seed\' is unsupported","type":"invalid_request_error"}}'), {"seed"}),
@@ -214,6 +223,9 @@ def test_a_window_that_the_server_tells() -> None:
         refusal("Unknown parameter: 'web_search_options.search_context_size'.", "web_search_options.search_context_size", "unknown_parameter"),
         refusal("m"),
         *map(refusal, [
+            "messages.0.seed: Extra inputs are not permitted",
+            "An early stop is not supported by this tool",
+            "'n' does not support temperature values",
             "This model does not support streaming responses when tools are used",
             "Streaming is not supported for this model when tools are used.",
             "Streaming is not supported for this model with n > 1.",
@@ -288,6 +300,23 @@ def test_a_code_is_enough_where_the_parameter_is_named(code: str) -> None:
     assert learned(refusal("no", "seed", code)) == {"refused": frozenset({"seed"})}
     assert learned(refusal("no", None, code)) == {}
     assert learned(refusal("no", "seed", "invalid_value")) == {}
+
+
+def test_a_model_is_called_by_its_name() -> None:
+    for model, name in [
+        ("gpt-5", "gpt-5"),
+        ("openai/gpt-5", "gpt-5-2025-08-07"),
+        ("gpt-5", "openai/gpt-5"),
+        ("qwen2.5:7b", "model 'qwen2.5:7b'"),
+        ("my (own) model+", "the model my (own) model+"),
+    ]:
+        error = refusal(f"`seed` is not supported for {name}.")
+        assert learned(error, model=model) == {"refused": frozenset({"seed"})}
+        error = refusal(f"Streaming is not supported with {name}")
+        assert learned(error, model=model) == {"streams": False}
+    for model in ("gpt-5", "m", "with", ""):
+        assert learned(refusal("`seed` is not supported for gpt-5-turbo."), model=model) == {}
+        assert learned(refusal("`seed` is not supported with `n`."), model=model) == {}
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLING_PARAMETERS))
