@@ -172,8 +172,8 @@ def _learn_from_length(
     """Learn what can be from a prompt that is too long: it is counted, whatever it was before.
 
     Returns:
-        What prompt and limit of the reply may take together, in tokens, where the server's figures do not say:
-        as much as with half of the prompt. It is halved as often as it is refused.
+        What prompt and limit of the reply may take together, in tokens as they are counted here, where the
+        server's figures do not say: as much as with half of the prompt. It is halved as often as it is refused.
     """
     counter = yield from load_counter(call.budget, call.counted)
     cost = prompt_cost(attempt.prompt.messages, attempt.prompt_format, counter)
@@ -181,10 +181,8 @@ def _learn_from_length(
     if refusal.tokens is not None:
         calibration = calibration.compared(cost, refusal.tokens, is_refused=True)
     call.learn(calibration=calibration)
-    budget, taken = call.budget_within(None), calibration.corrected(cost)
-    if budget.limit is not None and taken > budget.limit:
-        return None
-    return taken // 2 + budget.sent_limit
+    budget = call.budget_within(None)
+    return None if cost > budget.room(calibration) else cost // 2 + budget.sent_limit
 
 
 def _learn_from_usage(call: OfficialCall, attempt: Attempt, told: int) -> None:

@@ -69,7 +69,7 @@ class OfficialCall:
         return self.budget_within(self.lesson.guess.tokens)
 
     def budget_within(self, max_total: int | None) -> Budget:
-        """The same, where prompt and limit of the reply may take so many tokens together."""
+        """The same, where prompt and limit of the reply may take so many tokens together, as counted here."""
         lesson, options = self.lesson, self.options
         family = lesson.narrowed(options.family)
         reserved = family.reserve(options.response_limit)
@@ -87,11 +87,8 @@ class OfficialCall:
     @property
     def most_messages(self) -> int | None:
         """How many messages could fit at most, and one more to see that there are more."""
-        budget = self.budget
-        limit = budget.limit
-        if limit is None:
-            return None
-        return max(budget.calibration.room(limit), 0) // TOKENS_PER_MESSAGE + 1
+        room = self.budget.room(self.lesson.calibration)
+        return None if room == inf else max(int(room), 0) // TOKENS_PER_MESSAGE + 1
 
     def claim(self, message_id: str) -> bool:
         """Claim the id of a message that is to be stored; whether no other call of the client has it."""

@@ -41,7 +41,8 @@ class Budget:
         calibration: what is known of how the server counts.
         known: the family by what is known of the model alone, without what its server once said.
         sent_limit: the limit of the reply that the request names, in tokens; 0 for none.
-        max_total: what prompt and that limit may take together, in tokens, where that is guessed.
+        max_total: what prompt and that limit may take together, in tokens as they are counted here, where that
+            is guessed.
     """
 
     family: ModelFamily
@@ -60,6 +61,13 @@ class Budget:
             return limit
         guessed = self.max_total - self.sent_limit
         return guessed if limit is None else min(limit, guessed)
+
+    def room(self, calibration: Calibration) -> float:
+        """The largest count of a prompt that the server takes, as far as is known; `math.inf` for any."""
+        limit = self.family.prompt_limit(self.reserved_tokens)
+        room = inf if limit is None else calibration.room(limit)
+        # A guess is no matter of how the server counts: half of a count must be less, whatever is thought of that.
+        return room if self.max_total is None else min(room, self.max_total - self.sent_limit)
 
     @property
     def most(self) -> int | None:
@@ -133,11 +141,11 @@ def build_prompt(
     Raises:
         PromptTooLongError: instructions and what is asked exceed the limit by themselves.
     """
-    limit, calibration = budget.limit, budget.calibration
+    calibration = budget.calibration
     fixed = [*prompt_format.instructions, *asked]
     sent_count = len(history.messages)
     counting: Counting = "bound"
-    room = _room(limit, calibration)
+    room = budget.room(calibration)
     bound: int | None = None
     if not is_counted and budget.tokenizer is None:
         counter = Counter(byte_length, budget.encoding)
@@ -147,7 +155,7 @@ def build_prompt(
     else:
         counter = yield from load_counter(budget, counted)
         calibration = calibration.compared_by(counter)
-        room = _room(limit, calibration)
+        room = budget.room(calibration)
         counting = budget.counting if calibration.counted is None else "calibrated"
         cost = prompt_cost(fixed, prompt_format, counter)
         if budget.most is not None and cost > budget.most:
@@ -166,17 +174,13 @@ def build_prompt(
         message_count=sent_count + sum(1 for message in asked if message.id),
         prompt_tokens=tokens,
         counting=counting,
-        prompt_limit=limit,
+        prompt_limit=budget.limit,
         reserved_tokens=budget.reserved_tokens,
         left_out=len(left_out),
         left_out_reason="window" if left_out else None,
         missing_message_id=history.missing_message_id,
     )
     return Prompt(messages, left_out[::-1], context, cost, bound is None, calibration)
-
-
-def _room(limit: int | None, calibration: Calibration) -> float:
-    return inf if limit is None else calibration.room(limit)
 
 
 def _bound(

@@ -7,7 +7,8 @@ without the refusal. What is known of the model's family is heeded from the star
 Rules:
 
 1. A lesson is learned from a 400 or a 422 alone (Mistral refuses with the latter), and only if it
-   says of a parameter that was sent that the model does not take it (refusals.py).
+   says of a parameter that was sent that the model does not take it (refusals.py), or that the prompt is
+   too long (context_lengths.py).
 2. Every lesson changes the next request, so that a call ends: what is refused again is an error. A
    lesson that turns out to be wrong is taken back.
 3. What the caller asked for and did not get stands in `reply.context.changes`.
@@ -60,7 +61,6 @@ DISPENSABLE: Final = SAMPLING_PARAMETERS | {STREAM_OPTIONS, *LIMIT_NAMES}
 REASONING: Final = "reasoning_content"
 INCLUDE_USAGE: Final = {"include_usage": True}
 
-
 FIRST_GUESS_LASTS: Final = 32
 """Replies for which the first guess of a window holds."""
 
@@ -73,7 +73,7 @@ class WindowGuess:
     its window may be larger. Each guess holds for twice as many replies as the one before.
 
     Attributes:
-        tokens: the guess, in tokens; `None` for none.
+        tokens: the guess, in tokens as they are counted here; `None` for none.
         replies_left: for how many replies it still holds.
         lasts: for how many replies the next one will.
     """

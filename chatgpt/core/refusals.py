@@ -18,9 +18,10 @@ from chatgpt.core.errors import APIStatusError
 
 _CODES: Final = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter"})
 _OF_A_VALUE: Final = re.compile(
-    r"(?:invalid|missing|integer|decimal|number|string|array)_(?!request)"
+    r"(?:invalid|missing|integer|decimal|number|string|array)_(?!request|param|arg)"
 )
-"""Codes of a bad value (OpenAI: `invalid_value`, `integer_above_max_value`, ...)."""
+"""Codes of a bad value (OpenAI: `invalid_value`, `integer_above_max_value`, ...). `invalid_request_error` and
+DashScope's `invalid_parameter_error` are codes of everything."""
 _NO_PARAM: Final = frozenset({"", "None", "null"})
 """What servers write where they name no parameter (LiteLLM writes the first two)."""
 _DEEPEST: Final = 8

@@ -118,9 +118,14 @@ def test_an_edited_message_keeps_its_pictures() -> None:
     stepper.store.save([ChatMessage(id="q", text="What is this?", wire_fields=fields)])
     stepper.store.save([ChatMessage(id="p", text="old", wire_fields={"content": "old"})])
     call = official_call(stepper.surroundings, client={"system_message": ""})
-    for message_id in ("q", "p"):
+    stepper.store.save(
+        [ChatMessage(id="t", text="What is this?", wire_fields={"content": (picture,)})]
+    )
+    stepper.answers.append(json_answer(completion(id="r2")))
+    for message_id in ("q", "p", "t"):
         stepper.run(edit(message_id, "And this?", None, call))
     assert [body["messages"] for body in stepper.bodies] == [
         [{"role": "user", "content": [{"type": "text", "text": "And this?"}, picture], "x": 1}],
         [{"role": "user", "content": "And this?"}],
+        [{"role": "user", "content": [{"type": "text", "text": "And this?"}, picture]}],
     ]

@@ -110,6 +110,7 @@ def test_a_server_that_knows_only_the_old_name_of_the_limit() -> None:
         (refusal("Additional properties are not allowed ('stream_options' was unexpected)"), {"stream_options"}),
         (refusal("Error code 400: seed: unexpected field"), {"seed"}),
         (refusal("seed: Extra inputs are not permitted"), {"seed"}),
+        (refusal("Unsupported parameter: 'seed'", None, "invalid_parameter_error"), {"seed"}),
         (refusal("You are not allowed to request top_p from this model"), {"top_p"}),
         (refusal("Additional properties are not allowed ('seed', 'top_p' were unexpected)"), {"seed", "top_p"}),
         (refusal("The following parameters are not supported with this model: temperature, top_p"), {"temperature", "top_p"}),

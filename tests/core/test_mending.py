@@ -353,6 +353,49 @@ def test_a_server_that_tells_no_figures_is_never_lost_and_asked_anew_seldom(mode
     assert sizes[-1] > 20_000, "a window that is larger now is found out in the end"
 
 
+def test_a_half_is_less_whatever_was_thought_of_the_servers_counting() -> None:
+    """One odd figure came before (a search, say), which would make half of the tokens more messages."""
+
+    def serve(body: Any) -> Answered:
+        seen.append(server_count(body))
+        return json_answer(completion()) if seen[-1] <= 40 else refused("context length exceeded")
+
+    seen: list[int] = []
+    lessons = Lessons()
+    lessons.keep(
+        "chat",
+        "m",
+        calibration=Lesson().calibration.compared(9, 5_000),
+        guess=NOT_GUESSED.made(400),
+    )
+    stepper = Stepper(*[serve] * 9)
+    stepper.store.save(thread_of(["word " * 10] * 60))
+    client = {"model": "m", "system_message": ""}
+    assert send(stepper, client=client, lessons=lessons, parent_message_id="m59").text == "Hello!"
+    assert seen == sorted(seen, reverse=True)
+    assert len(seen) <= 5
+
+
+def test_the_limit_that_a_text_completion_always_has_belongs_to_a_guess() -> None:
+    answer = {"id": "r", "choices": [{"index": 0, "text": "Hi", "finish_reason": "stop"}]}
+    stepper, lessons = Stepper(refused("context length exceeded"), json_answer(answer)), Lessons()
+    stepper.store.save(thread_of(["word " * 10] * 10))
+    send(stepper, client={"model": "m", "endpoint": "completions"}, lessons=lessons, parent_message_id="m9")  # fmt: skip
+    guess = lessons.of("completions", "m").guess.tokens
+    assert guess is not None
+    assert guess > 4_096 == stepper.bodies[1]["max_tokens"]
+
+
+def test_a_guess_beyond_what_is_known_of_the_window_widens_nothing() -> None:
+    stepper, lessons = Stepper(json_answer(completion())), Lessons()
+    stepper.store.save(thread_of(["word " * 10] * 10))
+    lessons.keep("chat", "m", guess=NOT_GUESSED.made(10_000))
+    client = {"model": "m", "max_model_tokens": 100, "max_response_tokens": 20}
+    reply = send(stepper, client=client, lessons=lessons, parent_message_id="m9")
+    assert reply.context is not None
+    assert (reply.context.prompt_limit, reply.context.left_out > 0) == (80, True)
+
+
 def test_a_long_thread_finds_what_fits_in_one_call() -> None:
     def serve(body: Any) -> Answered:
         fits = server_count(body) <= 1_500

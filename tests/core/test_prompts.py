@@ -74,6 +74,15 @@ def test_wire_fields_travel_and_win() -> None:
         ChatFormat().fields([ChatMessage(id="a", text="", wire_fields={"content": {1}})])
 
 
+def test_whose_cost_is_known_to_the_token() -> None:
+    plain = [ChatMessage(id="a", text="Hi", name="Ada")]
+    assert ChatFormat("Be brief.", {"seed": 7}).is_exact(plain)
+    for name in ("tools", "functions", "response_format"):
+        assert not ChatFormat("", {name: []}).is_exact(plain)
+    assert not ChatFormat().is_exact([ChatMessage(id="a", text="", wire_fields={"tool_calls": []})])
+    assert not TextFormat("", "", "User", "ChatGPT", "").is_exact(plain)
+
+
 def test_reasoning_is_sent_back_only_where_it_is_wanted() -> None:
     messages = [
         ChatMessage(id="a", text="?", reasoning="of the user"),
