@@ -181,7 +181,7 @@ def _learn_from_length(
     if refusal.tokens is not None:
         calibration = calibration.compared(cost, refusal.tokens, is_refused=True)
     call.learn(calibration=calibration)
-    budget = call.budget_within(None)
+    budget = call.budget
     return None if cost > budget.room(calibration) else cost // 2 + budget.sent_limit
 
 

@@ -66,10 +66,6 @@ class OfficialCall:
     @property
     def budget(self) -> Budget:
         """What a prompt may cost, by what is known now."""
-        return self.budget_within(self.lesson.guess.tokens)
-
-    def budget_within(self, max_total: int | None) -> Budget:
-        """The same, where prompt and limit of the reply may take so many tokens together, as counted here."""
         lesson, options = self.lesson, self.options
         family = lesson.narrowed(options.family)
         reserved = family.reserve(options.response_limit)
@@ -81,7 +77,7 @@ class OfficialCall:
             lesson.calibration,
             known=options.family,
             sent_limit=reserved if is_limited else 0,
-            max_total=max_total,
+            max_total=lesson.guess.tokens,
         )
 
     @property
@@ -141,7 +137,7 @@ def compose(
             of that.
     """
     options, lesson = call.options, call.lesson
-    budget = call.budget if max_total is None else call.budget_within(max_total)
+    budget = call.budget if max_total is None else evolve(call.budget, max_total=max_total)
     params = dict(options.params)
     if options.endpoint == "completions":
         if ends := _ends(options):

@@ -100,6 +100,10 @@ def test_no_more_is_read_than_could_fit_besides_what_is_asked() -> None:
     # How far up the question is that is edited, nobody knows.
     stepper.run(edit("m98", "b", None, call))
     assert [need.limit for need in stepper.of(LoadThread)] == [16, None]
+    windowless = official_call(stepper.surroundings, client={"model": "m"})
+    stepper.answers.append(json_answer(completion(id="r2")))
+    stepper.run(regenerate("m99", None, windowless))
+    assert stepper.of(LoadThread)[-1].limit is None
 
 
 def test_the_question_that_is_edited_may_be_far_up() -> None:
