@@ -457,8 +457,11 @@ class Call(Generic[T]):
                 method = replies_method(self._store)
                 return plain_function("replies of the message_store", method)(message_id)
             case SaveMessages(messages):
-                self._store.save(messages)
-                return None
+                try:
+                    self._store.save(messages)
+                except Exception as error:  # noqa: BLE001 - it becomes the cause of another
+                    return need.refused(error)
+                return ()
             case LoadTokenizer(encoding):
                 return load_tokenizer(encoding)
             case ReportEvent():

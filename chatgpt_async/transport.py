@@ -402,8 +402,11 @@ class Call(Generic[T]):
             case LoadReplies(message_id):
                 return await completed(replies_method(self._store)(message_id))
             case SaveMessages(messages):
-                await self._store.save(messages)
-                return None
+                try:
+                    await self._store.save(messages)
+                except Exception as error:  # noqa: BLE001 - it becomes the cause of another
+                    return need.refused(error)
+                return ()
             case LoadTokenizer(encoding):
                 return await to_thread.run_sync(load_tokenizer, encoding, abandon_on_cancel=True)
             case ReportEvent():

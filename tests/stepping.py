@@ -209,8 +209,11 @@ class Stepper:
             case LoadReplies(message_id):
                 return self.store.replies(message_id)
             case SaveMessages(messages):
-                self.store.save(messages)
-                return None
+                try:
+                    self.store.save(messages)
+                except Exception as error:  # noqa: BLE001 - as in the shells
+                    return need.refused(error)
+                return ()
             case LoadTokenizer():
                 return self.tokenizer
             case ReportProgress() | TakeTurn() | PassTurn():

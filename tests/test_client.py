@@ -23,6 +23,7 @@ from chatgpt import (
     MemoryStore,
     MessageNotFoundError,
     Secret,
+    StoreError,
 )
 from chatgpt.testing import ChatGPTServer, Fault, RecordedRequest
 from tests.engines import Engine, stored_messages
@@ -119,15 +120,36 @@ def test_what_a_store_raises_comes_out(
         raise error
 
     client = engine.client(
-        api_key="sk-test", api_base_url=chatgpt_server.base_url, upsert_message=failing
+        api_key="sk-test", api_base_url=chatgpt_server.base_url, get_message_by_id=failing
     )
     with pytest.raises(type(error)) as caught:
-        client.send_message("hi")
+        client.send_message("hi", message_id="q")
     assert caught.value is error
+    assert chatgpt_server.requests == []
 
 
-def test_a_stop_iteration_of_a_store_comes_out(chatgpt_server: ChatGPTServer) -> None:
-    test_what_a_store_raises_comes_out(Engine(), chatgpt_server, StopIteration("mine"))
+@pytest.mark.parametrize("error", [*OWN_ERRORS, StopIteration("mine")])
+def test_a_reply_that_cannot_be_saved_is_not_lost(
+    engine: Engine, chatgpt_server: ChatGPTServer, error: Exception
+) -> None:
+    """What the store raises is the cause of an error that carries question and reply."""
+
+    def failing(_: object) -> None:
+        raise error
+
+    if isinstance(error, StopIteration) and engine.name != "sync":
+        pytest.skip("Python makes a RuntimeError of it where something is awaited")
+    chatgpt_server.replies = ["It was dear."]
+    client = engine.client(
+        api_key="sk-test", api_base_url=chatgpt_server.base_url, upsert_message=failing
+    )
+    with pytest.raises(StoreError, match=f"could not be saved: {type(error).__name__}$") as caught:
+        client.send_message("hi")
+    assert caught.value.__cause__ is error
+    assert caught.value.partial == "It was dear."
+    question, reply = pickle.loads(pickle.dumps(caught.value)).unsaved_messages
+    assert (question.text, reply.text) == ("hi", "It was dear.")
+    assert reply.parent_message_id == question.id
 
 
 def test_bad_input_sends_nothing(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:

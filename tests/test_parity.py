@@ -77,6 +77,8 @@ PLAIN = {
     *((name, "stream_message") for name in CLIENTS),
     *((name, "conversation") for name in CLIENTS),
     ("ChatGPTSessionAPI", "list_conversations"),
+    ("MemoryStore", "all_messages"),
+    ("MessageStore", "all_messages"),
     ("Conversation", "stream"),
     ("Conversation", "branch"),
     ("WebConversation", "stream"),

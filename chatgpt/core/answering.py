@@ -6,14 +6,17 @@ Rules:
 
 1. Nothing is sent before everything was checked, and nothing is stored before the reply is
    complete. A failed send leaves the store as it was.
-2. A reply keeps the server's id, unless that is stored already: some servers repeat theirs.
+2. A reply keeps the server's id, unless that is stored already: some servers repeat theirs. The store has the
+   last word on it, because other processes may use it at the same moment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
+
+from attrs import evolve
 
 from chatgpt.core.budget import Counter
 from chatgpt.core.calibration import ToldPrompt
@@ -30,6 +33,7 @@ from chatgpt.core.needs import (
     LoadMessage,
     ResponseHead,
     SaveMessages,
+    Surroundings,
 )
 from chatgpt.core.prompts import prompt_cost
 from chatgpt.core.reading import read_reply
@@ -37,6 +41,9 @@ from chatgpt.core.replies import Reply
 from chatgpt.core.retry import RetryPolicy
 from chatgpt.core.secrets import SecretMask
 from chatgpt.core.sending import json_request, send_with_retries
+
+MOST_RENAMINGS: Final = 3
+"""How often messages get new ids before the store is not believed."""
 
 MOST_COUNTED: Final = 100_000
 """Messages whose counts are kept until they can be saved; then they are counted again."""
@@ -112,11 +119,36 @@ def _answer(
     )
     recounted = _recounted_messages(draft, call.counted)
     asked = (question,) if draft.is_new else ()
-    # An estimate holds on to the prompt; a store must not keep whole threads alive by it.
-    yield from SaveMessages((*recounted, *asked, message.without_estimate()))
+    message = yield from _saved(message, asked, recounted, surroundings)
     for saved in recounted:
         call.counted.pop(saved.id, None)
     return message
+
+
+def _saved(
+    reply: ChatMessage,
+    asked: Sequence[ChatMessage],
+    recounted: Sequence[ChatMessage],
+    surroundings: Surroundings,
+) -> Exchange[ChatMessage]:
+    """Save a reply and its question, and return the reply as it is stored.
+
+    Another client may have stored other messages under their ids a moment ago: then they get new ones. A
+    message of the history that is another one by now keeps its counts to itself.
+    """
+    for _ in range(MOST_RENAMINGS):
+        # An estimate holds on to the prompt; a store must not keep whole threads alive by it.
+        saving = SaveMessages((*recounted, *asked, reply.without_estimate()))
+        taken = yield from saving
+        if not taken:
+            return reply
+        recounted = [message for message in recounted if message.id not in taken]
+        if any(message.id in taken for message in asked):
+            asked = [evolve(message, id=surroundings.new_id()) for message in asked]
+            reply = evolve(reply, parent_message_id=asked[-1].id)
+        if reply.id in taken:
+            reply = evolve(reply, id=surroundings.new_id())
+    raise saving.unsaved("The reply came and could not be saved: the store takes no id.")
 
 
 def _send(

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from chatgpt.core.call_options import Question
 from chatgpt.core.errors import MessageNotFoundError
@@ -119,7 +119,7 @@ def edited_draft(
     )
     return _draft_of(
         question,
-        History(earlier, history.missing_message_id),
+        evolve(history, messages=earlier),
         surroundings,
         _with_text(original.wire_fields, text),
     )
@@ -150,13 +150,16 @@ def repeated_draft(
     """
     message, history = yield from _with_history(message_id, most)
     if message.role == "assistant":
-        if not history.messages:
+        before = [*history.messages]
+        while before and before[0].role == "assistant":  # ChatGPT may say several things in a turn
+            del before[0]
+        if not before:
             raise MessageNotFoundError(
                 f"The message that {message_id!r} replies to is not in the message store: it cannot be "
                 "answered again."
             )
-        message, *before = history.messages
-        history = History(before, history.missing_message_id)
+        message, *before = before
+        history = evolve(history, messages=before)
     return Draft(
         (message,),
         history,
@@ -227,8 +230,15 @@ def _draft_of(
 
 
 def _with_history(message_id: str, most: int | None) -> Exchange[tuple[ChatMessage, History]]:
-    """A stored message, and the thread before it."""
+    """A stored message, or the nearest one before it that is not hidden, and the thread before that.
+
+    Raises:
+        MessageNotFoundError: it is not in the store.
+        ValueError: all of the thread is hidden.
+    """
     # The message itself, and its question, are no history.
     thread = yield from load_history(message_id, None if most is None else most + 2)
+    if not thread.messages:
+        raise ValueError(f"The thread that leads to {message_id!r} has hidden messages only.")
     message, *before = thread.messages
-    return message, History(before, thread.missing_message_id)
+    return message, evolve(thread, messages=before)

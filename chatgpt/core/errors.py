@@ -4,6 +4,8 @@
       ConfigurationError (also ValueError)      a missing or malformed key, contradictory options
       MessageNotFoundError (also LookupError)   the parent is not in the store
       PromptTooLongError (also ValueError)      the new message cannot fit; nothing was sent
+      StoreError                                the message store failed; .unsaved_messages
+        MessageIdTakenError                     other messages are stored under these ids
       APIConnectionError                        could not reach the server, or lost it
         APITimeoutError (also TimeoutError)     .limit says which: connect, idle, total
       AbortedError                              stopped by the caller
@@ -39,7 +41,11 @@ Rules:
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from chatgpt.core.messages import ChatMessage
 
 ChatGPTErrorType: TypeAlias = Literal[
     "unknown",
@@ -138,6 +144,38 @@ class ConfigurationError(ChatGPTError, ValueError):
 
 class MessageNotFoundError(ChatGPTError, LookupError):
     """`parent_message_id` names a message that the store does not hold; nothing was sent."""
+
+
+class StoreError(ChatGPTError):
+    """The message store could not do its work; the cause says why.
+
+    Attributes:
+        unsaved_messages: where a finished reply could not be saved, question and reply: nothing is lost, and
+            `store.save(error.unsaved_messages)` tries again. `partial` is the text of the reply.
+    """
+
+    unsaved_messages: Sequence[ChatMessage] = ()
+
+
+class MessageIdTakenError(StoreError):
+    """`save` was given messages under whose ids the store holds others; it has saved none.
+
+    A store that is shared raises it (`raise MessageIdTakenError.of([message.id])`); a client then gives its
+    message another id, and saves again.
+
+    Attributes:
+        message_ids: the ids.
+    """
+
+    message_ids: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, message_ids: Sequence[str]) -> MessageIdTakenError:
+        """Make the error of some ids."""
+        shown = ", ".join(map(repr, message_ids[:3])) + (", ..." if len(message_ids) > 3 else "")
+        error = cls(f"Other messages are stored under {shown}; nothing was saved.")
+        error.message_ids = message_ids
+        return error
 
 
 class PromptTooLongError(ChatGPTError, ValueError):

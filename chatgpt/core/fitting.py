@@ -179,6 +179,7 @@ def build_prompt(
         left_out=len(left_out),
         left_out_reason="window" if left_out else None,
         missing_message_id=history.missing_message_id,
+        unreadable_message_ids=history.unreadable_message_ids,
     )
     return Prompt(messages, left_out[::-1], context, cost, bound is None, calibration)
 

@@ -88,6 +88,7 @@ class ContextReport:
             could ever fit, so a very long one may hold more.
         left_out_reason: `"window"` when they did not fit, `None` when nothing was left out.
         missing_message_id: an ancestor that the store does not hold: the history begins after it.
+        unreadable_message_ids: ancestors that the store holds and cannot read: the history goes on before them.
         changes: what was sent otherwise than asked for, because the model refuses it.
     """
 
@@ -100,6 +101,7 @@ class ContextReport:
     left_out: int = 0
     left_out_reason: Literal["window"] | None = None
     missing_message_id: str | None = None
+    unreadable_message_ids: tuple[str, ...] = ()
     changes: tuple[RequestChange, ...] = ()
 
 
@@ -165,6 +167,8 @@ class ChatMessage:
         rewritten: on a part of a stream of the web flow, whether the server took back some of what it
             had said: then `delta` is what follows the beginning that `text` and the part before have
             in common.
+        is_hidden: whether a reader does not see it and no model is sent it: a helper of a server, the call of a
+            tool, thoughts. Imported conversations have them (`import_chatgpt_export`).
         parent_message_id: the message that this one replies to; `None` for the first.
         conversation_id: shared by all messages of a conversation, whatever their branch.
         detail: the server's last object of this reply, as it came (parsed JSON).
@@ -191,6 +195,7 @@ class ChatMessage:
     name: str | None = None
     delta: str | None = None
     rewritten: bool = False
+    is_hidden: bool = False
     parent_message_id: str | None = None
     conversation_id: str | None = None
     detail: Mapping[str, object] | None = None

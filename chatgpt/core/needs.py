@@ -22,7 +22,13 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
-from chatgpt.core.errors import AbortedError, ChatGPTError, without_frames
+from chatgpt.core.errors import (
+    AbortedError,
+    ChatGPTError,
+    MessageIdTakenError,
+    StoreError,
+    without_frames,
+)
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.secrets import Secret
 
@@ -215,14 +221,33 @@ class LoadReplies(Need[Sequence[ChatMessage]]):
 
 
 @frozen
-class SaveMessages(Need[None]):
+class SaveMessages(Need[Sequence[str]]):
     """Save messages in one write: all of them, or none.
+
+    The answer is nothing, or the ids under which the store holds other messages; then it has saved none.
 
     Attributes:
         messages: in the order in which a store that can only save one at a time takes them.
     """
 
     messages: tuple[ChatMessage, ...] = field(repr=lambda messages: f"<{len(messages)}>")
+
+    def refused(self, error: Exception) -> Sequence[str]:
+        """Say what follows from what the store raised.
+
+        Raises:
+            StoreError: the messages are not saved; it carries them.
+        """
+        if isinstance(error, MessageIdTakenError) and error.message_ids:
+            return error.message_ids
+        reason = str(error) if isinstance(error, StoreError) else type(error).__name__
+        raise self.unsaved(f"The reply came and could not be saved: {reason}") from error
+
+    def unsaved(self, message: str) -> StoreError:
+        """An error that carries the messages."""
+        error = StoreError(message, partial=self.messages[-1].text)
+        error.unsaved_messages = self.messages
+        return error
 
 
 @frozen

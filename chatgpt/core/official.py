@@ -17,7 +17,7 @@ from chatgpt.core.drafts import continued_draft, edited_draft, new_draft, repeat
 from chatgpt.core.errors import MessageNotFoundError
 from chatgpt.core.messages import ChatMessage, ContextReport
 from chatgpt.core.needs import Exchange, LoadReplies
-from chatgpt.core.threads import check_message, load_history
+from chatgpt.core.threads import check_message, load_thread
 from chatgpt.core.validation import required_identifier
 
 # --- what a caller asks for ------------------------------------------------------------------
@@ -110,8 +110,8 @@ def read_thread(message_id: object) -> Exchange[Sequence[ChatMessage]]:
     Raises:
         MessageNotFoundError: the store does not hold it.
     """
-    history = yield from load_history(required_identifier("message_id", message_id))
-    return history.messages[::-1]
+    messages = yield from load_thread(required_identifier("message_id", message_id))
+    return messages[::-1]
 
 
 def read_branches(message_id: object) -> Exchange[Sequence[ChatMessage]]:
@@ -121,7 +121,7 @@ def read_branches(message_id: object) -> Exchange[Sequence[ChatMessage]]:
         MessageNotFoundError: the store does not hold it.
     """
     known_id = required_identifier("message_id", message_id)
-    yield from load_history(known_id, 1)
+    yield from load_thread(known_id, 1)
     replies = yield from LoadReplies(known_id)
     for reply in replies:
         check_message(reply)
@@ -140,11 +140,11 @@ def take_back(message_id: str) -> Exchange[tuple[ChatMessage, str | None] | None
     Raises:
         MessageNotFoundError: the store does not hold `message_id`, or the parent any more.
     """
-    history = yield from load_history(message_id)
-    turn = next((n for n, message in enumerate(history.messages) if message.role == "user"), None)
+    messages = yield from load_thread(message_id)
+    turn = next((n for n, m in enumerate(messages) if m.role == "user" and not m.is_hidden), None)
     if turn is None:
         return None
-    question, *before = history.messages[turn:]
+    question, *before = messages[turn:]
     if question.parent_message_id is not None and not before:
         raise MessageNotFoundError(
             f"The message {question.parent_message_id!r}, before the last question, is not in the message "

@@ -8,13 +8,16 @@ Rules:
 
 1. An unknown parent is an error: the context is never lost silently.
 2. An ancestor that is missing further up ends the history there; the report says so.
-3. History is kept or left out by whole turns. A turn begins with a message of the user and holds
+3. Hidden messages are part of a thread and never sent.
+4. A message that the store holds and cannot read is passed over; the report says so, too.
+5. History is kept or left out by whole turns. A turn begins with a message of the user and holds
    everything up to his next one; what precedes his first message is a turn of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 from attrs import frozen
 
@@ -25,24 +28,23 @@ from chatgpt.core.needs import Exchange, LoadMessage, LoadThread
 
 @frozen
 class History:
-    """What the store holds of a thread, newest first.
+    """What of a thread may be sent, newest first.
 
     Attributes:
-        messages: the messages, newest first; empty for a new conversation.
+        messages: the messages that are not hidden, newest first; empty for a new conversation.
         missing_message_id: the ancestor that the store does not hold, where there is one.
+        conversation_id: the conversation of the newest message, be it hidden.
+        unreadable_message_ids: ancestors that the store holds and cannot read; they were passed over.
     """
 
     messages: Sequence[ChatMessage] = ()
     missing_message_id: str | None = None
-
-    @property
-    def conversation_id(self) -> str | None:
-        """The conversation of the newest message."""
-        return self.messages[0].conversation_id if self.messages else None
+    conversation_id: str | None = None
+    unreadable_message_ids: tuple[str, ...] = ()
 
 
 def load_history(message_id: str | None, limit: int | None = None) -> Exchange[History]:
-    """Read a thread from one of its messages to the root.
+    """Read what may be sent of a thread, from one of its messages to the root.
 
     Args:
         message_id: the newest message of the thread, or `None` for an empty history.
@@ -53,6 +55,30 @@ def load_history(message_id: str | None, limit: int | None = None) -> Exchange[H
     """
     if message_id is None:
         return History()
+    messages = yield from load_thread(message_id, limit)
+    missing = messages[-1].parent_message_id if limit is None or len(messages) < limit else None
+    if missing is not None and any(message.id == missing for message in messages):  # a circle
+        missing = None
+    # A store that cannot read a message goes on with that one's parent.
+    unreadable = tuple(
+        message.parent_message_id
+        for message, parent in pairwise(messages)
+        if message.parent_message_id is not None and message.parent_message_id != parent.id
+    )
+    visible = [message for message in messages if not message.is_hidden]
+    return History(visible, missing, messages[0].conversation_id, unreadable)
+
+
+def load_thread(message_id: str, limit: int | None = None) -> Exchange[Sequence[ChatMessage]]:
+    """Read a thread from one of its messages to the root, newest first.
+
+    Args:
+        message_id: the newest message of the thread.
+        limit: how many messages at most, `None` for all.
+
+    Raises:
+        MessageNotFoundError: the store does not hold `message_id`.
+    """
     messages = yield from LoadThread(message_id, limit)
     if not messages:
         raise MessageNotFoundError(
@@ -61,10 +87,7 @@ def load_history(message_id: str | None, limit: int | None = None) -> Exchange[H
         )
     for message in messages:
         check_message(message)
-    missing = messages[-1].parent_message_id if limit is None or len(messages) < limit else None
-    if missing is not None and any(message.id == missing for message in messages):  # a circle
-        missing = None
-    return History(messages, missing)
+    return messages
 
 
 def check_message(message: object) -> None:

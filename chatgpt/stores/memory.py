@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from threading import Lock
 from typing import Final
 from weakref import WeakValueDictionary
 
+from chatgpt.core.errors import MessageIdTakenError
 from chatgpt.core.messages import ChatMessage
-from chatgpt.stores.protocol import MessageStore, oldest_first
+from chatgpt.core.records import origin_of
+from chatgpt.stores.protocol import MessageStore, check_ids, oldest_first
 
 DEFAULT_CAPACITY: Final = 10_000
 
@@ -46,6 +48,9 @@ class MemoryStore(MessageStore):
             )
         self._capacity = capacity
         self._messages: OrderedDict[str, ChatMessage] = OrderedDict()
+        self._order: dict[
+            str, None
+        ] = {}  # of the first saving; an id that is there keeps its place
         self._lock = Lock()
         _stores[id(self)] = self
 
@@ -58,13 +63,28 @@ class MemoryStore(MessageStore):
             return message
 
     def save(self, messages: Sequence[ChatMessage]) -> None:
-        """Save messages in one write."""
+        """Save messages in one write.
+
+        Raises:
+            MessageIdTakenError: it holds other messages under some of the ids; none is saved.
+        """
+        check_ids(messages)
         with self._lock:
+            held = ((message, self._messages.get(message.id)) for message in messages)
+            taken = [
+                message.id
+                for message, known in held
+                if known is not None and origin_of(known) != origin_of(message)
+            ]
+            if taken:
+                raise MessageIdTakenError.of(taken)
             for message in messages:
                 self._messages[message.id] = message
                 self._messages.move_to_end(message.id)
+                self._order[message.id] = None
             while len(self._messages) > self._capacity:
-                self._messages.popitem(last=False)
+                message_id, _ = self._messages.popitem(last=False)
+                del self._order[message_id]
 
     def path(self, message_id: str, limit: int | None = None) -> list[ChatMessage]:
         """Return a thread from one of its messages to the root, newest first, in one go."""
@@ -89,6 +109,12 @@ class MemoryStore(MessageStore):
         with self._lock:
             messages = list(self._messages.values())
         return oldest_first(m for m in messages if m.parent_message_id == message_id)
+
+    def all_messages(self) -> Iterator[ChatMessage]:
+        """Go through the messages that are kept now, in the order in which they were first saved."""
+        with self._lock:
+            messages = [self._messages[message_id] for message_id in self._order]
+        return iter(messages)
 
     def __repr__(self) -> str:
         return f"<MemoryStore with {len(self)} of at most {self._capacity} messages>"

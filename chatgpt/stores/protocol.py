@@ -2,22 +2,26 @@
 
 Rules:
 
-1. A message is never changed once it is stored, but for the token counts that it carries: saving
+1. A client never changes a message once it is stored, but for the token counts that it carries: saving
    it again may add counts.
 2. `save` is one write: after it all of its messages are there, or none of them.
 3. A store is used from several threads at the same time.
+4. A store that several processes share has the last word on ids: it raises `MessageIdTakenError` where a
+   message is to take the place of another one, and not of itself (`origin_of` tells them apart). The stores of
+   this package do; one with `get` and `save` alone may replace whatever it holds.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol, cast
 
-from chatgpt.core.errors import ConfigurationError
+from chatgpt.core.errors import ConfigurationError, MessageIdTakenError
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import LoadMessage, Running
+from chatgpt.core.records import origin_of
 from chatgpt.core.threads import walk
 from chatgpt.core.validation import is_asynchronous
 
@@ -35,7 +39,12 @@ class MessageStore(Protocol):
 
     @abstractmethod
     def save(self, messages: Sequence[ChatMessage]) -> None:
-        """Save messages in one write, in place of those that have the same ids."""
+        """Save messages in one write, in place of those that have the same ids.
+
+        Raises:
+            MessageIdTakenError: it holds another message under one of the ids, and has saved none. (A store
+                need not look.)
+        """
         ...
 
     def path(self, message_id: str, limit: int | None = None) -> list[ChatMessage]:
@@ -61,6 +70,27 @@ class MessageStore(Protocol):
         """
         raise no_replies(self)
 
+    def all_messages(self) -> Iterator[ChatMessage]:
+        """Go through all messages, in the order in which they were first saved. Exporting asks for it.
+
+        Raises:
+            ConfigurationError: this store cannot list them; write the method to let it.
+        """
+        raise no_listing(self)
+
+
+def check_ids(messages: Sequence[ChatMessage]) -> None:
+    """Check that no two of the messages that are to be saved together claim one id.
+
+    Raises:
+        MessageIdTakenError: they do.
+    """
+    if len({message.id for message in messages}) != len(messages):
+        origins: dict[str, str] = {}
+        taken = [m.id for m in messages if origins.setdefault(m.id, origin_of(m)) != origin_of(m)]
+        if taken:
+            raise MessageIdTakenError.of(taken)
+
 
 def replies_method(store: Any) -> Callable[[str], Any]:
     """How a store finds the replies to a message; one that is not derived may not know.
@@ -72,6 +102,26 @@ def replies_method(store: Any) -> Callable[[str], Any]:
     if method is None:
         raise no_replies(store)
     return method
+
+
+def listing_method(store: Any) -> Callable[[], Any]:
+    """How a store lists its messages; one that is not derived may not know.
+
+    Raises:
+        ConfigurationError: it does not.
+    """
+    method: Callable[[], Any] | None = getattr(store, "all_messages", None)
+    if method is None:
+        raise no_listing(store)
+    return method
+
+
+def no_listing(store: object) -> ConfigurationError:
+    """The error of a store that cannot list its messages."""
+    return ConfigurationError(
+        f"{type(store).__name__} cannot list its messages: give it a method `all_messages()` that goes through "
+        "them, in the order in which they were first saved."
+    )
 
 
 def no_replies(store: object) -> ConfigurationError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from chatgpt.core.messages import ChatMessage
 from chatgpt.stores.memory import DEFAULT_CAPACITY
@@ -28,7 +28,11 @@ class MemoryStore(MessageStore):
         return self._plain.get(message_id)
 
     async def save(self, messages: Sequence[ChatMessage]) -> None:
-        """Save messages in one write."""
+        """Save messages in one write.
+
+        Raises:
+            MessageIdTakenError: it holds other messages under some of the ids; none is saved.
+        """
         self._plain.save(messages)
 
     async def path(self, message_id: str, limit: int | None = None) -> list[ChatMessage]:
@@ -38,6 +42,11 @@ class MemoryStore(MessageStore):
     async def replies(self, message_id: str) -> list[ChatMessage]:
         """Return the messages that reply to one, oldest first; every message is looked at."""
         return self._plain.replies(message_id)
+
+    async def all_messages(self) -> AsyncIterator[ChatMessage]:
+        """Go through the messages that are kept now, in the order in which they were first saved."""
+        for message in self._plain.all_messages():
+            yield message
 
     def __repr__(self) -> str:
         return repr(self._plain)

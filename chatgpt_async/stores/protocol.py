@@ -9,8 +9,9 @@ Rules, beside those of `chatgpt.stores.protocol`:
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeVar, cast
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from itertools import islice
+from typing import Final, Protocol, TypeVar, cast
 
 from anyio import to_thread
 
@@ -18,10 +19,19 @@ from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import LoadMessage, Running
 from chatgpt.core.threads import walk
 from chatgpt.stores.protocol import MessageStore as PlainStore
-from chatgpt.stores.protocol import methods_of, no_replies, replies_method
+from chatgpt.stores.protocol import (
+    listing_method,
+    methods_of,
+    no_listing,
+    no_replies,
+    replies_method,
+)
 from chatgpt_async.callbacks import completed
 
 T = TypeVar("T")
+
+BATCH: Final = 500
+"""How many messages a worker thread hands over at a time."""
 
 
 class MessageStore(Protocol):
@@ -37,7 +47,12 @@ class MessageStore(Protocol):
 
     @abstractmethod
     async def save(self, messages: Sequence[ChatMessage]) -> None:
-        """Save messages in one write, in place of those that have the same ids."""
+        """Save messages in one write, in place of those that have the same ids.
+
+        Raises:
+            MessageIdTakenError: it holds another message under one of the ids, and has saved none. (A store
+                need not look.)
+        """
         ...
 
     async def path(self, message_id: str, limit: int | None = None) -> list[ChatMessage]:
@@ -62,6 +77,14 @@ class MessageStore(Protocol):
             ConfigurationError: this store cannot find them; write the method to let it.
         """
         raise no_replies(self)
+
+    def all_messages(self) -> AsyncIterator[ChatMessage]:
+        """Go through all messages, in the order in which they were first saved. Exporting asks for it.
+
+        Raises:
+            ConfigurationError: this store cannot list them; write the method to let it.
+        """
+        raise no_listing(self)
 
 
 class WorkerThreadStore(MessageStore):
@@ -92,6 +115,13 @@ class WorkerThreadStore(MessageStore):
             replies_method(self._store), message_id
         )
         return found
+
+    async def all_messages(self) -> AsyncIterator[ChatMessage]:
+        """Go through all messages, in the order in which they were first saved."""
+        messages = await _in_worker_thread(listing_method(self._store))
+        while batch := await _in_worker_thread(lambda: list(islice(messages, BATCH))):
+            for message in batch:
+                yield message
 
 
 async def _in_worker_thread(method: Callable[..., T | Awaitable[T]], *given: object) -> T:

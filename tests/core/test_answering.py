@@ -192,7 +192,9 @@ def test_what_waits_to_be_compared_is_never_saved() -> None:
     send(stepper, "first", client=client, lessons=lessons, message_id="q1")
     with pytest.raises(ContextLengthError):
         send(stepper, "SECRET " * 50, client=client, lessons=lessons, message_id="failed")
-    changed = ChatMessage(id="q1", text="***", conversation_id="c")
+    stored = store.get("q1")
+    assert stored is not None
+    changed = evolve(stored, text="***")
     store.save([changed])
     forgetful = MemoryStore()
     forgetful.save([changed])
