@@ -18,6 +18,7 @@ from chatgpt.core.version import VERSION
 
 if TYPE_CHECKING:
     from chatgpt import openai
+    from chatgpt.archives import export_messages, import_messages
     from chatgpt.client import (
         ChatGPTAPI,
     )
@@ -101,6 +102,12 @@ if TYPE_CHECKING:
         SessionResult,
         User,
     )
+    from chatgpt.imports import (
+        ImportedConversation,
+        ImportProblem,
+        ImportReport,
+        import_chatgpt_export,
+    )
     from chatgpt.proxy import (
         ChatGPTUnofficialProxyAPI,
         GetAccessTokenFn,
@@ -119,6 +126,9 @@ if TYPE_CHECKING:
     from chatgpt.stores.protocol import (
         MessageStore,
     )
+    from chatgpt.stores.redis import RedisStore
+    from chatgpt.stores.sqlite import SQLiteStore
+    from chatgpt.stores.unreadable import UnreadableMessage
     from chatgpt.streams import (
         MessageStream,
     )
@@ -128,6 +138,15 @@ if TYPE_CHECKING:
     from chatgpt.web_conversation import WebConversation
 
 _HOMES: Final = {
+    "ImportProblem": "chatgpt.imports",
+    "ImportReport": "chatgpt.imports",
+    "ImportedConversation": "chatgpt.imports",
+    "RedisStore": "chatgpt.stores.redis",
+    "SQLiteStore": "chatgpt.stores.sqlite",
+    "UnreadableMessage": "chatgpt.stores.unreadable",
+    "export_messages": "chatgpt.archives",
+    "import_messages": "chatgpt.archives",
+    "import_chatgpt_export": "chatgpt.imports",
     "ChatGPTAPI": "chatgpt.client",
     "Conversation": "chatgpt.conversation",
     "SendMessageOptions": "chatgpt.core.call_options",
@@ -235,6 +254,9 @@ __all__ = [
     "FetchFn",
     "GetAccessTokenFn",
     "GetMessageByIdFunction",
+    "ImportProblem",
+    "ImportReport",
+    "ImportedConversation",
     "InternalServerError",
     "InvalidResponseError",
     "MemoryStore",
@@ -261,9 +283,11 @@ __all__ = [
     "PromptTooLongError",
     "QuotaExceededError",
     "RateLimitError",
+    "RedisStore",
     "RequestChange",
     "RequestTooLargeError",
     "Role",
+    "SQLiteStore",
     "Secret",
     "SendMessageBrowserOptions",
     "SendMessageOptions",
@@ -274,12 +298,16 @@ __all__ = [
     "StreamInterruptedError",
     "TokenExpiredError",
     "UnprocessableEntityError",
+    "UnreadableMessage",
     "UnusualActivityError",
     "UpsertMessageFunction",
     "Usage",
     "User",
     "WebConversation",
     "__version__",
+    "export_messages",
+    "import_chatgpt_export",
+    "import_messages",
     "openai",
 ]
 

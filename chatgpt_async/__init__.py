@@ -46,6 +46,9 @@ if TYPE_CHECKING:
         ConversationRecord,
         ConversationResponseEvent,
         ConversationSummary,
+        ImportedConversation,
+        ImportProblem,
+        ImportReport,
         InternalServerError,
         InvalidResponseError,
         Message,
@@ -82,11 +85,17 @@ if TYPE_CHECKING:
         StreamInterruptedError,
         TokenExpiredError,
         UnprocessableEntityError,
+        UnreadableMessage,
         UnusualActivityError,
         Usage,
         User,
         __version__,
         openai,
+    )
+    from chatgpt_async.archives import (
+        export_messages,
+        import_chatgpt_export,
+        import_messages,
     )
     from chatgpt_async.client import (
         ChatGPTAPI,
@@ -112,6 +121,8 @@ if TYPE_CHECKING:
     from chatgpt_async.stores.protocol import (
         MessageStore,
     )
+    from chatgpt_async.stores.redis import RedisStore
+    from chatgpt_async.stores.sqlite import SQLiteStore
     from chatgpt_async.streams import (
         MessageStream,
     )
@@ -132,8 +143,13 @@ _OWN: Final = {
     "MemoryStore": "chatgpt_async.stores.memory",
     "MessageStore": "chatgpt_async.stores.protocol",
     "MessageStream": "chatgpt_async.streams",
+    "RedisStore": "chatgpt_async.stores.redis",
+    "SQLiteStore": "chatgpt_async.stores.sqlite",
     "UpsertMessageFunction": "chatgpt_async.stores.functions",
     "WebConversation": "chatgpt_async.web_conversation",
+    "export_messages": "chatgpt_async.archives",
+    "import_chatgpt_export": "chatgpt_async.archives",
+    "import_messages": "chatgpt_async.archives",
 }
 
 __all__ = [
@@ -167,6 +183,9 @@ __all__ = [
     "FetchFn",
     "GetAccessTokenFn",
     "GetMessageByIdFunction",
+    "ImportProblem",
+    "ImportReport",
+    "ImportedConversation",
     "InternalServerError",
     "InvalidResponseError",
     "MemoryStore",
@@ -193,9 +212,11 @@ __all__ = [
     "PromptTooLongError",
     "QuotaExceededError",
     "RateLimitError",
+    "RedisStore",
     "RequestChange",
     "RequestTooLargeError",
     "Role",
+    "SQLiteStore",
     "Secret",
     "SendMessageBrowserOptions",
     "SendMessageOptions",
@@ -206,12 +227,16 @@ __all__ = [
     "StreamInterruptedError",
     "TokenExpiredError",
     "UnprocessableEntityError",
+    "UnreadableMessage",
     "UnusualActivityError",
     "UpsertMessageFunction",
     "Usage",
     "User",
     "WebConversation",
     "__version__",
+    "export_messages",
+    "import_chatgpt_export",
+    "import_messages",
     "openai",
 ]
 

@@ -12,6 +12,9 @@ from hypothesis import HealthCheck, settings
 from chatgpt import ChatGPTAPI
 from chatgpt.testing import ChatGPTServer
 from tests.engines import NAMES, Engine, make_engine
+from tests.redis_server import key_prefix, redis_cluster, redis_server
+
+__all__ = ["key_prefix", "redis_cluster", "redis_server"]  # fixtures
 
 settings.register_profile(
     "project", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]

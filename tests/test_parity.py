@@ -53,8 +53,13 @@ OWN = {
     "MemoryStore",
     "MessageStore",
     "MessageStream",
+    "RedisStore",
+    "SQLiteStore",
     "UpsertMessageFunction",
     "WebConversation",
+    "export_messages",
+    "import_chatgpt_export",
+    "import_messages",
 }
 """What waits, or is waited for; every other name is the same object in both twins."""
 
@@ -70,15 +75,17 @@ CLIENTS = {
 }
 """The clients, and where their constructors stand."""
 
-ADDED = {name: {"aclose"} for name in (*CLIENTS, "MessageStream")}
+STORES = ("MemoryStore", "MessageStore", "RedisStore", "SQLiteStore")
+
+ADDED = {name: {"aclose"} for name in (*CLIENTS, "MessageStream", "RedisStore", "SQLiteStore")}
 """The async twin has both `close` and `aclose`."""
 
 PLAIN = {
     *((name, "stream_message") for name in CLIENTS),
     *((name, "conversation") for name in CLIENTS),
     ("ChatGPTSessionAPI", "list_conversations"),
-    ("MemoryStore", "all_messages"),
-    ("MessageStore", "all_messages"),
+    *((name, "all_messages") for name in STORES),
+    *((name, "unreadable_messages") for name in STORES),
     ("Conversation", "stream"),
     ("Conversation", "branch"),
     ("WebConversation", "stream"),
@@ -124,6 +131,14 @@ def test_the_same_members_with_the_same_parameters(name: str) -> None:
             assert parameters_of(value) == parameters_of(twin), member
             assert inspect.iscoroutinefunction(twin) == ((name, member) not in PLAIN), member
             assert inspect.getdoc(twin), member
+
+
+@pytest.mark.parametrize("name", sorted(name for name in OWN if name.islower()))
+def test_the_same_functions(name: str) -> None:
+    ours, theirs = getattr(chatgpt, name), getattr(chatgpt_async, name)
+    assert parameters_of(ours) == parameters_of(theirs)
+    assert inspect.iscoroutinefunction(theirs)
+    assert inspect.getdoc(ours) == inspect.getdoc(theirs)
 
 
 def parameters_of(function: Any) -> list[tuple[str, Any, Any]]:

@@ -30,6 +30,7 @@ Where to find what, in the order in which a message meets it:
     surrogates.py    text that is no valid Unicode: refused, joined or replaced
     messages.py      ChatMessage, Usage, ContextReport: what the caller gets
     records.py       a message as it is kept: JSON, and back
+    documents.py     conversations as Markdown and HTML
     needs.py         needs, exchanges, and Running, which steps one
     official.py      what can be asked of the official flow, as exchanges
     moderation.py    send_moderation as an exchange

@@ -233,11 +233,13 @@ def _with_history(message_id: str, most: int | None) -> Exchange[tuple[ChatMessa
     """A stored message, or the nearest one before it that is not hidden, and the thread before that.
 
     Raises:
-        MessageNotFoundError: it is not in the store.
+        MessageNotFoundError: it is not in the store, or cannot be read.
         ValueError: all of the thread is hidden.
     """
     # The message itself, and its question, are no history.
     thread = yield from load_history(message_id, None if most is None else most + 2)
+    if message_id in thread.unreadable_message_ids:
+        raise MessageNotFoundError(f"The message store holds {message_id!r}, and cannot read it.")
     if not thread.messages:
         raise ValueError(f"The thread that leads to {message_id!r} has hidden messages only.")
     message, *before = thread.messages

@@ -88,7 +88,8 @@ class ContextReport:
             could ever fit, so a very long one may hold more.
         left_out_reason: `"window"` when they did not fit, `None` when nothing was left out.
         missing_message_id: an ancestor that the store does not hold: the history begins after it.
-        unreadable_message_ids: ancestors that the store holds and cannot read: the history goes on before them.
+        unreadable_message_ids: messages of the thread that the store holds and cannot read: the
+            history goes on before them.
         changes: what was sent otherwise than asked for, because the model refuses it.
     """
 

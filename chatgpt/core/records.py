@@ -223,8 +223,9 @@ def _made(of: Callable[..., T], readers: Readers, name: str, value: object) -> T
 def _read(readers: Readers, given: Mapping[str, object]) -> dict[str, Any]:
     values = {}
     for name, value in given.items():
-        if value is not None and (read := readers.get(name)) is not None:
-            values[name] = read(name, value)
+        read = readers.get(name)
+        if read is not None and (value is not None or name in _NULLABLE):
+            values[name] = None if value is None else read(name, value)
     return values
 
 
@@ -242,6 +243,9 @@ _JSON_TYPES: Final = {
     type(None): "null",
 }
 _ROLES: Final = get_args(Role)
+
+_NULLABLE: Final = ("prompt_limit",)
+"""What has no default, and may be nothing."""
 
 _USAGE: Final[Readers] = {
     "prompt_tokens": _number,

@@ -17,7 +17,6 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 
 from attrs import frozen
 
@@ -34,7 +33,7 @@ class History:
         messages: the messages that are not hidden, newest first; empty for a new conversation.
         missing_message_id: the ancestor that the store does not hold, where there is one.
         conversation_id: the conversation of the newest message, be it hidden.
-        unreadable_message_ids: ancestors that the store holds and cannot read; they were passed over.
+        unreadable_message_ids: messages that the store holds and cannot read; they were passed over.
     """
 
     messages: Sequence[ChatMessage] = ()
@@ -60,10 +59,11 @@ def load_history(message_id: str | None, limit: int | None = None) -> Exchange[H
     if missing is not None and any(message.id == missing for message in messages):  # a circle
         missing = None
     # A store that cannot read a message goes on with that one's parent.
+    expected = [message_id, *(message.parent_message_id for message in messages)]
     unreadable = tuple(
-        message.parent_message_id
-        for message, parent in pairwise(messages)
-        if message.parent_message_id is not None and message.parent_message_id != parent.id
+        wanted
+        for wanted, message in zip(expected, messages, strict=False)
+        if wanted is not None and wanted != message.id
     )
     visible = [message for message in messages if not message.is_hidden]
     return History(visible, missing, messages[0].conversation_id, unreadable)

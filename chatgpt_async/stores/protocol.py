@@ -9,7 +9,7 @@ Rules, beside those of `chatgpt.stores.protocol`:
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from itertools import islice
 from typing import Final, Protocol, TypeVar, cast
 
@@ -99,35 +99,40 @@ class WorkerThreadStore(MessageStore):
 
     async def get(self, message_id: str) -> ChatMessage | None:
         """Return a message, or `None` where the store does not hold it."""
-        return await _in_worker_thread(self._store.get, message_id)
+        return await in_thread(self._store.get, message_id)
 
     async def save(self, messages: Sequence[ChatMessage]) -> None:
         """Save messages in one write."""
-        await _in_worker_thread(self._store.save, messages)
+        await in_thread(self._store.save, messages)
 
     async def path(self, message_id: str, limit: int | None = None) -> list[ChatMessage]:
         """Return a thread from one of its messages to the root, newest first."""
-        return await _in_worker_thread(self._store.path, message_id, limit)
+        return await in_thread(self._store.path, message_id, limit)
 
     async def replies(self, message_id: str) -> Sequence[ChatMessage]:
         """Return the messages that reply to one, oldest first."""
-        found: Sequence[ChatMessage] = await _in_worker_thread(
-            replies_method(self._store), message_id
-        )
+        found: Sequence[ChatMessage] = await in_thread(replies_method(self._store), message_id)
         return found
 
     async def all_messages(self) -> AsyncIterator[ChatMessage]:
         """Go through all messages, in the order in which they were first saved."""
-        messages = await _in_worker_thread(listing_method(self._store))
-        while batch := await _in_worker_thread(lambda: list(islice(messages, BATCH))):
-            for message in batch:
-                yield message
+        async for message in in_batches(listing_method(self._store)):
+            yield message
 
 
-async def _in_worker_thread(method: Callable[..., T | Awaitable[T]], *given: object) -> T:
+async def in_thread(method: Callable[..., T | Awaitable[T]], *given: object) -> T:
+    """Call a plain method in a worker thread, which a cancelled call does not wait for."""
     # A decorator may hide that a method is async. (In a tuple, because trio returns no coroutine.)
     (result,) = await to_thread.run_sync(lambda: (method(*given),), abandon_on_cancel=True)
     return await completed(result)
+
+
+async def in_batches(method: Callable[[], Iterable[T]]) -> AsyncIterator[T]:
+    """Go through what a plain method lists; a worker thread does so, some at a time."""
+    listed = await in_thread(lambda: iter(method()))
+    while batch := await in_thread(lambda: list(islice(listed, BATCH))):
+        for one in batch:
+            yield one
 
 
 def awaitable_store(store: object) -> MessageStore:

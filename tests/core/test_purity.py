@@ -13,7 +13,7 @@ ROOT = Path(chatgpt.core.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
 ALLOWED = {
-    "__future__", "abc", "attr", "attrs", "base64", "collections", "contextlib", "copy", "datetime", "email", "fractions", "functools", "inspect", "ipaddress", "itertools",
+    "__future__", "abc", "attr", "attrs", "base64", "collections", "contextlib", "copy", "datetime", "email", "fractions", "functools", "html", "inspect", "ipaddress", "itertools",
     "json", "math", "re", "sseclient", "types", "typing", "urllib",
 }  # fmt: skip
 ONLY = {

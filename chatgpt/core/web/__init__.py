@@ -17,6 +17,7 @@ Where to find what, in the order in which a message meets it:
     replies.py         snapshots in, the reply out
     conversations.py   the conversations that the server keeps: listing, reading, changing
     mapping.py         from the tree of a stored conversation to its thread
+    exports.py         the conversations of a data export, as messages
     moderation.py      send_moderation of the web flow
     following.py       a conversation that keeps its ids
 """

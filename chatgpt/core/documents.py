@@ -1,0 +1,194 @@
+"""Conversations as documents for people: Markdown and HTML.
+
+Strategy: a document is written piece by piece, so that a large one need not be in memory. A conversation is a tree
+and a document is not: its messages stand in the order of their saving, each with a number, and where one does not
+reply to the one before, it says what it replies to.
+
+Rules:
+
+1. Hidden messages are left out; what replies to one replies to the nearest message that is shown.
+2. In HTML nothing that was said is markup. In Markdown it stands as it was written; a block of code that was left
+   open is closed.
+3. A document is valid UTF-8: lone surrogates become U+FFFD.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from html import escape
+from typing import Final
+
+from attrs import define, field
+
+from chatgpt.core.messages import ChatMessage
+from chatgpt.core.surrogates import lenient
+
+_FENCE: Final = re.compile(r"^ {0,3}(`{3,}|~{3,})([^\n]*)$", re.MULTILINE)
+
+_STYLE: Final = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 46em; margin: 2em auto; padding: 0 1em; }
+h1 { font-size: 1.4em; margin-top: 2.5em; }
+article { border-left: 3px solid #9aa; margin: 1em 0; padding: 0 1em; }
+article.assistant { border-color: #2a8; }
+article h2 { font-size: .85em; color: #777; margin: 0; }
+article p { white-space: pre-wrap; overflow-wrap: anywhere; margin: .2em 0; }
+@media (prefers-color-scheme: dark) { body { background: #181818; color: #ddd; } }
+"""
+
+
+@define
+class Numbering:
+    """The numbers of a conversation's messages.
+
+    Attributes:
+        count: how many have one.
+    """
+
+    count: int = 0
+    _shown: dict[str, int] = field(factory=dict)
+
+    def replied_to(self, message: ChatMessage) -> int:
+        """The number of the message that one replies to; 0 for none that is shown."""
+        parent_id = message.parent_message_id
+        return 0 if parent_id is None else self._shown.get(parent_id, 0)
+
+    def add(self, message: ChatMessage) -> None:
+        """Give a message the next number; a hidden one has that of what it replies to."""
+        if message.is_hidden:
+            self._shown[message.id] = self.replied_to(message)
+        else:
+            self.count += 1
+            self._shown[message.id] = self.count
+
+
+class Document(ABC):
+    """What turns messages into the text of a document, piece by piece."""
+
+    def __init__(self) -> None:
+        self._numbering = Numbering()
+
+    def conversation(self, first: ChatMessage) -> str:
+        """Begin a conversation.
+
+        Args:
+            first: the first of its messages.
+        """
+        self._numbering = Numbering()
+        return lenient(self._heading(title_of(first)))
+
+    def message(self, message: ChatMessage) -> str:
+        """Write a message; nothing of a hidden one."""
+        numbering = self._numbering
+        replied_to, before = numbering.replied_to(message), numbering.count
+        numbering.add(message)
+        if message.is_hidden:
+            return ""
+        elsewhere = None if replied_to == before else replied_to
+        return lenient(self._said(message, numbering.count, elsewhere))
+
+    @abstractmethod
+    def begin(self) -> str:
+        """What comes first."""
+
+    @abstractmethod
+    def end(self) -> str:
+        """What comes last."""
+
+    @abstractmethod
+    def _heading(self, title: str) -> str:
+        """What stands above a conversation."""
+
+    @abstractmethod
+    def _said(self, message: ChatMessage, number: int, elsewhere: int | None) -> str:
+        """A message; `elsewhere` is what it replies to, where that is not the one before (0: nothing)."""
+
+
+class MarkdownDocument(Document):
+    """Conversations in Markdown."""
+
+    def begin(self) -> str:
+        """What comes first."""
+        return ""
+
+    def end(self) -> str:
+        """What comes last."""
+        return ""
+
+    def _heading(self, title: str) -> str:
+        return f"# {title}\n\n"
+
+    def _said(self, message: ChatMessage, number: int, elsewhere: int | None) -> str:
+        text = message.text
+        fence = _open_fence(text)
+        closed = text if fence is None else f"{text}\n{fence}"
+        aside = f"*{_aside(elsewhere)}*\n\n" if elsewhere is not None else ""
+        return f"## {number}. {_speaker(message)}\n\n{aside}{closed}\n\n"
+
+
+class HtmlDocument(Document):
+    """Conversations in HTML, in one page that needs nothing else."""
+
+    def begin(self) -> str:
+        """What comes first."""
+        self._sections = 0
+        return (
+            '<!DOCTYPE html>\n<html>\n<head>\n<meta charset="utf-8">\n<title>Conversations</title>\n'
+            f"<style>{_STYLE}</style>\n</head>\n<body>\n"
+        )
+
+    def end(self) -> str:
+        """What comes last."""
+        return "</body>\n</html>\n"
+
+    def _heading(self, title: str) -> str:
+        self._sections += 1
+        return f"<h1>{escape(title)}</h1>\n"
+
+    def _said(self, message: ChatMessage, number: int, elsewhere: int | None) -> str:
+        aside = ""
+        if elsewhere:
+            aside = f' &middot; <a href="#{self._anchor(elsewhere)}">{_aside(elsewhere)}</a>'
+        elif elsewhere == 0:
+            aside = f" &middot; {_aside(elsewhere)}"
+        return (
+            f'<article class="{message.role}" id="{self._anchor(number)}">\n'
+            f"<h2>{number}. {escape(_speaker(message))}{aside}</h2>\n<p>{escape(message.text)}</p>\n</article>\n"
+        )
+
+    def _anchor(self, number: int) -> str:
+        return f"c{self._sections}m{number}"
+
+
+def title_of(first: ChatMessage) -> str:
+    """What a conversation is called: the title that ChatGPT gave it, or its id.
+
+    Args:
+        first: the first of its messages; that of an imported conversation holds its title.
+    """
+    title = first.detail.get("title") if first.is_hidden and first.detail is not None else None
+    known = title if isinstance(title, str) and title.strip() else first.conversation_id
+    return " ".join((known or "Conversation").split())
+
+
+def _speaker(message: ChatMessage) -> str:
+    name = " ".join((message.name or message.role.capitalize()).split())
+    made = message.created_at
+    time = None if made is None else f"{made:%Y-%m-%d %H:%M}"
+    notes = ", ".join(filter(None, (message.model, time)))
+    return f"{name} ({notes})" if notes else name
+
+
+def _aside(replied_to: int) -> str:
+    return f"in reply to {replied_to}" if replied_to else "from the beginning"
+
+
+def _open_fence(text: str) -> str | None:
+    """The fence of a block of code that has no end."""
+    fence: str | None = None
+    for mark, rest in _FENCE.findall(text):
+        if fence is None:
+            fence = None if mark[0] == "`" and "`" in rest else mark
+        elif mark.startswith(fence) and not rest.strip():
+            fence = None
+    return fence

@@ -1,0 +1,416 @@
+"""Conversations in a SQLite file, for one machine.
+
+Strategy: the file is in SQLite's write-ahead mode, so that readers and the one writer never wait for each
+other. A thread is read by one recursive query, an exchange is saved in one transaction, which is on the disk
+when `save` returns.
+
+Rules:
+
+1. A connection serves one thread at a time; idle ones are kept for the next one. The threads of a process wait
+   for each other before they write; processes do so by SQLite's lock, which is less patient.
+2. Whatever SQLite raises becomes a `StoreError`. A file that is busy is tried again until `timeout`.
+3. SQLite may hold anything under a damaged page: what is read is bytes, and is checked (`core.records`). A
+   message that cannot be read is passed over, and left as it is.
+4. No connection outlives a fork: SQLite forbids it. In a child they are kept and never touched again, because
+   closing one would give up the locks of the parent.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Final, Self, TypeVar
+from weakref import WeakSet
+
+from chatgpt.core.errors import MessageIdTakenError, StoreError
+from chatgpt.core.messages import ChatMessage
+from chatgpt.core.records import RecordError, json_of, message_of, origin_of, parsed, record_of
+from chatgpt.core.surrogates import lenient
+from chatgpt.core.validation import required_identifier
+from chatgpt.stores.protocol import MessageStore, check_ids, oldest_first
+from chatgpt.stores.search_words import SearchWords, search_words
+from chatgpt.stores.sqlite_schema import bring_up_to_date, schema_of
+from chatgpt.stores.unreadable import UnreadableMessage, warn_of
+
+T = TypeVar("T")
+
+DEFAULT_TIMEOUT: Final = 60.0
+BATCH: Final = 500
+"""How many messages are read at a time where all are wanted."""
+
+_COLUMNS: Final = "messages.id, messages.text, messages.record"
+_GET: Final = f"SELECT {_COLUMNS} FROM messages WHERE id = ?"
+# UNION drops what was there before, so a circle ends. CROSS JOIN keeps the order of the walk.
+_PATH: Final = f"""
+    WITH RECURSIVE thread (number, parent_id) AS (
+        SELECT number, parent_id FROM messages WHERE id = ?
+        UNION
+        SELECT parent.number, parent.parent_id
+        FROM thread CROSS JOIN messages AS parent ON parent.id = thread.parent_id
+        LIMIT ?
+    )
+    SELECT {_COLUMNS} FROM thread CROSS JOIN messages ON messages.number = thread.number
+"""
+_REPLIES: Final = f"SELECT {_COLUMNS} FROM messages WHERE parent_id = ? ORDER BY number"
+_ALL: Final = (
+    f"SELECT {_COLUMNS}, number FROM messages WHERE number > ? ORDER BY number LIMIT {BATCH}"
+)
+_SAVE: Final = """
+    INSERT INTO messages (id, parent_id, conversation_id, origin, is_hidden, text, record)
+    VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE
+    SET is_hidden = excluded.is_hidden, text = excluded.text, record = excluded.record
+    WHERE origin = excluded.origin
+"""
+
+Row = tuple[object, object, object]
+"""The columns `id`, `text` and `record`, as SQLite has them."""
+
+
+class SQLiteStore(MessageStore):
+    """A store in a SQLite file, which many threads and processes of a machine may share.
+
+    Args:
+        path: the file; it is made where there is none, in a folder that is there.
+        timeout: seconds to wait for other processes that are writing; by default 60.
+
+    Raises:
+        StoreError: the file cannot be opened, is damaged, belongs to another program, or to a newer version of
+            chatgpt-sdk.
+
+    What was saved is there after a crash of the process or of the machine. Put the file on a disk of the
+    machine: SQLite's locks do not work on every network drive. A pickle holds the path.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, timeout: float = DEFAULT_TIMEOUT) -> None:
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"path must be a str or a Path, not {type(path).__name__}.")
+        if str(path) in {"", ":memory:"}:
+            raise ValueError(
+                f"path must be that of a file, not {path!r}; MemoryStore keeps nothing."
+            )
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+            raise TypeError(f"timeout must be a number of seconds, not {type(timeout).__name__}.")
+        if not 0 <= timeout < 1e6:
+            raise ValueError(
+                f"timeout must be at least 0 seconds and below 1,000,000, not {timeout}."
+            )
+        self._path = Path(path).expanduser().absolute()
+        self._timeout = timeout
+        self._begin()
+        _stores.add(self)
+        self._with_connection(lambda _: None)
+
+    def _begin(self) -> None:
+        self._idle: list[sqlite3.Connection] = []
+        self._writing = Lock()
+
+    @property
+    def file(self) -> Path:
+        """Where the file is."""
+        return self._path
+
+    # --- what a client asks for --------------------------------------------------------------
+
+    def get(self, message_id: str) -> ChatMessage | None:
+        """Return a message, or `None` where the store does not hold it, or cannot read it."""
+        found = self._messages(_GET, lenient(message_id))
+        return found[0] if found else None
+
+    def save(self, messages: Sequence[ChatMessage]) -> None:
+        """Save messages in one transaction.
+
+        Raises:
+            MessageIdTakenError: it holds other messages under some of the ids; none is saved.
+            StoreError: they could not be saved; none is.
+            TypeError: a message holds what JSON has no form for.
+            ValueError: an id is empty, or no valid Unicode.
+        """
+        check_ids(messages)
+        rows = [_row_of(message) for message in messages]
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("BEGIN IMMEDIATE")
+            schema_of(connection, str(self._path))
+            taken = [row[0] for row in rows if connection.execute(_SAVE, row).rowcount != 1]
+            if taken:
+                connection.execute("ROLLBACK")
+                raise MessageIdTakenError.of(taken)
+            connection.execute("COMMIT")
+
+        with self._writing:
+            self._with_connection(work)
+
+    def path(self, message_id: str, limit: int | None = None) -> list[ChatMessage]:
+        """Return a thread from one of its messages to the root, newest first, by one statement.
+
+        A message that cannot be read is passed over.
+        """
+        rows = self._rows(_PATH, lenient(message_id), -1 if limit is None else limit)
+        messages = _readable(rows)
+        if (
+            len(messages) < len(rows) == limit
+        ):  # those that were passed over took the place of others
+            messages = _readable(self._rows(_PATH, lenient(message_id), -1))[:limit]
+        return messages
+
+    def replies(self, message_id: str) -> list[ChatMessage]:
+        """Return the messages that reply to one, oldest first."""
+        return oldest_first(self._messages(_REPLIES, lenient(message_id)))
+
+    def all_messages(self) -> Iterator[ChatMessage]:
+        """Go through all messages, in the order in which they were first saved.
+
+        What cannot be read is passed over (`unreadable_messages`).
+        """
+        for rows in self._all_rows():
+            yield from _readable(rows)
+
+    # --- more than that ----------------------------------------------------------------------
+
+    def search(
+        self, query: str, *, limit: int = 20, conversation_id: str | None = None
+    ) -> list[ChatMessage]:
+        """Find the messages that say all the words of a query, the best ones first.
+
+        Upper and lower case, and accents, are the same; the last letters of a word may be missing. Words of
+        languages that are written without spaces are found anywhere in a text, newest first.
+
+        Args:
+            query: words; those between quotation marks stand beside each other.
+            limit: how many messages at most.
+            conversation_id: where to look; by default in all conversations.
+
+        Raises:
+            ValueError: the query has no word.
+        """
+        words = search_words(query)
+        if type(limit) is not int or limit < 0:
+            raise ValueError(f"limit must be a number of messages, not {limit!r}.")
+        statement, given = _search_statement(words, conversation_id)
+        return self._messages(statement, *given, limit)
+
+    def unreadable_messages(self) -> Iterator[UnreadableMessage]:
+        """Go through what the store holds and cannot read, as it is; every message is looked at."""
+        for rows in self._all_rows():
+            for row in rows:
+                try:
+                    _message(row)
+                except RecordError as error:
+                    message_id, _, record = map(_bytes, row)
+                    yield UnreadableMessage(
+                        message_id.decode("utf-8", "replace"), record, str(error)
+                    )
+
+    def close(self) -> None:
+        """Close the connections that are idle. The store can be used again, and opens new ones."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_idle"):
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"<SQLiteStore {str(self._path)!r}>"
+
+    def __reduce__(self) -> tuple[Callable[[Path], SQLiteStore], tuple[Path]]:
+        return partial(SQLiteStore, timeout=self._timeout), (self._path,)
+
+    # --- SQLite ------------------------------------------------------------------------------
+
+    def _messages(self, statement: str, *given: object) -> list[ChatMessage]:
+        return _readable(self._rows(statement, *given))
+
+    def _rows(self, statement: str, *given: object) -> list[Row]:
+        return self._with_connection(lambda c: c.execute(statement, given).fetchall())
+
+    def _all_rows(self) -> Iterator[list[Row]]:
+        number = 0
+        while rows := self._with_connection(lambda c: c.execute(_ALL, (number,)).fetchall()):  # noqa: B023
+            number = rows[-1][3]
+            yield [row[:3] for row in rows]
+
+    def _with_connection(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do some work with a connection of its own; again, as long as the file is busy.
+
+        Raises:
+            StoreError: it could not be done.
+        """
+        end = time.monotonic() + self._timeout
+        while True:
+            try:
+                return self._try(work)
+            except sqlite3.Error as error:
+                if not _is_busy(error) or time.monotonic() >= end:
+                    raise self._failure(error) from error
+                time.sleep(random.uniform(0.005, 0.05))  # noqa: S311 - so that two do not meet again
+
+    def _try(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._connect()
+        idle = self._idle
+        try:
+            result = work(connection)
+        except MessageIdTakenError:
+            idle.append(connection)
+            raise
+        except BaseException:
+            connection.close()  # and give up what was begun
+            raise
+        idle.append(connection)
+        return result
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.text_factory = bytes
+            bring_up_to_date(connection, str(self._path))
+            with closing(connection.execute("PRAGMA journal_mode")) as mode:
+                is_ahead = mode.fetchone() == (b"wal",)
+            if not is_ahead:  # where a file system cannot do it, the file stays as it is
+                connection.execute("PRAGMA journal_mode = WAL").fetchall()
+            connection.execute("PRAGMA synchronous = FULL")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _failure(self, error: sqlite3.Error) -> StoreError:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_NOTADB:
+            return StoreError(f"{self._path} is no SQLite database; give the path of a new file.")
+        if code == sqlite3.SQLITE_CORRUPT:
+            return StoreError(
+                f"{self._path} is damaged ({error}). Take a copy of it, and of {self._path.name}-wal beside it; "
+                "`sqlite3 FILE .recover` gets out what can still be read."
+            )
+        if _is_busy(error):
+            return StoreError(
+                f"{self._path} was locked by another process for {self._timeout:g} seconds."
+            )
+        if "fts5" in str(error):
+            return StoreError(
+                f"SQLite {sqlite3.sqlite_version} has no full-text search (FTS5) on this machine, which this store "
+                "needs."
+            )
+        return StoreError(f"SQLite cannot use {self._path}: {error}.")
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    # SQLITE_PROTOCOL: many opened the file at the same moment, and one was too slow.
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
+
+
+# --- rows and messages -----------------------------------------------------------------------
+
+
+def _row_of(message: ChatMessage) -> tuple[str, str | None, str | None, str, bool, str, bytes]:
+    record = record_of(message)
+    message_id, text = required_identifier("id", record.pop("id")), message.text
+    searched = lenient(text)
+    if searched == text:
+        del record["text"]
+    parent_id, conversation_id = message.parent_message_id, message.conversation_id
+    return (
+        message_id,
+        None if parent_id is None else lenient(parent_id),
+        None if conversation_id is None else lenient(conversation_id),
+        origin_of(message),
+        message.is_hidden,
+        searched,
+        json_of(record, message_id),
+    )
+
+
+def _message(row: Row) -> ChatMessage:
+    """Make the message of a row.
+
+    Raises:
+        RecordError: it cannot be read.
+    """
+    message_id, text, line = map(_bytes, row)
+    record = parsed(line)
+    if isinstance(record, dict):
+        try:
+            record.setdefault("text", text.decode())
+            record["id"] = message_id.decode()
+        except UnicodeDecodeError:
+            raise RecordError("its id or text is no valid UTF-8") from None
+    return message_of(record)
+
+
+def _bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else repr(value).encode()
+
+
+def _readable(rows: Sequence[Row]) -> list[ChatMessage]:
+    messages = []
+    for row in rows:
+        try:
+            messages.append(_message(row))
+        except RecordError as error:
+            warn_of(_bytes(row[0]).decode("utf-8", "replace"), error)
+    return messages
+
+
+def _search_statement(words: SearchWords, conversation_id: str | None) -> tuple[str, list[str]]:
+    conditions, given = ["NOT messages.is_hidden"], []
+    tables, order = "messages", "messages.number DESC"
+    if words.match:
+        tables = "messages_text JOIN messages ON messages.number = messages_text.rowid"
+        order = "messages_text.rank, messages.number DESC"
+        conditions.append("messages_text MATCH ?")
+        given.append(words.match)
+    for part in words.parts:
+        conditions.append("messages.text LIKE ? ESCAPE '\\'")
+        given.append("%" + re.sub(r"([%_\\])", r"\\\1", part) + "%")
+    if conversation_id is not None:
+        conditions.append("messages.conversation_id = ?")
+        given.append(lenient(conversation_id))
+    statement = (
+        f"SELECT {_COLUMNS} FROM {tables} WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?"
+    )
+    return statement, given
+
+
+# --- forks -----------------------------------------------------------------------------------
+
+_stores: WeakSet[SQLiteStore] = WeakSet()
+_of_parents: Final[list[list[sqlite3.Connection]]] = []
+"""Connections of the processes from which this one was forked. They are never touched again."""
+
+
+def _begin_anew() -> None:
+    for store in list(_stores):
+        _of_parents.append(store._idle)  # noqa: SLF001 - one thing in a class and a function
+        store._begin()  # noqa: SLF001
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)

@@ -1,0 +1,127 @@
+"""The tables of a SQLite store, and how a file of an older version becomes one of this version.
+
+Strategy: a file carries the number of its schema (`PRAGMA user_version`) and the mark of this package
+(`PRAGMA application_id`). Step `n` of `STEPS` leads from schema `n` to schema `n + 1`; an empty file is
+schema 0, so making one and bringing one up to date are the same.
+
+Rules:
+
+1. A step is never changed once it was released; a new schema is a new step.
+2. All steps of a file are one transaction: it has the old schema or the new one.
+3. A file of a newer schema, or of another program, is not touched.
+
+The tables:
+
+- `messages`: one row for each message. `record` is its JSON (`core.records`) without what stands in columns of its
+  own (`id`, `text`). `number` grows in the order of first saving. `origin` tells a message that is saved again
+  from another one.
+- `messages_text`: the index of a full-text search over the texts that a reader sees. It holds no text itself.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Final
+
+from chatgpt.core.errors import StoreError
+
+APPLICATION_ID: Final = 0x43475054
+"""`CGPT`: what the header of a file says of the program that it belongs to."""
+
+_FIRST: Final = (
+    """
+    CREATE TABLE messages (
+        number INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        parent_id TEXT,
+        conversation_id TEXT,
+        origin TEXT NOT NULL,
+        is_hidden INTEGER NOT NULL,
+        text TEXT NOT NULL,
+        record BLOB NOT NULL
+    )
+    """,
+    "CREATE INDEX messages_by_parent ON messages (parent_id)",
+    "CREATE INDEX messages_by_conversation ON messages (conversation_id)",
+    """
+    CREATE VIRTUAL TABLE messages_text USING fts5 (
+        text, content='messages', content_rowid='number', tokenize='unicode61 remove_diacritics 2'
+    )
+    """,
+    """
+    CREATE TRIGGER message_added AFTER INSERT ON messages WHEN NOT new.is_hidden BEGIN
+        INSERT INTO messages_text (rowid, text) VALUES (new.number, new.text);
+    END
+    """,
+    """
+    CREATE TRIGGER message_removed AFTER DELETE ON messages WHEN NOT old.is_hidden BEGIN
+        INSERT INTO messages_text (messages_text, rowid, text) VALUES ('delete', old.number, old.text);
+    END
+    """,
+    # Two triggers, because a message may be hidden or shown by its change.
+    """
+    CREATE TRIGGER message_left AFTER UPDATE OF text, is_hidden ON messages
+    WHEN NOT old.is_hidden AND (old.text <> new.text OR new.is_hidden) BEGIN
+        INSERT INTO messages_text (messages_text, rowid, text) VALUES ('delete', old.number, old.text);
+    END
+    """,
+    """
+    CREATE TRIGGER message_came AFTER UPDATE OF text, is_hidden ON messages
+    WHEN NOT new.is_hidden AND (old.text <> new.text OR old.is_hidden) BEGIN
+        INSERT INTO messages_text (rowid, text) VALUES (new.number, new.text);
+    END
+    """,
+)
+
+STEPS: Final[Sequence[Sequence[str]]] = (_FIRST,)
+
+
+def bring_up_to_date(connection: sqlite3.Connection, path: str) -> None:
+    """Make the tables of a file those of this version, if they are not.
+
+    Args:
+        connection: an open one, outside of a transaction.
+        path: the file, for messages.
+
+    Raises:
+        StoreError: the file belongs to a newer version, or to another program.
+        sqlite3.Error: it cannot be read or written.
+    """
+    if schema_of(connection, path) == len(STEPS):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    # Once more, inside: another process may have been faster.
+    for step in STEPS[schema_of(connection, path) :]:
+        for statement in step:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {len(STEPS)}")
+    connection.execute("COMMIT")
+
+
+def schema_of(connection: sqlite3.Connection, path: str) -> int:
+    """The number of a file's schema; 0 for an empty file.
+
+    Args:
+        connection: an open one.
+        path: the file, for messages.
+
+    Raises:
+        StoreError: the file belongs to a newer version, or to another program.
+    """
+    (schema,) = connection.execute("PRAGMA user_version").fetchone()
+    (mark,) = connection.execute("PRAGMA application_id").fetchone()
+    is_ours = mark == APPLICATION_ID or (
+        mark == schema == 0 and connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
+    )
+    if not is_ours:
+        raise StoreError(
+            f"{path} is a SQLite database of another program; give the path of a new file."
+        )
+    if schema > len(STEPS):
+        raise StoreError(
+            f"{path} has been written by a newer version of chatgpt-sdk (its schema is {schema}; this version "
+            f"knows {len(STEPS)}): update chatgpt-sdk."
+        )
+    return int(schema)

@@ -1,0 +1,152 @@
+"""`chatgpt.archives` and `chatgpt.imports` for async stores: files are read and written in a worker thread.
+
+Strategy: the work is that of the sync twin, in a worker thread; there, an async store has the face of a plain one,
+whose methods are awaited in the event loop. Messages go through it in batches.
+
+Rules:
+
+1. A cancelled call ends at the next thing that it asks of the store; a file that was to be written is not there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from functools import partial
+from typing import TypeVar
+
+from anyio import CancelScope, from_thread, to_thread
+
+from chatgpt import archives, imports
+from chatgpt.archives import ArchiveFormat, ArchivePath
+from chatgpt.core.messages import ChatMessage
+from chatgpt.imports import DEFAULT_MAX_CONVERSATION_BYTES, ImportReport
+from chatgpt.stores.protocol import MessageStore as PlainStore
+from chatgpt_async.stores.protocol import BATCH, MessageStore, awaitable_store
+
+T = TypeVar("T")
+
+
+async def export_messages(
+    store: MessageStore | PlainStore,
+    destination: ArchivePath,
+    *,
+    format: ArchiveFormat | None = None,  # noqa: A002 - what everybody calls it
+    message_id: str | None = None,
+    conversation_id: str | None = None,
+) -> int:
+    """Write the messages of a store into a file: all of them, a thread, or a conversation.
+
+    Args:
+        store: holds the messages.
+        destination: the path of the file, or a binary file that is open.
+        format: `"jsonl"`, `"markdown"` or `"html"`; by default what the path ends with says.
+        message_id: the newest message of a thread, which alone is written.
+        conversation_id: the conversation that alone is written, with all its branches.
+
+    Returns:
+        How many messages were written. Documents leave hidden ones out.
+
+    Raises:
+        MessageNotFoundError: the store does not hold `message_id`.
+        ConfigurationError: the store cannot list its messages; a thread can be written all the same.
+        ValueError: the format cannot be told from the path, or is none.
+        OSError: the file cannot be written.
+    """
+    write = partial(
+        archives.export_messages,
+        format=format,
+        message_id=message_id,
+        conversation_id=conversation_id,
+    )
+    return await _in_thread(lambda plain: write(plain, destination), store)
+
+
+async def import_messages(source: ArchivePath, store: MessageStore | PlainStore) -> ImportReport:
+    """Read messages from a file of JSON Lines, as `export_messages` writes it, into a store.
+
+    Args:
+        source: the path of the file, or a binary file that is open.
+        store: where they are saved, 500 at a time.
+
+    Returns:
+        How many messages were saved, and which lines were not: they hold no message, or one whose id belongs to
+        another message in the store.
+
+    Raises:
+        OSError: the file cannot be read.
+        StoreError: the store failed. What was saved is there; import the file again.
+    """
+    return await _in_thread(lambda plain: archives.import_messages(source, plain), store)
+
+
+async def import_chatgpt_export(
+    path: str | os.PathLike[str],
+    store: MessageStore | PlainStore,
+    *,
+    max_conversation_bytes: int = DEFAULT_MAX_CONVERSATION_BYTES,
+) -> ImportReport:
+    """Save the conversations of a data export.
+
+    Args:
+        path: the zip that ChatGPT sent, one of its `conversations.json`, `conversations-000.json`, ..., or a
+            folder that holds these.
+        store: where the messages are saved, one conversation at a time.
+        max_conversation_bytes: a conversation that takes more of the file is passed over.
+
+    Returns:
+        What was saved, and what could not be read.
+
+    Raises:
+        FileNotFoundError: there is nothing at `path`.
+        ValueError: it holds no conversations.
+        ConfigurationError: the extra `import` is not installed.
+        Exception: what the store raises.
+    """
+    read = partial(imports.import_chatgpt_export, max_conversation_bytes=max_conversation_bytes)
+    return await _in_thread(lambda plain: read(path, plain), store)
+
+
+async def _in_thread(work: Callable[[PlainStore], T], store: MessageStore | PlainStore) -> T:
+    plain = _PlainFace(awaitable_store(store))
+    return await to_thread.run_sync(work, plain)
+
+
+class _PlainFace(PlainStore):
+    """An async store for a worker thread, whose methods are awaited in the event loop."""
+
+    def __init__(self, store: MessageStore) -> None:
+        self._store = store
+
+    def get(self, message_id: str) -> ChatMessage | None:
+        return from_thread.run(self._store.get, message_id)
+
+    def save(self, messages: Sequence[ChatMessage]) -> None:
+        from_thread.run(self._store.save, messages)
+
+    def path(self, message_id: str, limit: int | None = None) -> list[ChatMessage]:
+        return from_thread.run(self._store.path, message_id, limit)
+
+    def all_messages(self) -> Iterator[ChatMessage]:
+        messages = from_thread.run_sync(lambda: aiter(self._store.all_messages()))
+        try:
+            while batch := from_thread.run(_next_of, messages):
+                yield from batch
+        finally:
+            from_thread.run(_close, messages)
+
+
+async def _close(messages: AsyncIterator[ChatMessage]) -> None:
+    """End a listing that was left: an event loop must not find it as garbage."""
+    if isinstance(messages, AsyncGenerator):
+        with CancelScope(shield=True):
+            await messages.aclose()
+
+
+async def _next_of(messages: AsyncIterator[ChatMessage]) -> list[ChatMessage]:
+    batch: list[ChatMessage] = []
+    async for message in messages:
+        batch.append(message)
+        if len(batch) == BATCH:
+            break
+    return batch
