@@ -66,6 +66,8 @@ _CUT: Final = "it was cut: the file ends too early"
 _IN_TEXT: Final = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
 _ESCAPE_SIZE: Final = 16
 """No escape of JSON is longer, so a text that has none in its last bytes may be cut there."""
+_PATIENCE: Final = 64
+"""So many pieces are tried for such a place."""
 
 
 @frozen
@@ -370,15 +372,11 @@ class _Document:
         parser = ijson.basic_parse_coro(events, use_float=True)
         silence = 0
         """So many bytes gave no event: they belong to one text."""
-        last = b""
-        is_at_end = False
+        sent = b""
         try:
-            for piece in self._pieces:
-                sent = self._without_long_text(piece, last, silence)
-                if sent:
-                    parser.send(sent)
+            while sent := self._next_piece(sent, silence):
+                parser.send(sent)
                 silence = 0 if events else silence + len(sent)
-                last = sent
                 if self._is_inside:
                     self._bytes += len(sent)
                     self._event_count += len(events)
@@ -386,29 +384,48 @@ class _Document:
                         yield [(_TOO_LARGE, None)]
                 yield events[:]
                 events.clear()
-            is_at_end = True
-            parser.close()
-        except DamagedFileError as error:
-            self._fault = str(error)
         except (ijson.JSONError, ValueError, ArithmeticError):
-            self._fault = _CUT if is_at_end else _NO_JSON
+            self._fault = _NO_JSON
+        if self._fault is None:
+            try:
+                parser.close()
+            except ijson.JSONError:
+                self._fault = _CUT
         yield events
 
-    def _without_long_text(self, piece: bytes, last: bytes, silence: int) -> bytes:
-        """What the parser is given of a piece: of a text beyond the bound, its end."""
-        if silence <= self._max_bytes:
-            return piece
-        if b"\\" not in last[-_ESCAPE_SIZE:]:
-            return _end_of_text(chain([piece], self._pieces))
-        if silence <= 2 * self._max_bytes + PIECE:
-            return piece
-        raise DamagedFileError("a text in it has no end: the rest was not read")
+    def _next_piece(self, last: bytes, silence: int) -> bytes:
+        """What the parser is given next; nothing at the end.
+
+        It reads an unfinished text from its beginning whenever it is given more of it. So a piece of a long
+        text grows with it; and of one beyond the bound, the rest is passed over.
+        """
+        if silence > self._max_bytes:
+            if b"\\" not in last[-_ESCAPE_SIZE:]:
+                return _end_of_text(self._pieces)
+            if silence > self._max_bytes + _PATIENCE * PIECE:
+                self._fault = "a text in it has no end: the rest was not read"
+                return b""
+            return next(self._pieces, b"")
+        pieces = []
+        size = 0
+        for piece in self._pieces:
+            pieces.append(piece)
+            size += len(piece)
+            if size * 4 >= silence:
+                break
+        return b"".join(pieces)
+
+    def _until_fault(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        try:
+            yield from pieces
+        except DamagedFileError as error:
+            self._fault = str(error)
 
     def _valid(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         """The same bytes without a mark at the beginning, and U+FFFD for what is no UTF-8."""
         decoder = getincrementaldecoder("utf-8-sig")("surrogateescape")
         is_damaged = False
-        for piece in chain(pieces, [b""]):
+        for piece in chain(self._until_fault(pieces), [b""]):
             text = decoder.decode(piece, final=not piece)
             try:
                 valid = text.encode()

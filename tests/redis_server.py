@@ -1,4 +1,4 @@
-"""Real servers of Redis on loopback, which keep nothing; and a proxy that counts round trips.
+"""Real servers of Redis on loopback, a proxy that counts round trips, and stores on every engine.
 
 Where there is no `redis-server`, the tests that need one are skipped, and say so.
 """
@@ -11,13 +11,21 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 from uuid import uuid4
 
 import pytest
+import redis
+
+from chatgpt import ChatMessage
+from chatgpt.stores.redis import RedisStore
+from chatgpt_async.stores.redis import RedisStore as AsyncRedisStore
+from tests.engines import Engine
+from tests.stepping import thread_of
 
 PROGRAM: Final = shutil.which("redis-server")
 
@@ -221,6 +229,37 @@ class CountingProxy:
         self.cut()
 
 
+# --- stores --------------------------------------------------------------------------------
+
+_MOMENT: Final = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def kind_of_store(engine: Engine) -> Any:
+    return RedisStore if engine.name == "sync" else AsyncRedisStore
+
+
+def listed(engine: Engine, messages: Any) -> list[Any]:
+    async def collected() -> list[Any]:
+        return [each async for each in messages]
+
+    return list(messages) if engine.name == "sync" else list(engine.run(collected))
+
+
+def texts(messages: Sequence[ChatMessage]) -> list[str]:
+    return [message.text for message in messages]
+
+
+def thread(length: int) -> list[ChatMessage]:
+    return thread_of([str(number) for number in range(length)])
+
+
+def message(message_id: str, parent_id: str | None = None, minute: int = 0) -> ChatMessage:
+    created = _MOMENT + timedelta(minutes=minute)
+    return ChatMessage(
+        id=message_id, text=f"said by {message_id}", parent_message_id=parent_id, created_at=created
+    )
+
+
 # --- fixtures --------------------------------------------------------------------------------
 
 
@@ -242,3 +281,24 @@ def redis_cluster() -> Iterator[RedisServer]:
 def key_prefix() -> str:
     """What the keys of a test begin with."""
     return f"test-{uuid4()}"
+
+
+Make = Callable[..., Any]
+
+
+@pytest.fixture
+def make_redis_store(engine: Engine, key_prefix: str) -> Make:
+    """Makes a store of the engine, with the face of the sync one; it is closed after the test."""
+
+    def made(url: str | None, **options: Any) -> Any:
+        store = kind_of_store(engine)(url, **{"key_prefix": key_prefix, **options})
+        return engine.adopt(store)
+
+    return made
+
+
+@pytest.fixture
+def raw_redis(redis_server: RedisServer) -> Iterator[redis.Redis]:
+    """A client that sees what a store keeps."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        yield client

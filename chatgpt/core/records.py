@@ -108,9 +108,17 @@ def parsed(line: bytes | str) -> object:
         RecordError: it is none.
     """
     try:
-        return json.loads(line)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise RecordError(f"this is not JSON ({type(error).__name__})") from None
+        # Python would also read UTF-16 and UTF-32.
+        return json.loads(line if isinstance(line, str) else line.decode())
+    except json.JSONDecodeError as error:
+        reason = f"{error.msg} at character {error.pos}"
+    except UnicodeDecodeError:
+        reason = "it is no valid UTF-8"
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except ValueError:
+        reason = "it has a number with too many digits"
+    raise RecordError(f"this is not JSON: {reason}")
 
 
 def message_of(record: object) -> ChatMessage:

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 from chatgpt.core.errors import MessageIdTakenError
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.records import origin_of
-from chatgpt.stores.protocol import MessageStore, check_ids, oldest_first
+from chatgpt.stores.protocol import MessageStore, check_batch, oldest_first
 
 DEFAULT_CAPACITY: Final = 10_000
 
@@ -68,7 +68,7 @@ class MemoryStore(MessageStore):
         Raises:
             MessageIdTakenError: it holds other messages under some of the ids; none is saved.
         """
-        check_ids(messages)
+        check_batch(messages)
         with self._lock:
             held = ((message, self._messages.get(message.id)) for message in messages)
             taken = [

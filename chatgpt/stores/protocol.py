@@ -79,12 +79,16 @@ class MessageStore(Protocol):
         raise no_listing(self)
 
 
-def check_ids(messages: Sequence[ChatMessage]) -> None:
-    """Check that no two of the messages that are to be saved together claim one id.
+def check_batch(messages: Sequence[ChatMessage]) -> None:
+    """Check what is to be saved together: messages, no two of which claim one id.
 
     Raises:
-        MessageIdTakenError: they do.
+        TypeError: one is no message.
+        MessageIdTakenError: two claim one id.
     """
+    for message in messages:
+        if not isinstance(message, ChatMessage):
+            raise TypeError(f"A store holds messages: ChatMessage, not {type(message).__name__}.")
     if len({message.id for message in messages}) != len(messages):
         origins: dict[str, str] = {}
         taken = [m.id for m in messages if origins.setdefault(m.id, origin_of(m)) != origin_of(m)]

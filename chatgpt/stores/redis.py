@@ -215,7 +215,7 @@ class RedisStore(MessageStore):
         finally:
             opened.leave()
         if isinstance(outcome, failures_of_redis()):
-            raise store_error(outcome, handled, self._address)
+            outcome = store_error(outcome, handled, self._address)
         if isinstance(outcome, BaseException):
             raise outcome.with_traceback(None)
         return outcome

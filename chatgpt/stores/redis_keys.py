@@ -31,7 +31,7 @@ from chatgpt.core.errors import ConfigurationError, MessageIdTakenError
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.records import RecordError, from_json, origin_of, to_json
 from chatgpt.core.validation import required_identifier, seconds_of, text_of
-from chatgpt.stores.protocol import check_ids, oldest_first
+from chatgpt.stores.protocol import check_batch, oldest_first
 from chatgpt.stores.unreadable import UnreadableMessage, warn_of
 
 T = TypeVar("T")
@@ -226,7 +226,7 @@ class RedisKeys:
             TypeError: one holds what JSON has no form for.
             ValueError: an id is blank, or no valid Unicode.
         """
-        check_ids(messages)
+        check_batch(messages)
         keys = [self._last_number]
         given: list[str | bytes | int] = [self._life]
         for message in messages:

@@ -36,7 +36,7 @@ from chatgpt.core.messages import ChatMessage
 from chatgpt.core.records import RecordError, json_of, message_of, origin_of, parsed, record_of
 from chatgpt.core.surrogates import lenient
 from chatgpt.core.validation import required_identifier
-from chatgpt.stores.protocol import MessageStore, check_ids, oldest_first
+from chatgpt.stores.protocol import MessageStore, check_batch, oldest_first
 from chatgpt.stores.search_words import SearchWords, search_words
 from chatgpt.stores.sqlite_schema import bring_up_to_date, schema_of
 from chatgpt.stores.unreadable import UnreadableMessage, warn_of
@@ -135,7 +135,7 @@ class SQLiteStore(MessageStore):
             TypeError: a message holds what JSON has no form for.
             ValueError: an id is empty, or no valid Unicode.
         """
-        check_ids(messages)
+        check_batch(messages)
         rows = [_row_of(message) for message in messages]
 
         def work(connection: sqlite3.Connection) -> None:

@@ -59,17 +59,13 @@ _FIRST: Final = (
         INSERT INTO messages_text (messages_text, rowid, text) VALUES ('delete', old.number, old.text);
     END
     """,
-    # Two triggers, because a message may be hidden or shown by its change.
+    # One trigger, because the order of several is not defined.
     """
-    CREATE TRIGGER message_left AFTER UPDATE OF text, is_hidden ON messages
-    WHEN NOT old.is_hidden AND (old.text <> new.text OR new.is_hidden) BEGIN
-        INSERT INTO messages_text (messages_text, rowid, text) VALUES ('delete', old.number, old.text);
-    END
-    """,
-    """
-    CREATE TRIGGER message_came AFTER UPDATE OF text, is_hidden ON messages
-    WHEN NOT new.is_hidden AND (old.text <> new.text OR old.is_hidden) BEGIN
-        INSERT INTO messages_text (rowid, text) VALUES (new.number, new.text);
+    CREATE TRIGGER message_changed AFTER UPDATE OF text, is_hidden ON messages
+    WHEN old.text <> new.text OR old.is_hidden <> new.is_hidden BEGIN
+        INSERT INTO messages_text (messages_text, rowid, text)
+        SELECT 'delete', old.number, old.text WHERE NOT old.is_hidden;
+        INSERT INTO messages_text (rowid, text) SELECT new.number, new.text WHERE NOT new.is_hidden;
     END
     """,
 )

@@ -22,14 +22,9 @@ from chatgpt.stores.redis import RedisStore as PlainRedisStore
 from chatgpt.testing import ChatGPTServer
 from chatgpt_async import ChatGPTAPI as AsyncChatGPTAPI
 from chatgpt_async.stores.redis import RedisStore
-from tests import redis_server as servers
 from tests.redis_server import CountingProxy, RedisServer, until
 from tests.stepping import thread_of
 from tests.test_secrecy import check, shown
-
-redis_server = servers.redis_server
-redis_cluster = servers.redis_cluster
-key_prefix = servers.key_prefix
 
 pytestmark = pytest.mark.anyio
 

@@ -166,9 +166,21 @@ def test_what_is_no_record(record: object, reason: str) -> None:
         from_json(json.dumps(record))
 
 
-@pytest.mark.parametrize("line", [b"", b"{", b"\xff", b"[" * 100_000, b'{"id":"a"} x'])
-def test_what_is_no_json(line: bytes) -> None:
-    with pytest.raises(RecordError, match=r"^this is not JSON"):
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"", "Expecting value at character 0"),
+        ("{", "Expecting property name enclosed in double quotes at character 1"),
+        (b"\xff\xfe", "it is no valid UTF-8"),
+        ('{"id":"a","text":"é"}'.encode("utf-16"), "it is no valid UTF-8"),
+        (b"[" * 100_000, "it is nested too deeply"),
+        (b'{"id":"a"} x', "Extra data at character 11"),
+        (b'{"id":"a","text":"","detail":{"x":' + b"9" * 5_000 + b"}}", "it has a number with too"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_what_is_no_json(line: bytes | str, reason: str) -> None:
+    with pytest.raises(RecordError, match=f"^this is not JSON: {reason}"):
         from_json(line)
 
 

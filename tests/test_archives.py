@@ -1,0 +1,309 @@
+"""Stores as files, and back, on all engines and with every kind of store."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import stat
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import anyio
+import pytest
+from attrs import evolve
+
+import chatgpt_async
+from chatgpt import (
+    ChatMessage,
+    ConfigurationError,
+    MemoryStore,
+    MessageNotFoundError,
+    MessageStore,
+    SQLiteStore,
+    StoreError,
+    export_messages,
+    import_messages,
+)
+from chatgpt.archives import BATCH
+from chatgpt.testing.store_contract import _whole_message
+from tests.engines import Engine
+from tests.redis_server import RedisServer
+from tests.stepping import thread_of
+
+OPENERS = ("memory", "sqlite", "redis")
+
+
+@pytest.fixture
+def new_store(
+    engine: Engine, tmp_path: Path, redis_server: RedisServer
+) -> Iterator[Callable[[str], Any]]:
+    numbers = count()
+    opened: list[Any] = []
+
+    def make(kind: str) -> Any:
+        package = engine.package
+        if kind == "memory":
+            return package.MemoryStore()
+        if kind == "sqlite":
+            store = package.SQLiteStore(tmp_path / f"{next(numbers)}.db")
+        else:
+            store = package.RedisStore(redis_server.url, key_prefix=str(uuid4()))
+        opened.append(store)
+        return store
+
+    yield make
+    for store in opened:
+        engine.run(store.close)
+
+
+def messages() -> list[ChatMessage]:
+    """More than a batch, of several conversations, with everything that a message may hold."""
+    odd = ChatMessage(id="odd", text="\ud800 \0 \u2028 é", detail={"\udc00": [1, 2.5, None]})
+    long = [
+        evolve(message, conversation_id=f"c{number % 3}")
+        for number, message in enumerate(thread_of([f"text {n}" for n in range(BATCH + 20)]))
+    ]
+    return [*long[:5], _whole_message(), odd, *long[5:]]
+
+
+@pytest.mark.parametrize("first", OPENERS)
+@pytest.mark.parametrize("second", OPENERS)
+def test_export_import_export_is_the_same_file(
+    engine: Engine, new_store: Callable[[str], Any], tmp_path: Path, first: str, second: str
+) -> None:
+    one, two = new_store(first), new_store(second)
+    held = messages()
+    for begin in range(0, len(held), 50):
+        engine.run(one.save, held[begin : begin + 50])
+    engine.run(one.path, held[100].id)  # what was read last matters nothing
+    before, after = tmp_path / "before.jsonl", tmp_path / "after.jsonl"
+    export, read = engine.package.export_messages, engine.package.import_messages
+    assert engine.run(export, one, before) == len(held)
+    report = engine.run(read, before, two)
+    assert (report.message_count, report.problems) == (len(held), ())
+    assert engine.run(export, two, after) == len(held)
+    assert after.read_bytes() == before.read_bytes()
+    assert [json.loads(line)["id"] for line in before.read_bytes().splitlines()] == [
+        message.id for message in held
+    ]
+    again = engine.run(read, before, two)
+    assert again.message_count == len(held)
+    engine.run(export, two, after)
+    assert after.read_bytes() == before.read_bytes()
+
+
+@pytest.mark.parametrize("suffix", ["md", "html"])
+def test_documents(
+    engine: Engine, new_store: Callable[[str], Any], tmp_path: Path, suffix: str
+) -> None:
+    store = new_store("sqlite")
+    one, two, three, four = thread_of(["a one", "a two", "b one", "b two"])
+    conversations = [
+        evolve(one, conversation_id="a"),
+        evolve(three, conversation_id="b", parent_message_id=None),
+        evolve(two, conversation_id="a"),
+        evolve(four, conversation_id="b", is_hidden=True),
+    ]
+    engine.run(store.save, conversations)
+    path = tmp_path / f"all.{suffix}"
+    assert engine.run(engine.package.export_messages, store, path) == 3
+    text = path.read_text()
+    places = [text.index(part) for part in ("a one", "a two", "b one")]
+    assert places == sorted(places)
+    assert "b two" not in text
+
+
+def test_a_thread_or_a_conversation(tmp_path: Path) -> None:
+    store = MemoryStore()
+    thread = [evolve(message, conversation_id="a") for message in thread_of(["1", "2", "3"])]
+    branch = ChatMessage(id="branch", text="2b", parent_message_id="m0", conversation_id="a")
+    other = ChatMessage(id="other", text="x", conversation_id="b")
+    store.save([*thread, branch, other])
+    path = tmp_path / "t.jsonl"
+
+    def exported(**which: str) -> list[str]:
+        export_messages(store, path, **which)  # type: ignore[arg-type] # each fits
+        return [json.loads(line)["text"] for line in path.read_text().splitlines()]
+
+    assert exported(message_id="m2") == ["1", "2", "3"]
+    assert exported(message_id="branch") == ["1", "2b"]
+    assert exported(conversation_id="a") == ["1", "2", "3", "2b"]
+    assert exported(conversation_id="nowhere") == []
+    assert exported() == ["1", "2", "3", "2b", "x"]
+    with pytest.raises(MessageNotFoundError, match="'nowhere' is not in the message store"):
+        exported(message_id="nowhere")
+    with pytest.raises(ConfigurationError, match="message_id or conversation_id, not both"):
+        exported(message_id="m2", conversation_id="a")
+
+
+def test_a_store_that_cannot_list_its_messages(tmp_path: Path) -> None:
+    class Minimal(MessageStore):
+        def get(self, message_id: str) -> ChatMessage | None:
+            return ChatMessage(id="a", text="t") if message_id == "a" else None
+
+        def save(self, messages: object) -> None: ...
+
+    assert export_messages(Minimal(), tmp_path / "t.md", message_id="a") == 1
+    with pytest.raises(ConfigurationError, match="Minimal cannot list its messages: give it a me"):
+        export_messages(Minimal(), tmp_path / "all.md")
+    assert [path.name for path in tmp_path.iterdir()] == ["t.md"]
+
+
+# --- files -----------------------------------------------------------------------------------
+
+
+def test_open_files(tmp_path: Path) -> None:
+    store = MemoryStore()
+    store.save(thread_of(["a", "b"]))
+    file = io.BytesIO()
+    export_messages(store, file, format="jsonl")
+    file.seek(0)
+    copy = MemoryStore()
+    assert import_messages(file, copy).message_count == 2
+    assert copy.get("m1") == store.get("m1")
+
+
+@pytest.mark.parametrize(
+    ("name", "beginning"),
+    [("a.jsonl", "{"), ("a.NDJSON", "{"), ("a.md", "# "), ("a.markdown", "# "), ("a.html", "<!"), ("a.HTM", "<!")],
+)  # fmt: skip
+def test_formats_by_name(tmp_path: Path, name: str, beginning: str) -> None:
+    store = MemoryStore()
+    store.save(thread_of(["a"]))
+    export_messages(store, str(tmp_path / name))
+    assert (tmp_path / name).read_text().startswith(beginning)
+    export_messages(store, tmp_path / name, format="html")
+    assert (tmp_path / name).read_text().startswith("<!")
+
+
+def test_formats_that_are_none(tmp_path: Path) -> None:
+    for destination, given in ((tmp_path / "x.pdf", None), (tmp_path / "x.md", "pdf"), (io.BytesIO(), None)):  # fmt: skip
+        with pytest.raises(
+            ValueError, match="Give format='jsonl', 'markdown' or 'html', or a path"
+        ):
+            export_messages(MemoryStore(), destination, format=given)  # type: ignore[arg-type] # the mistake
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_complete_or_not_there(tmp_path: Path) -> None:
+    class Failing(MemoryStore):
+        def all_messages(self) -> Iterator[ChatMessage]:
+            yield ChatMessage(id="a", text="new")
+            raise StoreError("The disk is gone.")
+
+    path = tmp_path / "x.jsonl"
+    with pytest.raises(StoreError):
+        export_messages(Failing(), path)
+    assert list(tmp_path.iterdir()) == []
+    path.write_text("old")
+    with pytest.raises(StoreError):
+        export_messages(Failing(), path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_file_of_a_link_is_written(tmp_path: Path) -> None:
+    store = MemoryStore()
+    store.save(thread_of(["a"]))
+    target, link = tmp_path / "real.jsonl", tmp_path / "link.jsonl"
+    target.write_text("old")
+    link.symlink_to(target)
+    export_messages(store, link)
+    assert link.is_symlink()
+    assert json.loads(target.read_text())["text"] == "a"
+
+
+def test_a_pipe_is_written_into(tmp_path: Path) -> None:
+    store = MemoryStore()
+    store.save(thread_of(["a"]))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    export_messages(store, pipe, format="jsonl")
+    assert json.loads(os.read(reader, 10_000))["text"] == "a"
+    os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+# --- what cannot be imported -----------------------------------------------------------------
+
+
+def test_what_cannot_be_read_is_reported_with_its_line(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "s.db")
+    store.save([ChatMessage(id="taken", text="mine", conversation_id="mine")])
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(
+        b'\xef\xbb\xbf{"id":"a","text":"SECRET"}\r\n'
+        b"\n"
+        b'{"id":"b","text":"SECRET"\n'
+        b'{"id":"taken","text":"SECRET","conversation_id":"theirs"}\n'
+        b'["SECRET"]\n'
+        b'{"id":"c","text":"t","created_at":"SECRET"}\n'
+        b"\xff\xfe\n"
+        b'{"id":"a","text":"another one","conversation_id":"theirs"}\n'
+        b'{"id":"d","text":"the last has no end of line"}'
+    )
+    report = import_messages(str(path), store)
+    assert [(problem.where, problem.reason) for problem in report.problems] == [
+        ("line 3", "this is not JSON: Expecting ',' delimiter at character 26"),
+        ("line 4", "Other messages are stored under 'taken'; nothing was saved."),
+        ("line 5", "a record is a JSON object, not a list"),
+        ("line 6", "its created_at is no time in ISO 8601"),
+        ("line 7", "this is not JSON: it is no valid UTF-8"),
+        ("line 8", "Other messages are stored under 'a'; nothing was saved."),
+    ]
+    assert report.message_count == 2
+    assert [message.id for message in store.all_messages()] == ["taken", "a", "d"]
+    assert "SECRET" not in repr(report)
+
+
+def test_a_store_that_fails_is_an_error(tmp_path: Path) -> None:
+    class Failing(MemoryStore):
+        def save(self, messages: object) -> None:
+            raise StoreError("The disk is full.")
+
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"id":"a","text":""}')
+    with pytest.raises(StoreError, match="The disk is full"):
+        import_messages(path, Failing())
+    with pytest.raises(FileNotFoundError):
+        import_messages(tmp_path / "nowhere.jsonl", MemoryStore())
+
+
+# --- the async twin --------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_a_cancelled_export_leaves_no_file(tmp_path: Path, anyio_backend: str) -> None:
+    closed = False
+
+    class Slow(chatgpt_async.MemoryStore):
+        async def all_messages(self) -> Any:
+            nonlocal closed
+            try:
+                for message in thread_of(["x"] * 5_000):
+                    await anyio.sleep(0.001)
+                    yield message
+            finally:
+                closed = True
+
+    with anyio.move_on_after(0.2) as scope:
+        await chatgpt_async.export_messages(Slow(), tmp_path / "x.jsonl")
+    assert scope.cancelled_caught
+    assert closed
+    assert os.listdir(tmp_path) == []  # noqa: PTH208 - a path would be one that blocks
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_plain_stores_may_be_given_too(tmp_path: Path, anyio_backend: str) -> None:
+    store = MemoryStore()
+    store.save(thread_of(["a"]))
+    assert await chatgpt_async.export_messages(store, tmp_path / "x.md") == 1
+    with pytest.raises(TypeError, match="must be a MessageStore"):
+        await chatgpt_async.export_messages({}, tmp_path / "x.md")  # type: ignore[arg-type] # the mistake
