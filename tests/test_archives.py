@@ -249,7 +249,7 @@ def test_what_cannot_be_read_is_reported_with_its_line(tmp_path: Path) -> None:
     )
     report = import_messages(str(path), store)
     assert [(problem.where, problem.reason) for problem in report.problems] == [
-        ("line 3", "this is not JSON: Expecting ',' delimiter at character 26"),
+        ("line 3", "this is not JSON: Expecting ',' delimiter at character 25"),
         ("line 4", "Other messages are stored under 'taken'; nothing was saved."),
         ("line 5", "a record is a JSON object, not a list"),
         ("line 6", "its created_at is no time in ISO 8601"),

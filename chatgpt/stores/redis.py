@@ -195,12 +195,12 @@ class RedisStore(MessageStore):
         try:
             command = next(asking)
             while True:
-                command = asking.send(self.send(command))
+                command = asking.send(self._send(command))
         except StopIteration as end:
             result: T = end.value
             return result
 
-    def send(self, command: Command) -> Any:
+    def _send(self, command: Command) -> Any:
         """Send Redis a command, and wait for the answer: bytes, or lists of them.
 
         Raises:

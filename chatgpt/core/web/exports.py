@@ -41,11 +41,11 @@ _ROLES: Final[Mapping[str | None, Role]] = {
     "function": "tool",
 }
 
-_NO_NODES: Final = "nodes that are no objects were passed over"
-_NO_MESSAGES: Final = "nodes whose message is no object were passed over"
-_NO_PARENTS: Final = "nodes name a parent that is not there"
-_CIRCLES: Final = "circles of parents were cut open"
-_OTHER_IDS: Final = "nodes have ids that are taken or empty, and got others"
+_NO_NODES: Final = "nodes that are no objects, passed over"
+_NO_MESSAGES: Final = "nodes whose message is no object, passed over"
+_NO_PARENTS: Final = "nodes whose parent is not there"
+_CIRCLES: Final = "circles of parents, cut open"
+_OTHER_IDS: Final = "nodes whose id is taken or empty, which got another"
 
 
 class ExportError(ValueError):
@@ -161,10 +161,10 @@ def read_conversation(fields: Mapping[str, Any]) -> ExportedConversation:
 
     title = fields.get("title")
     current = fields.get("current_node")
-    problems = [f"{count} {what}" for what, count in notes.items()]
+    problems = [f"{what}: {count}" for what, count in notes.items()]
     if not isinstance(current, str) or current not in nodes:
         if current is not None:
-            problems.append("its current node is not there: the newest leaf takes its place")
+            problems.append("the current node is not there: the newest leaf takes its place")
         tree = {key: {**nodes[key], "parent": parents[key]} for key in order}
         current = current_node_of(tree, None)
     return ExportedConversation(
