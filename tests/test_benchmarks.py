@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
+from benchmarks import stores
 from benchmarks.long_thread import build, make_store
-from chatgpt import ChatMessage
+from chatgpt import ChatMessage, MemoryStore
 from chatgpt.core.fitting import Budget, build_prompt
 from chatgpt.core.models import UNKNOWN_FAMILY
 from chatgpt.core.needs import LoadThread
@@ -48,3 +51,22 @@ def test_a_long_thread_is_read_in_one_batch_and_counted_as_far_as_needed() -> No
     assert prompt.context.left_out == 4_960
     # The turn that did not fit any more had to be counted to see it.
     assert len(counted) == 43  # the question included
+
+
+def test_the_stores_are_compared(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(stores, "LENGTH", 20)
+    monkeypatch.setattr(stores, "ROUNDS", 1)
+    stores.main()
+    lines = capsys.readouterr().out.splitlines()
+    names = (
+        ["memory", "SQLite", "Redis"]
+        if shutil.which("redis-server")
+        else ["redis-server", "memory", "SQLite"]
+    )
+    assert [line.split()[0] for line in lines] == names
+    for name, store in (("one by one", stores.one_by_one), ("whole", stores.as_a_whole)):
+        held = MemoryStore()
+        held.save(stores.thread_of(20))
+        assert len(store(held)) == 20, name

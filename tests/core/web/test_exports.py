@@ -290,10 +290,9 @@ json_values = st.recursive(
 )
 contents = st.fixed_dictionaries(
     {},
-    optional={
-        name: json_values
-        for name in ("content_type", "parts", "text", "thoughts", "result", "content")
-    },
+    optional=dict.fromkeys(
+        ("content_type", "parts", "text", "thoughts", "result", "content"), json_values
+    ),
 )
 messages = st.fixed_dictionaries(
     {},
