@@ -123,7 +123,7 @@ class SQLiteStore(MessageStore):
 
     def get(self, message_id: str) -> ChatMessage | None:
         """Return a message, or `None` where the store does not hold it, or cannot read it."""
-        found = self._messages(_GET, lenient(message_id))
+        found = self._messages(_GET, _key(message_id))
         return found[0] if found else None
 
     def save(self, messages: Sequence[ChatMessage]) -> None:
@@ -141,31 +141,39 @@ class SQLiteStore(MessageStore):
         def work(connection: sqlite3.Connection) -> None:
             connection.execute("BEGIN IMMEDIATE")
             schema_of(connection, str(self._path))
-            taken = [row[0] for row in rows if connection.execute(_SAVE, row).rowcount != 1]
+            taken = [
+                message.id
+                for message, row in zip(messages, rows, strict=True)
+                if connection.execute(_SAVE, row).rowcount != 1
+            ]
             if taken:
                 connection.execute("ROLLBACK")
                 raise MessageIdTakenError.of(taken)
             connection.execute("COMMIT")
 
-        with self._writing:
+        if not self._writing.acquire(timeout=self._timeout):
+            raise StoreError(f"{self._path} was being written for {self._timeout:g} seconds.")
+        try:
             self._with_connection(work)
+        finally:
+            self._writing.release()
 
     def path(self, message_id: str, limit: int | None = None) -> list[ChatMessage]:
         """Return a thread from one of its messages to the root, newest first, by one statement.
 
         A message that cannot be read is passed over.
         """
-        rows = self._rows(_PATH, lenient(message_id), -1 if limit is None else limit)
+        rows = self._rows(_PATH, _key(message_id), -1 if limit is None else limit)
         messages = _readable(rows)
         if (
             len(messages) < len(rows) == limit
         ):  # those that were passed over took the place of others
-            messages = _readable(self._rows(_PATH, lenient(message_id), -1))[:limit]
+            messages = _readable(self._rows(_PATH, _key(message_id), -1))[:limit]
         return messages
 
     def replies(self, message_id: str) -> list[ChatMessage]:
         """Return the messages that reply to one, oldest first."""
-        return oldest_first(self._messages(_REPLIES, lenient(message_id)))
+        return oldest_first(self._messages(_REPLIES, _key(message_id)))
 
     def all_messages(self) -> Iterator[ChatMessage]:
         """Go through all messages, in the order in which they were first saved.
@@ -327,10 +335,20 @@ def _is_busy(error: sqlite3.Error) -> bool:
     return code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 
 
+def _key(value: str) -> str | bytes:
+    """An id as a column holds it. What is no valid Unicode is not in one, and no text is equal to bytes."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogatepass")
+    return value
+
+
 # --- rows and messages -----------------------------------------------------------------------
 
 
-def _row_of(message: ChatMessage) -> tuple[str, str | None, str | None, str, bool, str, bytes]:
+def _row_of(message: ChatMessage) -> tuple[str | bytes | bool | None, ...]:
+    """The columns of a message, in the order of `_SAVE`."""
     record = record_of(message)
     message_id, text = required_identifier("id", record.pop("id")), message.text
     searched = lenient(text)
@@ -339,8 +357,8 @@ def _row_of(message: ChatMessage) -> tuple[str, str | None, str | None, str, boo
     parent_id, conversation_id = message.parent_message_id, message.conversation_id
     return (
         message_id,
-        None if parent_id is None else lenient(parent_id),
-        None if conversation_id is None else lenient(conversation_id),
+        None if parent_id is None else _key(parent_id),
+        None if conversation_id is None else _key(conversation_id),
         origin_of(message),
         message.is_hidden,
         searched,
@@ -379,8 +397,11 @@ def _readable(rows: Sequence[Row]) -> list[ChatMessage]:
     return messages
 
 
-def _search_statement(words: SearchWords, conversation_id: str | None) -> tuple[str, list[str]]:
-    conditions, given = ["NOT messages.is_hidden"], []
+def _search_statement(
+    words: SearchWords, conversation_id: str | None
+) -> tuple[str, list[str | bytes]]:
+    conditions = ["NOT messages.is_hidden"]
+    given: list[str | bytes] = []
     tables, order = "messages", "messages.number DESC"
     if words.match:
         tables = "messages_text JOIN messages ON messages.number = messages_text.rowid"
@@ -392,7 +413,7 @@ def _search_statement(words: SearchWords, conversation_id: str | None) -> tuple[
         given.append("%" + re.sub(r"([%_\\])", r"\\\1", part) + "%")
     if conversation_id is not None:
         conditions.append("messages.conversation_id = ?")
-        given.append(lenient(conversation_id))
+        given.append(_key(conversation_id))
     statement = (
         f"SELECT {_COLUMNS} FROM {tables} WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?"
     )

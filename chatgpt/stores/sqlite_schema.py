@@ -84,10 +84,13 @@ def bring_up_to_date(connection: sqlite3.Connection, path: str) -> None:
         StoreError: the file belongs to a newer version, or to another program.
         sqlite3.Error: it cannot be read or written.
     """
-    if schema_of(connection, path) == len(STEPS):
+    connection.execute("BEGIN")
+    schema = schema_of(connection, path)
+    connection.execute("COMMIT")
+    if schema == len(STEPS):
         return
     connection.execute("BEGIN IMMEDIATE")
-    # Once more, inside: another process may have been faster.
+    # Once more: another process may have been faster.
     for step in STEPS[schema_of(connection, path) :]:
         for statement in step:
             connection.execute(statement)
@@ -100,7 +103,7 @@ def schema_of(connection: sqlite3.Connection, path: str) -> int:
     """The number of a file's schema; 0 for an empty file.
 
     Args:
-        connection: an open one.
+        connection: an open one, in a transaction: another process may be making the tables now.
         path: the file, for messages.
 
     Raises:

@@ -13,7 +13,7 @@ import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +170,21 @@ def test_many_open_a_new_file_at_once(path: Path) -> None:
         assert len(list(store.all_messages())) == 12
 
 
+def test_a_file_that_another_process_makes_while_it_is_looked_at(path: Path) -> None:
+    """Its mark and its tables are looked at as of one moment."""
+
+    def meanwhile(statement: str) -> None:
+        if "sqlite_master" in statement:
+            with suppress(StoreError):
+                SQLiteStore(path, timeout=0).close()
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.set_trace_callback(meanwhile)
+        sqlite_schema.bring_up_to_date(connection, str(path))
+    with SQLiteStore(path) as store:
+        store.save(thread_of(["a"]))
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_store_outlives_a_fork(store: SQLiteStore) -> None:
     """SQLite forbids to take a connection into a child; to close it there would free the parent's locks."""
@@ -297,6 +312,26 @@ def test_messages_that_cannot_be_stored(store: SQLiteStore) -> None:
         with pytest.raises(kind):
             store.save([good, message])  # type: ignore[list-item] # one of them is none
     assert list(store.all_messages()) == []
+
+
+def test_ids_that_are_no_valid_unicode_find_nothing(store: SQLiteStore) -> None:
+    replaced = ChatMessage(id="\ufffd", text="r", conversation_id="\ufffd")
+    lost = ChatMessage(id="lost", text="l", parent_message_id="\ud800", conversation_id="\ud800")
+    store.save([replaced, lost])
+    assert store.get("\ud800") is None
+    assert store.path("\ud800") == []
+    assert store.path("lost") == [lost]
+    assert store.replies("\ufffd") == []
+    assert store.search("r", conversation_id="\ufffd") == [replaced]
+    assert store.search("l", conversation_id="\ud800") == [lost]
+
+
+def test_a_thread_waits_no_longer_than_it_should(path: Path) -> None:
+    store = SQLiteStore(path, timeout=0.05)
+    with store._writing, pytest.raises(StoreError, match="was being written for 0.05 seconds"):
+        store.save(thread_of(["a"]))
+    store.save(thread_of(["a"]))
+    store.close()
 
 
 # --- schemas ---------------------------------------------------------------------------------
