@@ -64,8 +64,8 @@ _NO_JSON: Final = "it is no valid JSON from here on: the rest was not read"
 _CUT: Final = "it was cut: the file ends too early"
 
 _IN_TEXT: Final = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
-_ESCAPE_SIZE: Final = 16
-"""No escape of JSON is longer, so a text that has none in its last bytes may be cut there."""
+_ESCAPE_SIZE: Final = 5
+"""The beginning of an escape is no longer, so a text without one in its last bytes may be cut there."""
 _PATIENCE: Final = 64
 """So many pieces are tried for such a place."""
 

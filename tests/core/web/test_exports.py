@@ -15,7 +15,7 @@ from chatgpt.core.web.exports import ExportedConversation, ExportError, read_con
 from tests.core.web.made import HIDDEN, MEMORY, THOUGHT, TOOL, message
 from tests.core.web.test_mapping import node
 
-ROOT = {"root": {"id": "root", "parent": None, "children": [], "message": None}}
+ROOT: dict[str, Any] = {"root": {"id": "root", "parent": None, "children": [], "message": None}}
 
 
 def export(mapping: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -150,6 +150,9 @@ def test_the_current_node() -> None:
     mapping["d"]["message"]["create_time"] = 3.0
     assert read(mapping, current_node=None).current_node == "b"
     assert read(mapping, current_node=None).problems == ()
+    listed = {**node("a", None, create_time=9.0), **node("b", None, create_time=1.0)}
+    listed["a"]["children"] = ["b"]
+    assert read(listed).current_node == "b"  # it is the only leaf
     for gone in ("gone", 5, ["a"]):
         conversation = read(mapping, current_node=gone)
         assert conversation.current_node == "b"
