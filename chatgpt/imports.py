@@ -105,8 +105,9 @@ class ImportReport:
     """What an import did.
 
     Attributes:
-        conversations: those that are in the store now, in the order of the export.
-        message_count: how many messages they have together.
+        conversations: those that are in the store now, in the order of the export. Messages in JSON Lines come
+            without.
+        message_count: how many messages were saved.
         problems: what could not be read, the first thousand.
     """
 
@@ -369,6 +370,8 @@ class _Document:
         """The events, as many at a time as a piece of the file gives."""
         ijson = import_module("ijson")
         events = ijson.sendable_list()
+        # As decimals, a number with thousands of digits ends the process (ijson 3.6); as floats, one beyond 64
+        # bits ends the file.
         parser = ijson.basic_parse_coro(events, use_float=True)
         silence = 0
         """So many bytes gave no event: they belong to one text."""
