@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from chatgpt import ChatGPTAPI, StreamError, StreamInterruptedError
+from chatgpt import ChatGPTAPI, StoreError, StreamError, StreamInterruptedError
 from chatgpt.testing import Answer, ChatGPTServer, Fault, RecordedRequest
 from tests.engines import Engine, stored_messages
 
@@ -183,10 +183,29 @@ def test_a_stop_iteration_of_a_callback_is_no_end(
         raise error
 
     client = engine.client(
-        api_key="sk-test", api_base_url=chatgpt_server.base_url, upsert_message=failing
+        api_key="sk-test", api_base_url=chatgpt_server.base_url, get_message_by_id=failing
     )
     with (
         pytest.raises(RuntimeError, match=r"raised Stop(Async)?Iteration"),
+        client.stream_message("hi", message_id="q") as stream,
+    ):
+        list(stream)
+
+
+@pytest.mark.parametrize("error", [StopIteration(), StopAsyncIteration()])
+def test_a_stop_iteration_while_a_reply_is_saved_is_no_end(
+    engine: Engine, chatgpt_server: ChatGPTServer, error: Exception
+) -> None:
+    def failing(_: object) -> None:
+        raise error
+
+    client = engine.client(
+        api_key="sk-test", api_base_url=chatgpt_server.base_url, upsert_message=failing
+    )
+    chatgpt_server.replies = ["dear"]
+    with (
+        pytest.raises(StoreError) as caught,
         client.stream_message("hi") as stream,
     ):
         list(stream)
+    assert caught.value.partial == "dear"
