@@ -450,7 +450,10 @@ class Call(Generic[T]):
                 time.sleep(seconds)
                 return None
             case LoadMessage(message_id):
-                return self._store.get(message_id)
+                try:
+                    return self._store.get(message_id)
+                except Exception as error:  # noqa: BLE001 - it may become the cause of another
+                    need.refused(error)
             case LoadThread(message_id, limit):
                 return self._store.path(message_id, limit)
             case LoadReplies(message_id):

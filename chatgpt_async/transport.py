@@ -396,7 +396,10 @@ class Call(Generic[T]):
                 await anyio.sleep(seconds)
                 return None
             case LoadMessage(message_id):
-                return await self._store.get(message_id)
+                try:
+                    return await self._store.get(message_id)
+                except Exception as error:  # noqa: BLE001 - it may become the cause of another
+                    need.refused(error)
             case LoadThread(message_id, limit):
                 return await self._store.path(message_id, limit)
             case LoadReplies(message_id):

@@ -203,7 +203,10 @@ class Stepper:
                 self.clock.seconds += seconds
                 return None
             case LoadMessage(message_id):
-                return self.store.get(message_id)
+                try:
+                    return self.store.get(message_id)
+                except Exception as error:  # noqa: BLE001 - as in the shells
+                    need.refused(error)
             case LoadThread(message_id, limit):
                 return self.store.path(message_id, limit)
             case LoadReplies(message_id):

@@ -18,7 +18,8 @@ Rules, held by an import contract (setup.cfg) and by tests/core/test_purity.py:
 2. Nothing of the moment is imported: the clock, the date, ids, chance and the tokenizer are handed
    in (`needs.Surroundings`).
 3. Only the failure of a network need is thrown into an exchange; whatever a caller's own callback
-   raises passes it by. An exchange never yields inside `finally`: closing is the shell's work.
+   raises passes it by. (What a store raises once a reply is there becomes the cause of a `StoreError` that
+   carries it: a reply is never lost.) An exchange never yields inside `finally`: closing is the shell's work.
 4. A shell holds no condition on a status, a header, an option or a message.
 
 Where to find what, in the order in which a message meets it:

@@ -34,6 +34,7 @@ from chatgpt.core.needs import (
     ResponseHead,
     SaveMessages,
     Surroundings,
+    unsaved_error,
 )
 from chatgpt.core.prompts import prompt_cost
 from chatgpt.core.reading import read_reply
@@ -106,19 +107,21 @@ def _answer(
     if reply.usage is not None:
         _learn_from_usage(call, attempt, reply.usage.prompt_tokens)
     claimed.append(reply.id)
-    is_free = reply.id != draft.question.id and call.claim(reply.id)
-    is_free = is_free and (yield from LoadMessage(reply.id)) is None
     load = yield from _counter_loader(reply, call)
     message = reply.message(
-        message_id=reply.id if is_free else surroundings.new_id(),
+        message_id=reply.id,
         request_id=head.headers.get("x-request-id"),
         context=prompt.context,
         estimate=partial(_estimated_usage, attempt, call.lesson, load),
         now=surroundings.now(),
         is_stripped=options.endpoint == "completions",
     )
-    recounted = _recounted_messages(draft, call.counted)
     asked = (question,) if draft.is_new else ()
+    is_free = reply.id != draft.question.id and call.claim(reply.id)
+    unsaved = (*asked, message.without_estimate())
+    if not is_free or (yield from LoadMessage(reply.id, unsaved)) is not None:
+        message = evolve(message, id=surroundings.new_id())
+    recounted = _recounted_messages(draft, call.counted)
     message = yield from _saved(message, asked, recounted, surroundings)
     for saved in recounted:
         call.counted.pop(saved.id, None)
@@ -148,7 +151,7 @@ def _saved(
             reply = evolve(reply, parent_message_id=asked[-1].id)
         if reply.id in taken:
             reply = evolve(reply, id=surroundings.new_id())
-    raise saving.unsaved("The reply came and could not be saved: the store takes no id.")
+    raise unsaved_error(saving.messages, "the store takes no id.")
 
 
 def _send(

@@ -87,9 +87,10 @@ class ContextReport:
         left_out: how many older messages were read and not sent. A thread is read no further than
             could ever fit, so a very long one may hold more.
         left_out_reason: `"window"` when they did not fit, `None` when nothing was left out.
-        missing_message_id: an ancestor that the store does not hold: the history begins after it.
+        missing_message_id: an ancestor that the store does not hold, or the first message, where it cannot be read:
+            the history begins after it.
         unreadable_message_ids: messages of the thread that the store holds and cannot read: the
-            history goes on before them.
+            history goes on before them. Of several in a row the newest is named.
         changes: what was sent otherwise than asked for, because the model refuses it.
     """
 

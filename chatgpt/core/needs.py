@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, NoReturn, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
@@ -191,9 +191,22 @@ class LoadMessage(Need["ChatMessage | None"]):
 
     Attributes:
         message_id: its id; the answer is `None` where the store does not hold it.
+        unsaved: what is to be saved next, and must not be lost if the store fails.
     """
 
     message_id: str
+    unsaved: Sequence[ChatMessage] = field(default=(), repr=lambda messages: f"<{len(messages)}>")
+
+    def refused(self, error: Exception) -> NoReturn:
+        """Say what follows from what the store raised.
+
+        Raises:
+            StoreError: a finished reply could not be saved; it carries the messages.
+            Exception: what the store raised, where there is none.
+        """
+        if self.unsaved:
+            raise unsaved_error(self.unsaved, error) from error
+        raise error
 
 
 @frozen
@@ -240,14 +253,23 @@ class SaveMessages(Need[Sequence[str]]):
         """
         if isinstance(error, MessageIdTakenError) and error.message_ids:
             return error.message_ids
-        reason = str(error) if isinstance(error, StoreError) else type(error).__name__
-        raise self.unsaved(f"The reply came and could not be saved: {reason}") from error
+        raise unsaved_error(self.messages, error) from error
 
-    def unsaved(self, message: str) -> StoreError:
-        """An error that carries the messages."""
-        error = StoreError(message, partial=self.messages[-1].text)
-        error.unsaved_messages = self.messages
-        return error
+
+def unsaved_error(messages: Sequence[ChatMessage], reason: Exception | str) -> StoreError:
+    """The error of a finished reply that could not be saved.
+
+    Args:
+        messages: what was to be saved, the reply last.
+        reason: what went wrong; what foreign errors say may hold secrets, and is not repeated.
+    """
+    is_ours = isinstance(reason, (str, StoreError))
+    error = StoreError(
+        f"The reply came and could not be saved: {reason if is_ours else type(reason).__name__}",
+        partial=messages[-1].text,
+    )
+    error.unsaved_messages = messages
+    return error
 
 
 @frozen

@@ -31,9 +31,11 @@ class History:
 
     Attributes:
         messages: the messages that are not hidden, newest first; empty for a new conversation.
-        missing_message_id: the ancestor that the store does not hold, where there is one.
+        missing_message_id: the ancestor that the store does not hold, or that is the last one it holds and cannot
+            be read, where there is one.
         conversation_id: the conversation of the newest message, be it hidden.
-        unreadable_message_ids: messages that the store holds and cannot read; they were passed over.
+        unreadable_message_ids: messages that the store holds and cannot read; they were passed over. Of several
+            in a row the newest is named.
     """
 
     messages: Sequence[ChatMessage] = ()
@@ -55,6 +57,9 @@ def load_history(message_id: str | None, limit: int | None = None) -> Exchange[H
     if message_id is None:
         return History()
     messages = yield from load_thread(message_id, limit)
+    if len(messages) == limit and any(message.is_hidden for message in messages):
+        # Those that are hidden took the place of others: a limit is what could be sent.
+        messages, limit = (yield from load_thread(message_id)), None
     missing = messages[-1].parent_message_id if limit is None or len(messages) < limit else None
     if missing is not None and any(message.id == missing for message in messages):  # a circle
         missing = None
@@ -82,8 +87,8 @@ def load_thread(message_id: str, limit: int | None = None) -> Exchange[Sequence[
     messages = yield from LoadThread(message_id, limit)
     if not messages:
         raise MessageNotFoundError(
-            f"The message {message_id!r} is not in the message store. Give the id of a stored "
-            "message, and a store that is shared or kept if it was made by another client."
+            f"The message {message_id!r} is not in the message store, or cannot be read there. Give the id of a "
+            "stored message, and a store that is shared or kept if it was made by another client."
         )
     for message in messages:
         check_message(message)

@@ -122,3 +122,31 @@ def test_what_a_store_says_itself_may_hold_secrets() -> None:
         send(Stepper(json_answer(completion("dear")), store=Leaking()), client=CLIENT)
     assert "hunter22" not in str(caught.value)
     assert isinstance(caught.value.__cause__, OSError)
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), StoreError("The disk is gone.")])
+def test_a_store_that_fails_just_before_saving_loses_no_reply(error: Exception) -> None:
+    class Dying(MemoryStore):
+        def get(self, message_id: str) -> ChatMessage | None:
+            raise error
+
+    with pytest.raises(StoreError, match="The reply came and could not be saved: ") as caught:
+        send(Stepper(json_answer(completion("dear", id="r")), store=Dying()), client=CLIENT)
+    assert caught.value.__cause__ is error
+    assert caught.value.partial == "dear"
+    question, reply = caught.value.unsaved_messages
+    assert (question.text, reply.id, reply.parent_message_id) == ("hi", "r", question.id)
+
+
+def test_a_store_that_fails_before_anything_is_sent_says_so_itself() -> None:
+    error = OSError("gone")
+
+    class Dead(MemoryStore):
+        def get(self, message_id: str) -> ChatMessage | None:
+            raise error
+
+    stepper = Stepper(store=Dead())
+    with pytest.raises(OSError, match="gone") as caught:
+        send(stepper, client=CLIENT, message_id="q")
+    assert caught.value is error
+    assert stepper.bodies == []

@@ -224,3 +224,30 @@ def test_a_beginning_that_cannot_be_read_is_missing() -> None:
     store.unreadable = ("m0",)
     history = Stepper(store=store).run(load_history("m1"))
     assert (history.missing_message_id, history.unreadable_message_ids) == ("m0", ())
+
+
+def test_hidden_messages_take_nobody_s_place() -> None:
+    """However many there are: a limit counts what could be sent."""
+    store = MemoryStore()
+    question, answer = thread_of(["question", "answer"])
+    tools = [
+        evolve(answer, id=f"t{number}", is_hidden=True, parent_message_id=f"t{number - 1}" if number else "m0")
+        for number in range(50)
+    ]  # fmt: skip
+    store.save([question, *tools, evolve(answer, parent_message_id="t49")])
+    stepper = Stepper(store=store)
+    history = stepper.run(load_history("m1", 10))
+    assert [message.text for message in history.messages] == ["answer", "question"]
+    assert history.missing_message_id is None
+    assert stepper.needs == [LoadThread("m1", 10), LoadThread("m1", None)]
+
+
+def test_an_undo_passes_over_a_hidden_question() -> None:
+    """What a server puts into the user's mouth is not his last message."""
+    store = MemoryStore()
+    question, answer = thread_of(["question", "answer"])
+    helper = evolve(question, id="helper", parent_message_id="m1", is_hidden=True)
+    store.save([question, answer, helper])
+    taken = Stepper(store=store).run(take_back("helper"))
+    assert taken is not None
+    assert taken[0].id == "m0"
