@@ -102,12 +102,8 @@ if TYPE_CHECKING:
         SessionResult,
         User,
     )
-    from chatgpt.imports import (
-        ImportedConversation,
-        ImportProblem,
-        ImportReport,
-        import_chatgpt_export,
-    )
+    from chatgpt.import_reports import ImportedConversation, ImportProblem, ImportReport
+    from chatgpt.imports import import_chatgpt_export
     from chatgpt.proxy import (
         ChatGPTUnofficialProxyAPI,
         GetAccessTokenFn,
@@ -138,9 +134,9 @@ if TYPE_CHECKING:
     from chatgpt.web_conversation import WebConversation
 
 _HOMES: Final = {
-    "ImportProblem": "chatgpt.imports",
-    "ImportReport": "chatgpt.imports",
-    "ImportedConversation": "chatgpt.imports",
+    "ImportProblem": "chatgpt.import_reports",
+    "ImportReport": "chatgpt.import_reports",
+    "ImportedConversation": "chatgpt.import_reports",
     "RedisStore": "chatgpt.stores.redis",
     "SQLiteStore": "chatgpt.stores.sqlite",
     "UnreadableMessage": "chatgpt.stores.unreadable",

@@ -7,28 +7,34 @@ byte for byte.
 
 Rules:
 
-1. A file that is written is complete, or it is not there: it takes the place of an older one in the end.
+1. A file that is written is complete and on the disk, or it is not there: it takes the place of an older one in the
+   end, and with its permissions.
 2. What cannot be read of a file is reported, with its line, and the rest is imported.
-3. Importing the same file again changes nothing.
+3. Importing puts every message back as the file has it; doing so twice is the same as once.
+4. A line is bounded, so a file that is none of ours needs no more memory than others.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from codecs import BOM_UTF8
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from io import TextIOBase
+from itertools import chain
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from stat import S_IMODE
 from typing import IO, Final, Literal, TypeAlias, cast, get_args
+from uuid import uuid4
 
 from chatgpt.core.documents import Document, HtmlDocument, MarkdownDocument
 from chatgpt.core.errors import ConfigurationError, MessageIdTakenError, MessageNotFoundError
 from chatgpt.core.messages import ChatMessage
-from chatgpt.core.records import RecordError, from_json, to_json
+from chatgpt.core.records import RecordError, from_json, origin_of, to_json
 from chatgpt.core.validation import identifier
-from chatgpt.imports import ImportProblem, ImportReport
-from chatgpt.stores.protocol import MessageStore, listing_method
+from chatgpt.import_reports import ImportProblem, ImportReport, Problems
+from chatgpt.markdown_pages import markdown_renderer
+from chatgpt.stores.protocol import MessageStore, check_store, listing_method
 
 ArchiveFormat: TypeAlias = Literal["jsonl", "markdown", "html"]
 """How messages are written: the first can be imported again."""
@@ -47,7 +53,8 @@ _SUFFIXES: Final[dict[str, ArchiveFormat]] = {
     ".html": "html",
     ".htm": "html",
 }
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+MAX_LINE_BYTES: Final = 256 * 1024 * 1024
+"""A line that is longer is no message."""
 
 
 def export_messages(
@@ -60,6 +67,9 @@ def export_messages(
 ) -> int:
     """Write the messages of a store into a file: all of them, a thread, or a conversation.
 
+    What the store cannot read is left out (`unreadable_messages`). In HTML, replies are shown as the Markdown that
+    they are, if the extra `markdown` is installed.
+
     Args:
         store: holds the messages.
         destination: the path of the file, or a binary file that is open.
@@ -71,19 +81,21 @@ def export_messages(
         How many messages were written. Documents leave hidden ones out.
 
     Raises:
-        MessageNotFoundError: the store does not hold `message_id`.
-        ConfigurationError: the store cannot list its messages; a thread can be written all the same.
+        MessageNotFoundError: the store does not hold `message_id`, or nothing of `conversation_id`.
+        ConfigurationError: both are given; or the store cannot list its messages (a thread can be written all the
+            same).
         ValueError: the format cannot be told from the path, or is none.
         OSError: the file cannot be written.
     """
+    check_store(store)
     chosen = _format_of(destination, format)
     messages = _source(store, message_id, conversation_id)
     with _written(destination) as file:
         if chosen == "jsonl":
-            return _write_lines(messages(), file)
-        is_thread = message_id is not None  # it may lead through several conversations
-        conversations = [messages()] if is_thread else _by_conversation(store, messages())
-        document = HtmlDocument() if chosen == "html" else MarkdownDocument()
+            return _write_lines(messages, file)
+        is_one = message_id is not None or conversation_id is not None
+        conversations = [messages] if is_one else _by_conversation(store, messages)
+        document = HtmlDocument(markdown_renderer()) if chosen == "html" else MarkdownDocument()
         return _write_document(conversations, document, file)
 
 
@@ -95,39 +107,59 @@ def import_messages(source: ArchivePath, store: MessageStore) -> ImportReport:
         store: where they are saved, 500 at a time.
 
     Returns:
-        How many messages were saved, and which lines were not: they hold no message, or one whose id belongs to
-        another message in the store.
+        How many messages were saved, in place of those that are there already; and which lines were not: they hold
+        no message, or one whose id belongs to another message in the store.
 
     Raises:
+        ValueError: it is another kind of file.
         OSError: the file cannot be read.
         StoreError: the store failed. What was saved is there; import the file again.
     """
+    check_store(store)
     if isinstance(source, (str, os.PathLike)):
         with Path(source).expanduser().open("rb") as file:
             return _imported(file, store)
-    return _imported(source, store)
+    return _imported(_binary("source", source, "rb"), store)
+
+
+def _binary(name: str, file: object, mode: str) -> IO[bytes]:
+    if isinstance(file, TextIOBase) or not hasattr(file, "write" if mode == "wb" else "readline"):
+        raise TypeError(f"{name} must be a path, or a binary file: open it with mode {mode!r}.")
+    return cast("IO[bytes]", file)
 
 
 # --- writing ---------------------------------------------------------------------------------
 
-_Messages: TypeAlias = Callable[[], Iterable[ChatMessage]]
 
+def _source(
+    store: MessageStore, message_id: object, conversation_id: object
+) -> Iterable[ChatMessage]:
+    """The messages that are wanted, oldest first.
 
-def _source(store: MessageStore, message_id: object, conversation_id: object) -> _Messages:
-    """What lists the messages that are wanted, oldest first."""
+    Raises:
+        MessageNotFoundError: there are none, though one of the ids was given.
+    """
     newest = identifier("message_id", message_id)
     conversation = identifier("conversation_id", conversation_id)
     if newest is not None and conversation is not None:
         raise ConfigurationError("Give message_id or conversation_id, not both.")
     if newest is not None:
         thread = store.path(newest)[::-1]
-        if not thread:
-            raise MessageNotFoundError(f"The message {newest!r} is not in the message store.")
-        return lambda: thread
-    everything = cast("_Messages", listing_method(store))
+        if not thread or thread[-1].id != newest:
+            raise MessageNotFoundError(
+                f"The message {newest!r} is not in the message store, or cannot be read there."
+            )
+        return thread
+    everything: Iterable[ChatMessage] = listing_method(store)()
     if conversation is None:
         return everything
-    return lambda: (m for m in everything() if m.conversation_id == conversation)
+    own = (message for message in everything if message.conversation_id == conversation)
+    first = next(own, None)
+    if first is None:
+        raise MessageNotFoundError(
+            f"The conversation {conversation!r} has no message in the message store."
+        )
+    return chain([first], own)
 
 
 def _write_lines(messages: Iterable[ChatMessage], file: IO[bytes]) -> int:
@@ -181,62 +213,114 @@ def _format_of(destination: ArchivePath, given: object) -> ArchiveFormat:
 def _written(destination: ArchivePath) -> Iterator[IO[bytes]]:
     """A file to write into, which has its name once it is complete."""
     if not isinstance(destination, (str, os.PathLike)):
-        yield destination
+        yield _binary("destination", destination, "wb")
         return
-    path = Path(destination).expanduser()
+    path = Path(destination).expanduser().resolve()  # what a link stands for
     if path.exists() and not path.is_file():  # a pipe, a terminal
         with path.open("wb") as file:
             yield file
         return
-    path = path.resolve()  # what a link stands for
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"There is no folder {str(path.parent)!r} to write {path.name!r} into."
+        )
+    growing = path.with_name(f".{path.name[:100]}.{uuid4()}")
+    try:
+        with growing.open("xb") as file:
             yield file
-            file.close()
-            Path(file.name).replace(path)
-        except BaseException:
-            file.close()
-            Path(file.name).unlink(missing_ok=True)
-            raise
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            growing.chmod(S_IMODE(path.stat().st_mode))
+        growing.replace(path)
+    except BaseException:
+        growing.unlink(missing_ok=True)
+        raise
 
 
 # --- reading ---------------------------------------------------------------------------------
 
+_Numbered: TypeAlias = tuple[int, ChatMessage]
+"""A message, and its line."""
+
 
 def _imported(file: IO[bytes], store: MessageStore) -> ImportReport:
-    problems: list[ImportProblem] = []
-    messages = _numbered_messages(file, problems)
+    problems = Problems()
     count = 0
-    while batch := list(islice(messages, BATCH)):
+    for batch in _batches(file, problems):
         count += _saved(batch, store, problems)
-    problems.sort(key=lambda problem: int(problem.where.partition(" ")[2]))
-    return ImportReport(conversations=(), message_count=count, problems=tuple(problems))
+    return ImportReport((), count, problems.listed())
 
 
-def _numbered_messages(
-    file: IO[bytes], problems: list[ImportProblem]
-) -> Iterator[tuple[int, ChatMessage]]:
-    for number, line in enumerate(file, start=1):
-        record = line.removeprefix(_BYTE_ORDER_MARK).strip() if number == 1 else line.strip()
-        if record:
-            try:
-                yield number, from_json(record)
-            except RecordError as error:
-                problems.append(_problem(number, str(error)))
+def _batches(file: IO[bytes], problems: Problems) -> Iterator[list[_Numbered]]:
+    """The messages of a file, so many as are saved at a time.
+
+    Raises:
+        ValueError: the first line that is not empty holds no JSON object: it is another kind of file.
+    """
+    batch: list[_Numbered] = []
+    is_ours = False
+    for number, line in _lines(file):
+        try:
+            batch.append((number, _message(line)))
+        except RecordError as error:
+            if not is_ours and not line.startswith(b"{"):
+                raise ValueError(
+                    f"This is no file of messages in JSON Lines (line {number}: {error}). Give one that "
+                    "export_messages has written; import_chatgpt_export reads ChatGPT's own data export."
+                ) from None
+            problems.add([_problem(number, str(error))])
+        is_ours = True
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    yield batch
 
 
-def _saved(
-    batch: Sequence[tuple[int, ChatMessage]], store: MessageStore, problems: list[ImportProblem]
-) -> int:
-    """Save a batch, in one write if that can be; how many messages were saved."""
-    try:
-        store.save([message for _, message in batch])
-    except (MessageIdTakenError, ValueError, TypeError) as error:
-        if len(batch) > 1:
-            return sum(_saved([each], store, problems) for each in batch)
-        problems.append(_problem(batch[0][0], str(error)))
-        return 0
-    return len(batch)
+def _message(line: bytes) -> ChatMessage:
+    if len(line) > MAX_LINE_BYTES:
+        raise RecordError(f"it has more than {MAX_LINE_BYTES} bytes")
+    return from_json(line)
+
+
+def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not empty, with their numbers; of one that is too long, its beginning."""
+    number = 0
+    while line := file.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        rest = line
+        while len(rest) > MAX_LINE_BYTES and not rest.endswith(b"\n"):
+            rest = file.readline(MAX_LINE_BYTES + 1)
+        if number == 1:
+            line = line.removeprefix(BOM_UTF8)
+        if stripped := line.strip():
+            yield number, stripped
+
+
+def _saved(batch: Sequence[_Numbered], store: MessageStore, problems: Problems) -> int:
+    """Save a batch, but for those whose ids belong to others; how many messages were saved."""
+    kept: dict[str, _Numbered] = {}
+    for number, message in batch:
+        known = kept.setdefault(message.id, (number, message))
+        if known[1] is not message:
+            if origin_of(known[1]) == origin_of(message):
+                kept[message.id] = number, message
+            else:
+                problems.add([_problem(number, _TAKEN)])
+    while kept:
+        try:
+            store.save([message for _, message in kept.values()])
+        except MessageIdTakenError as error:
+            taken = [kept.pop(message_id)[0] for message_id in error.message_ids]
+            if not taken:
+                raise
+            problems.add(_problem(number, _TAKEN) for number in taken)
+        else:
+            break
+    return len(kept)
+
+
+_TAKEN: Final = "another message is stored under its id"
 
 
 def _problem(line: int, reason: str) -> ImportProblem:

@@ -39,6 +39,12 @@ from chatgpt.core.errors import ConfigurationError, MessageIdTakenError
 from chatgpt.core.surrogates import lenient
 from chatgpt.core.web.exports import ExportedConversation, ExportError, read_conversation
 from chatgpt.export_files import PIECE, DamagedFileError, ExportFile, export_files
+from chatgpt.import_reports import (
+    ImportedConversation,
+    ImportProblem,
+    ImportReport,
+    Problems,
+)
 from chatgpt.stores.protocol import MessageStore, check_store
 
 DEFAULT_MAX_CONVERSATION_BYTES: Final = 64 * 1024 * 1024
@@ -48,7 +54,6 @@ MIN_EVENTS: Final = 1_000_000
 MAX_DEPTH: Final = 100
 """Levels of a conversation. What has some hundreds more could be read, and not be written as JSON again."""
 MAX_SKIPPED_DEPTH: Final = 1_000_000
-MAX_PROBLEMS: Final = 1000
 ATTEMPTS: Final = 10
 
 Events: TypeAlias = Iterator[tuple[str, Any]]
@@ -68,52 +73,6 @@ _ESCAPE_SIZE: Final = 5
 """The beginning of an escape is no longer, so a text without one in its last bytes may be cut there."""
 _PATIENCE: Final = 64
 """So many pieces are tried for such a place."""
-
-
-@frozen
-class ImportProblem:
-    """Something of an export that could not be read.
-
-    Attributes:
-        where: the file, and which of its conversations; or the conversation's id.
-        reason: what is wrong with it.
-    """
-
-    where: str
-    reason: str
-
-
-@frozen
-class ImportedConversation:
-    """A conversation that is in the store.
-
-    Attributes:
-        id: its id.
-        title: its title, where it has one.
-        current_node: the id of the message to go on with: give it as `parent_message_id`.
-        message_count: how many messages it has, hidden ones included.
-    """
-
-    id: str
-    title: str | None
-    current_node: str | None
-    message_count: int
-
-
-@frozen
-class ImportReport:
-    """What an import did.
-
-    Attributes:
-        conversations: those that are in the store now, in the order of the export. Messages in JSON Lines come
-            without.
-        message_count: how many messages were saved.
-        problems: what could not be read, the first thousand.
-    """
-
-    conversations: tuple[ImportedConversation, ...]
-    message_count: int
-    problems: tuple[ImportProblem, ...]
 
 
 def import_chatgpt_export(
@@ -141,8 +100,7 @@ def import_chatgpt_export(
     """
     check_store(store)
     saved: list[ImportedConversation] = []
-    problems: list[ImportProblem] = []
-    problem_count = 0
+    problems = Problems()
     reading = read_chatgpt_export(path, max_conversation_bytes=max_conversation_bytes)
     for item in reading:
         if isinstance(item, ImportProblem):
@@ -155,13 +113,9 @@ def import_chatgpt_export(
                 found.append(ImportProblem(where, "other messages are stored under all of its ids"))
             else:
                 saved.append(stored)
-        problem_count += len(found)
-        problems += found[: MAX_PROBLEMS - len(problems)]
-    if problem_count > len(problems):
-        more = f"{problem_count - len(problems)} more problems are not listed"
-        problems.append(ImportProblem("this export", more))
+        problems.add(found)
     count = sum(conversation.message_count for conversation in saved)
-    return ImportReport(tuple(saved), count, tuple(problems))
+    return ImportReport(tuple(saved), count, problems.listed())
 
 
 def _saved(conversation: ExportedConversation, store: MessageStore) -> ImportedConversation | None:

@@ -5,7 +5,8 @@ whose methods are awaited in the event loop. Messages go through it in batches.
 
 Rules:
 
-1. A cancelled call ends at the next thing that it asks of the store; a file that was to be written is not there.
+1. A cancelled call ends at the next thing that it asks of the store, and is waited for until then; a file that was to
+   be written is not there.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, S
 from functools import partial
 from typing import TypeVar
 
-from anyio import CancelScope, from_thread, to_thread
+from anyio import CancelScope, CapacityLimiter, from_thread, to_thread
 
 from chatgpt import archives, imports
 from chatgpt.archives import ArchiveFormat, ArchivePath
 from chatgpt.core.messages import ChatMessage
-from chatgpt.imports import DEFAULT_MAX_CONVERSATION_BYTES, ImportReport
+from chatgpt.import_reports import ImportReport
+from chatgpt.imports import DEFAULT_MAX_CONVERSATION_BYTES
 from chatgpt.stores.protocol import MessageStore as PlainStore
 from chatgpt_async.stores.protocol import BATCH, MessageStore, awaitable_store
 
@@ -37,6 +39,9 @@ async def export_messages(
 ) -> int:
     """Write the messages of a store into a file: all of them, a thread, or a conversation.
 
+    What the store cannot read is left out (`unreadable_messages`). In HTML, replies are shown as the Markdown that
+    they are, if the extra `markdown` is installed.
+
     Args:
         store: holds the messages.
         destination: the path of the file, or a binary file that is open.
@@ -48,8 +53,9 @@ async def export_messages(
         How many messages were written. Documents leave hidden ones out.
 
     Raises:
-        MessageNotFoundError: the store does not hold `message_id`.
-        ConfigurationError: the store cannot list its messages; a thread can be written all the same.
+        MessageNotFoundError: the store does not hold `message_id`, or nothing of `conversation_id`.
+        ConfigurationError: both are given; or the store cannot list its messages (a thread can be written all the
+            same).
         ValueError: the format cannot be told from the path, or is none.
         OSError: the file cannot be written.
     """
@@ -70,10 +76,11 @@ async def import_messages(source: ArchivePath, store: MessageStore | PlainStore)
         store: where they are saved, 500 at a time.
 
     Returns:
-        How many messages were saved, and which lines were not: they hold no message, or one whose id belongs to
-        another message in the store.
+        How many messages were saved, in place of those that are there already; and which lines were not: they hold
+        no message, or one whose id belongs to another message in the store.
 
     Raises:
+        ValueError: it is another kind of file.
         OSError: the file cannot be read.
         StoreError: the store failed. What was saved is there; import the file again.
     """
@@ -109,7 +116,8 @@ async def import_chatgpt_export(
 
 async def _in_thread(work: Callable[[PlainStore], T], store: MessageStore | PlainStore) -> T:
     plain = _PlainFace(awaitable_store(store))
-    return await to_thread.run_sync(work, plain)
+    # A limit of its own: this thread waits for others, which a store takes from the common ones.
+    return await to_thread.run_sync(work, plain, limiter=CapacityLimiter(1))
 
 
 class _PlainFace(PlainStore):

@@ -132,10 +132,12 @@ def test_a_thread_or_a_conversation(tmp_path: Path) -> None:
     assert exported(message_id="m2") == ["1", "2", "3"]
     assert exported(message_id="branch") == ["1", "2b"]
     assert exported(conversation_id="a") == ["1", "2", "3", "2b"]
-    assert exported(conversation_id="nowhere") == []
     assert exported() == ["1", "2", "3", "2b", "x"]
     with pytest.raises(MessageNotFoundError, match="'nowhere' is not in the message store"):
         exported(message_id="nowhere")
+    with pytest.raises(MessageNotFoundError, match="conversation 'nowhere' has no message in the"):
+        exported(conversation_id="nowhere")
+    assert len(path.read_text().splitlines()) == 5
     with pytest.raises(ConfigurationError, match="message_id or conversation_id, not both"):
         exported(message_id="m2", conversation_id="a")
 
@@ -248,13 +250,13 @@ def test_what_cannot_be_read_is_reported_with_its_line(tmp_path: Path) -> None:
         b'{"id":"d","text":"the last has no end of line"}'
     )
     report = import_messages(str(path), store)
-    assert [(problem.where, problem.reason) for problem in report.problems] == [
+    assert sorted((problem.where, problem.reason) for problem in report.problems) == [
         ("line 3", "this is not JSON: Expecting ',' delimiter at character 25"),
-        ("line 4", "Other messages are stored under 'taken'; nothing was saved."),
+        ("line 4", "another message is stored under its id"),
         ("line 5", "a record is a JSON object, not a list"),
         ("line 6", "its created_at is no time in ISO 8601"),
         ("line 7", "this is not JSON: it is no valid UTF-8"),
-        ("line 8", "Other messages are stored under 'a'; nothing was saved."),
+        ("line 8", "another message is stored under its id"),
     ]
     assert report.message_count == 2
     assert [message.id for message in store.all_messages()] == ["taken", "a", "d"]

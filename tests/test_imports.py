@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import chatgpt.export_files
+import chatgpt.import_reports
 import chatgpt.imports
 from chatgpt import (
     ChatGPTAPI,
@@ -26,7 +27,8 @@ from chatgpt import (
     StoreError,
 )
 from chatgpt.core.web.exports import ExportedConversation
-from chatgpt.imports import ImportProblem, import_chatgpt_export, read_chatgpt_export
+from chatgpt.import_reports import ImportProblem
+from chatgpt.imports import import_chatgpt_export, read_chatgpt_export
 from chatgpt.testing import ChatGPTServer
 
 pytest.importorskip("ijson")
@@ -188,7 +190,7 @@ def test_problems_of_a_conversation_are_in_the_report(tmp_path: Path) -> None:
 def test_problems_without_number_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chatgpt.imports, "MAX_PROBLEMS", 3)
+    monkeypatch.setattr(chatgpt.import_reports, "MAX_PROBLEMS", 3)
     report = import_chatgpt_export(written(tmp_path / "e.json", [1] * 5 + FOUR), MemoryStore())
     assert [problem.reason for problem in report.problems][2:] == [
         "it is no object",

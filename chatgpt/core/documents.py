@@ -7,7 +7,7 @@ reply to the one before, it says what it replies to.
 Rules:
 
 1. Hidden messages are left out; what replies to one replies to the nearest message that is shown.
-2. In HTML nothing that was said is markup. In Markdown it stands as it was written; a block of code that was left
+2. In HTML nothing that was said is markup, but for the Markdown of replies, where somebody renders it. In Markdown it stands as it was written; a block of code that was left
    open is closed.
 3. A document is valid UTF-8: lone surrogates become U+FFFD.
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from html import escape
 from typing import Final
 
@@ -23,6 +24,9 @@ from attrs import define, field
 
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.surrogates import lenient
+
+LONGEST_TITLE: Final = 80
+"""Characters of a heading."""
 
 _FENCE: Final = re.compile(r"^ {0,3}(`{3,}|~{3,})([^\n]*)$", re.MULTILINE)
 
@@ -32,7 +36,10 @@ h1 { font-size: 1.4em; margin-top: 2.5em; }
 article { border-left: 3px solid #9aa; margin: 1em 0; padding: 0 1em; }
 article.assistant { border-color: #2a8; }
 article h2 { font-size: .85em; color: #777; margin: 0; }
-article p { white-space: pre-wrap; overflow-wrap: anywhere; margin: .2em 0; }
+article > p { white-space: pre-wrap; }
+article { overflow-wrap: anywhere; }
+article pre { background: #8882; padding: .6em; overflow-x: auto; }
+article table { border-collapse: collapse; } article td, article th { border: 1px solid #8886; padding: .2em .5em; }
 @media (prefers-color-scheme: dark) { body { background: #181818; color: #ddd; } }
 """
 
@@ -127,14 +134,23 @@ class MarkdownDocument(Document):
 
 
 class HtmlDocument(Document):
-    """Conversations in HTML, in one page that needs nothing else."""
+    """Conversations in HTML, in one page that needs nothing else.
+
+    Args:
+        render: turns Markdown into HTML that is safe; by default replies are shown as they were written.
+    """
+
+    def __init__(self, render: Callable[[str], str] | None = None) -> None:
+        super().__init__()
+        self._render = render
+        self._sections = 0
 
     def begin(self) -> str:
         """What comes first."""
-        self._sections = 0
         return (
-            '<!DOCTYPE html>\n<html>\n<head>\n<meta charset="utf-8">\n<title>Conversations</title>\n'
-            f"<style>{_STYLE}</style>\n</head>\n<body>\n"
+            '<!DOCTYPE html>\n<html>\n<head>\n<meta charset="utf-8">\n'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            f"<title>Conversations</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
         )
 
     def end(self) -> str:
@@ -151,9 +167,14 @@ class HtmlDocument(Document):
             aside = f' &middot; <a href="#{self._anchor(elsewhere)}">{_aside(elsewhere)}</a>'
         elif elsewhere == 0:
             aside = f" &middot; {_aside(elsewhere)}"
+        text = message.text
+        if message.role == "assistant" and self._render is not None:
+            said = f"<div>{self._render(text)}</div>"
+        else:
+            said = f"<p>{escape(text)}</p>"
         return (
             f'<article class="{message.role}" id="{self._anchor(number)}">\n'
-            f"<h2>{number}. {escape(_speaker(message))}{aside}</h2>\n<p>{escape(message.text)}</p>\n</article>\n"
+            f"<h2>{number}. {escape(_speaker(message))}{aside}</h2>\n{said}\n</article>\n"
         )
 
     def _anchor(self, number: int) -> str:
@@ -161,14 +182,18 @@ class HtmlDocument(Document):
 
 
 def title_of(first: ChatMessage) -> str:
-    """What a conversation is called: the title that ChatGPT gave it, or its id.
+    """What a conversation is called: the title that ChatGPT gave it, or how it begins, or its id.
 
     Args:
         first: the first of its messages; that of an imported conversation holds its title.
     """
     title = first.detail.get("title") if first.is_hidden and first.detail is not None else None
-    known = title if isinstance(title, str) and title.strip() else first.conversation_id
-    return " ".join((known or "Conversation").split())
+    if not isinstance(title, str) or not title.strip():
+        title = "" if first.is_hidden else first.text[:1_000]
+    words = " ".join(title.split())
+    if len(words) > LONGEST_TITLE:
+        words = words[: LONGEST_TITLE - 3].rstrip() + "..."
+    return words or first.conversation_id or "Conversation"
 
 
 def _speaker(message: ChatMessage) -> str:
