@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from typing import TypeVar
 
@@ -116,8 +117,13 @@ async def import_chatgpt_export(
 
 async def _in_thread(work: Callable[[PlainStore], T], store: MessageStore | PlainStore) -> T:
     plain = _PlainFace(awaitable_store(store))
+
+    def done() -> T:
+        with closing(plain):
+            return work(plain)
+
     # A limit of its own: this thread waits for others, which a store takes from the common ones.
-    return await to_thread.run_sync(work, plain, limiter=CapacityLimiter(1))
+    return await to_thread.run_sync(done, limiter=CapacityLimiter(1))
 
 
 class _PlainFace(PlainStore):
@@ -125,6 +131,7 @@ class _PlainFace(PlainStore):
 
     def __init__(self, store: MessageStore) -> None:
         self._store = store
+        self._listings: list[AsyncIterator[ChatMessage]] = []
 
     def get(self, message_id: str) -> ChatMessage | None:
         return from_thread.run(self._store.get, message_id)
@@ -137,18 +144,20 @@ class _PlainFace(PlainStore):
 
     def all_messages(self) -> Iterator[ChatMessage]:
         messages = from_thread.run_sync(lambda: aiter(self._store.all_messages()))
-        try:
-            while batch := from_thread.run(_next_of, messages):
-                yield from batch
-        finally:
-            from_thread.run(_close, messages)
+        self._listings.append(messages)
+        while batch := from_thread.run(_next_of, messages):
+            yield from batch
+
+    def close(self) -> None:
+        """End the listings that were left: an event loop must not find them as garbage."""
+        from_thread.run(_close, self._listings)
 
 
-async def _close(messages: AsyncIterator[ChatMessage]) -> None:
-    """End a listing that was left: an event loop must not find it as garbage."""
-    if isinstance(messages, AsyncGenerator):
-        with CancelScope(shield=True):
-            await messages.aclose()
+async def _close(listings: Sequence[AsyncIterator[ChatMessage]]) -> None:
+    with CancelScope(shield=True):
+        for messages in listings:
+            if isinstance(messages, AsyncGenerator):
+                await messages.aclose()
 
 
 async def _next_of(messages: AsyncIterator[ChatMessage]) -> list[ChatMessage]:

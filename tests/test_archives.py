@@ -309,3 +309,141 @@ async def test_plain_stores_may_be_given_too(tmp_path: Path, anyio_backend: str)
     assert await chatgpt_async.export_messages(store, tmp_path / "x.md") == 1
     with pytest.raises(TypeError, match="must be a MessageStore"):
         await chatgpt_async.export_messages({}, tmp_path / "x.md")  # type: ignore[arg-type] # the mistake
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_many_exports_at_once_do_not_wait_for_each_other(
+    tmp_path: Path, anyio_backend: str
+) -> None:
+    """Each waits in a worker thread for a store that works in worker threads, of which there are only so many."""
+    store = chatgpt_async.SQLiteStore(tmp_path / "s.db")
+    await store.save(thread_of(["a", "b"]))
+    anyio.to_thread.current_default_thread_limiter().total_tokens = 2
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as group:
+            for number in range(8):
+                group.start_soon(chatgpt_async.export_messages, store, tmp_path / f"{number}.jsonl")
+    await store.aclose()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_a_listing_that_is_left_is_closed(
+    tmp_path: Path, anyio_backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = False
+
+    class Listed(chatgpt_async.MemoryStore):
+        async def all_messages(self) -> Any:
+            nonlocal closed
+            try:
+                for message in thread_of(["x"] * 2_000):
+                    yield message
+            finally:
+                closed = True
+
+    class Full(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        await chatgpt_async.export_messages(Listed(), Full(), format="jsonl")
+    assert closed
+
+
+# --- stores and files that are none ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("store", [chatgpt_async.MemoryStore(), MemoryStore, "store", None])
+def test_what_is_no_store(store: Any, tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"id":"a","text":""}')
+    with pytest.raises(TypeError, match="message_store must be a MessageStore"):
+        import_messages(path, store)
+    with pytest.raises(TypeError, match="message_store must be a MessageStore"):
+        export_messages(store, path)
+    assert path.read_text() == '{"id":"a","text":""}'
+
+
+@pytest.mark.parametrize(
+    "content", [b"# Title\n\n", b'[{"mapping": {}}]', b"PK\x03\x04" + b"\0" * 99, b"\n\n<!DOCTYPE html>"]
+)  # fmt: skip
+def test_another_kind_of_file(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="is no file of messages in JSON Lines .*import_chatgpt_e"):
+        import_messages(path, MemoryStore())
+    path.write_bytes(b"\n\n")
+    assert import_messages(path, MemoryStore()).message_count == 0
+
+
+def test_text_files_and_folders_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="destination must be a path, or a binary file: .* 'wb'"):
+        export_messages(MemoryStore(), io.StringIO(), format="jsonl")  # type: ignore[arg-type] # the mistake
+    with pytest.raises(TypeError, match="source must be a path, or a binary file: .* 'rb'"):
+        import_messages(io.StringIO("{}"), MemoryStore())  # type: ignore[arg-type] # the mistake
+    with pytest.raises(TypeError, match="source must be a path, or a binary file"):
+        import_messages(5, MemoryStore())  # type: ignore[arg-type] # the mistake
+    with pytest.raises(FileNotFoundError, match=r"There is no folder '.*nowhere' to write 'x.md'"):
+        export_messages(MemoryStore(), tmp_path / "nowhere" / "x.md")
+
+
+def test_permissions(tmp_path: Path) -> None:
+    """Those of a file that is replaced are kept; a new one has those of every new file."""
+    store = MemoryStore()
+    store.save(thread_of(["a"]))
+    new, plain, private = tmp_path / "new.jsonl", tmp_path / "plain", tmp_path / "private.jsonl"
+    plain.touch()
+    private.touch()
+    private.chmod(0o600)
+    export_messages(store, new)
+    export_messages(store, private)
+    assert stat.S_IMODE(new.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+
+
+def test_a_message_that_cannot_be_read_is_no_thread(tmp_path: Path) -> None:
+    class Damaged(MemoryStore):
+        def path(self, message_id: str, limit: int | None = None) -> list[ChatMessage]:
+            return super().path(message_id, limit)[1:]
+
+    store = Damaged()
+    store.save(thread_of(["a", "b"]))
+    with pytest.raises(
+        MessageNotFoundError, match="'m1' is not in the message store, or cannot be"
+    ):
+        export_messages(store, tmp_path / "x.md", message_id="m1")
+
+
+def test_a_batch_is_saved_in_one_write_but_for_what_is_taken(tmp_path: Path) -> None:
+    writes: list[int] = []
+
+    class Counting(MemoryStore):
+        def save(self, messages: Any) -> None:
+            super().save(messages)
+            writes.append(len(messages))
+
+    store = Counting()
+    store.save([ChatMessage(id=f"m{n}", text="mine", conversation_id="mine") for n in (3, 7)])
+    other = MemoryStore()
+    other.save(thread_of(["t"] * (BATCH + 10)))
+    path = tmp_path / "x.jsonl"
+    export_messages(other, path)
+    report = import_messages(path, store)
+    assert writes == [2, BATCH - 2, 10]
+    assert report.message_count == BATCH + 8
+    assert [problem.where for problem in report.problems] == ["line 4", "line 8"]
+
+
+def test_a_line_that_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chatgpt.archives.MAX_LINE_BYTES", 100)
+    path = tmp_path / "x.jsonl"
+    long = json.dumps({"id": "long", "text": "x" * 1_000})
+    path.write_text(f'{{"id":"a","text":""}}\n{long}\n{{"id":"b","text":""}}')
+    store = MemoryStore()
+    report = import_messages(path, store)
+    assert [message.id for message in store.all_messages()] == ["a", "b"]
+    assert [(problem.where, problem.reason) for problem in report.problems] == [
+        ("line 2", "it has more than 100 bytes")
+    ]
