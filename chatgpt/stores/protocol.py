@@ -63,7 +63,7 @@ class MessageStore(Protocol):
         return walking.result()
 
     def replies(self, message_id: str) -> Sequence[ChatMessage]:  # noqa: ARG002 - see below
-        """Return the messages that reply to one, oldest first. `branches` alone asks for them.
+        """Return the messages that reply to one, oldest first by `created_at`. `branches` alone asks for them.
 
         Raises:
             ConfigurationError: this store cannot find them; write the method to let it.

@@ -19,17 +19,20 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias, get_args
 from uuid import uuid4
 
 from attrs import evolve, frozen
 
 from chatgpt.core.errors import ConfigurationError, MessageIdTakenError
 from chatgpt.core.messages import ChatMessage, ContextReport, RequestChange, Role, Usage
-from chatgpt.core.validation import is_asynchronous
+from chatgpt.stores.protocol import check_store, methods_of
 
-MakeStore = Callable[[], Any]
-"""Makes an empty store, plain or async: a class without arguments, or a function."""
+Backend: TypeAlias = Literal["asyncio", "trio"]
+
+MakeStore: TypeAlias = Callable[[], object]
+"""Makes an empty store, of `chatgpt.MessageStore` or of `chatgpt_async.MessageStore`: a class without arguments, or a
+function (`lambda: MyStore(path)`)."""
 
 _MOMENT: Final = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
@@ -45,9 +48,7 @@ class StoreRule:
     name: str
     _body: Callable[[Any], None]
 
-    def check(
-        self, make_store: MakeStore, *, backend: Literal["asyncio", "trio"] = "asyncio"
-    ) -> None:
+    def check(self, make_store: MakeStore, *, backend: Backend = "asyncio") -> None:
         """Run a new store through this rule.
 
         Args:
@@ -56,6 +57,7 @@ class StoreRule:
 
         Raises:
             AssertionError: the store does something else.
+            TypeError: it is no store.
         """
         with _plain(make_store, backend) as store:
             try:
@@ -67,11 +69,16 @@ class StoreRule:
                     f"{self.name[0].upper()}{self.name[1:]}: the store raised {type(error).__name__}: {error}"
                 ) from error
 
+    @property
+    def __name__(self) -> str:
+        """What pytest calls a test of this rule."""
+        return self.name
+
     def __str__(self) -> str:
         return self.name
 
 
-def check(make_store: MakeStore, *, backend: Literal["asyncio", "trio"] = "asyncio") -> None:
+def check(make_store: MakeStore, *, backend: Backend = "asyncio") -> None:
     """Run new stores through all rules; the arguments are those of `StoreRule.check`.
 
     Raises:
@@ -210,16 +217,19 @@ def _refused(store: Any, messages: Sequence[ChatMessage]) -> None:
 
 def _replies_are_oldest_first(store: Any) -> None:
     store.save([_message("root")])
-    try:
-        replies = store.replies("root")
-    except (ConfigurationError, AttributeError):
+    replies = _offered(store, "replies", "root")
+    if replies is None:
         return
-    _equal(list(replies), [], "the replies to a message that has none")
-    late = evolve(_message("late", "root"), created_at=_MOMENT + timedelta(hours=2))
-    early = evolve(_message("early", "root"), created_at=_MOMENT + timedelta(hours=1))
-    store.save([late])
-    store.save([early, _message("below", "early")])
-    _equal(_ids(store.replies("root")), ["early", "late"], "the replies to a message")
+    _equal(replies, [], "the replies to a message that has none")
+    second, third, first = (
+        evolve(_message(f"reply {hour}", "root"), created_at=_MOMENT + timedelta(hours=hour))
+        for hour in (2, 3, 1)
+    )
+    store.save([second])
+    store.save([third, _message("below", third.id)])
+    store.save([first])
+    wanted = _ids([first, second, third])
+    _equal(_ids(store.replies("root")), wanted, "the replies to a message, by `created_at`")
     _equal(list(store.replies("nowhere")), [], "the replies to a message that is not there")
 
 
@@ -346,9 +356,17 @@ def _ids(messages: Sequence[ChatMessage]) -> list[str]:
 
 
 def _listed(store: Any) -> list[ChatMessage] | None:
+    return _offered(store, "all_messages")
+
+
+def _offered(store: Any, name: str, *given: object) -> list[ChatMessage] | None:
+    """What a method lists that a store need not have; `None` where it has not."""
+    method = getattr(store, name, None)
+    if method is None:
+        return None
     try:
-        return list(store.all_messages())
-    except (ConfigurationError, AttributeError):
+        return list(method(*given))
+    except ConfigurationError:
         return None
 
 
@@ -361,17 +379,27 @@ def _equal(found: object, expected: object, what: str) -> None:
 @contextmanager
 def _plain(make_store: MakeStore, backend: str) -> Iterator[Any]:
     """A new store as one of plain methods; it is closed in the end, if it can be."""
-    store = make_store()
-    if not is_asynchronous(store.get):
-        yield store
-        getattr(store, "close", bool)()
+    if backend not in get_args(Backend):
+        raise ValueError(f"backend must be 'asyncio' or 'trio', not {backend!r}.")
+    store: Any = make_store()
+    _, awaited = methods_of(store, "chatgpt.MessageStore")
+    if not awaited:
+        try:
+            yield check_store(store)
+        finally:
+            getattr(store, "close", bool)()
         return
     from anyio.from_thread import start_blocking_portal
 
+    from chatgpt_async.stores.protocol import awaitable_store
+
+    awaitable_store(store)
     with start_blocking_portal(backend) as portal:
-        yield _PlainFace(store, portal.call)
-        if hasattr(store, "aclose"):
-            portal.call(store.aclose)
+        try:
+            yield _PlainFace(store, portal.call)
+        finally:
+            if hasattr(store, "aclose"):
+                portal.call(store.aclose)
 
 
 class _PlainFace:
@@ -387,7 +415,11 @@ class _PlainFace:
             return lambda *given: self._call(method, *given)
         return method
 
-    def all_messages(self) -> list[ChatMessage]:
+    @property
+    def all_messages(self) -> Callable[[], list[ChatMessage]] | None:
+        return self._all_messages if hasattr(self._store, "all_messages") else None
+
+    def _all_messages(self) -> list[ChatMessage]:
         async def listed() -> list[ChatMessage]:
             return [message async for message in self._store.all_messages()]
 

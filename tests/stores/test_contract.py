@@ -15,7 +15,7 @@ import chatgpt_async
 from chatgpt import ChatMessage
 from chatgpt.core.errors import MessageIdTakenError
 from chatgpt.core.records import from_json, to_json
-from chatgpt.stores import FunctionStore, MemoryStore, MessageStore, SQLiteStore
+from chatgpt.stores import MemoryStore, MessageStore, RedisStore, SQLiteStore
 from chatgpt.testing import store_contract
 from chatgpt.testing.store_contract import RULES, StoreRule
 from chatgpt_async.stores import WorkerThreadStore
@@ -200,6 +200,30 @@ def test_the_contract_finds_what_is_wrong(kind: type[MemoryStore], rule: str) ->
         store_contract.check(kind)
 
 
+class Buggy(MemoryStore):
+    """Fails by a mistake of its own where it offers something."""
+
+    def replies(self, message_id: str) -> list[ChatMessage]:
+        raise AttributeError("'NoneType' object has no attribute 'cursor'")
+
+
+class OldestSavedFirst(MemoryStore):
+    def replies(self, message_id: str) -> list[ChatMessage]:
+        return [m for m in self.all_messages() if m.parent_message_id == message_id]
+
+
+class NewestSavedFirst(OldestSavedFirst):
+    def replies(self, message_id: str) -> list[ChatMessage]:
+        return super().replies(message_id)[::-1]
+
+
+@pytest.mark.parametrize("kind", [Buggy, OldestSavedFirst, NewestSavedFirst])
+def test_the_contract_finds_replies_in_the_wrong_order(kind: type[MemoryStore]) -> None:
+    (found,) = [each for each in RULES if each.name == "replies are oldest first"]
+    with pytest.raises(AssertionError):
+        found.check(kind)
+
+
 def test_what_a_store_does_not_offer_is_not_asked_of_it() -> None:
     class Bare:
         """Not even derived."""
@@ -211,12 +235,46 @@ def test_what_a_store_does_not_offer_is_not_asked_of_it() -> None:
     store_contract.check(Bare)
 
 
-def test_the_stores_of_the_package_refuse_an_id_that_is_taken(tmp_path: Path) -> None:
+def test_a_store_is_closed_whatever_comes_of_it() -> None:
+    closed: list[str] = []
+
+    class Closing(Forgetful):
+        def close(self) -> None:
+            closed.append("plain")
+
+    class AsyncClosing(AsyncMinimal):
+        async def aclose(self) -> None:
+            closed.append("async")
+
+        async def save(self, messages: Sequence[ChatMessage]) -> None:
+            return
+
+    for kind in (Closing, AsyncClosing):
+        with pytest.raises(AssertionError):
+            store_contract.check(kind)
+    assert {"plain", "async"} <= set(closed)
+
+
+def test_what_cannot_be_checked() -> None:
+    for make_store in (dict, lambda: MemoryStore):
+        with pytest.raises(TypeError, match="message_store must be a MessageStore"):
+            store_contract.check(make_store)
+    with pytest.raises(ValueError, match="backend must be 'asyncio' or 'trio', not 'curio'"):
+        store_contract.check(AsyncMinimal, backend="curio")  # type: ignore[arg-type] # the mistake
+
+
+def test_the_stores_of_the_package_refuse_an_id_that_is_taken(
+    tmp_path: Path, redis_server: RedisServer
+) -> None:
     """The contract lets a store be; ours have the last word."""
     first = ChatMessage(id="a", text="first", conversation_id="c")
-    for store in (MemoryStore(), SQLiteStore(tmp_path / "s.db")):
+    ours = (
+        MemoryStore(),
+        SQLiteStore(tmp_path / "s.db"),
+        RedisStore(redis_server.url, key_prefix=str(uuid4())),
+    )
+    for store in ours:
         store.save([first])
         with pytest.raises(MessageIdTakenError, match="stored under 'a'; nothing was saved"):
             store.save([ChatMessage(id="a", text="second", conversation_id="d")])
         assert store.get("a") == first
-    assert isinstance(functions_of(chatgpt), FunctionStore)
