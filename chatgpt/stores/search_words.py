@@ -1,7 +1,7 @@
 """The words of a query, for a full-text search.
 
 Strategy: an index knows words that stand between spaces. A query is split into words, each of which an index is
-asked for by its beginning; a word of a language that is written without spaces, or one that has no letter, is
+asked for by its beginning; a word of a language that is written without spaces, or one that has signs (`C++`), is
 looked for in the texts themselves.
 
 Rules:
@@ -26,6 +26,11 @@ _UNSPACED: Final = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
 
+_PUNCTUATION: Final = ".,;:!?()[]{}<>'\u2018\u2019\u201c\u201d"
+"""What stands beside words, and belongs to none."""
+_SIGN: Final = re.compile("[^\\w'\u2019-]|_")
+"""What belongs to a word, and an index leaves out: `C++`, `foo_bar`, `a/b`."""
+
 
 @frozen
 class SearchWords:
@@ -49,13 +54,16 @@ def search_words(query: str) -> SearchWords:
     """
     if not isinstance(query, str):
         raise TypeError(f"A query is a text, not {type(query).__name__}.")
-    phrases, parts = [], []
+    phrases: list[str] = []
+    parts: list[str] = []
     # A NUL would end an expression of FTS5.
     for quoted, bare in _WORD.findall(lenient(query).replace("\0", " ")):
         word = quoted or bare
-        if _UNSPACED.search(word) or not any(map(str.isalnum, word)):
-            parts.append(word)
-        else:
+        is_indexed = any(map(str.isalnum, word)) and not _UNSPACED.search(word)
+        bare_word = word.strip(_PUNCTUATION)
+        if not is_indexed or (not quoted and _SIGN.search(bare_word)):
+            parts.append(bare_word or word)
+        if is_indexed:
             phrases.append(f'"{word}"' if quoted else f'"{word}"*')
     if not phrases and not parts:
         raise ValueError("The query has no word to look for.")

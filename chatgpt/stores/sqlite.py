@@ -35,7 +35,7 @@ from chatgpt.core.errors import MessageIdTakenError, StoreError
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.records import RecordError, json_of, message_of, origin_of, parsed, record_of
 from chatgpt.core.surrogates import lenient
-from chatgpt.core.validation import required_identifier
+from chatgpt.core.validation import identifier, kind_of, required_identifier, whole_number
 from chatgpt.stores.protocol import MessageStore, check_batch, oldest_first
 from chatgpt.stores.search_words import SearchWords, search_words
 from chatgpt.stores.sqlite_schema import bring_up_to_date, schema_of
@@ -94,9 +94,9 @@ class SQLiteStore(MessageStore):
     def __init__(self, path: str | os.PathLike[str], *, timeout: float = DEFAULT_TIMEOUT) -> None:
         if not isinstance(path, (str, os.PathLike)):
             raise TypeError(f"path must be a str or a Path, not {type(path).__name__}.")
-        if str(path) in {"", ":memory:"}:
+        if str(path) in {"", ":memory:"} or "\0" in str(path):
             raise ValueError(
-                f"path must be that of a file, not {path!r}; MemoryStore keeps nothing."
+                f"path must be that of a file, not {str(path)!r}; for messages in memory take a MemoryStore."
             )
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
             raise TypeError(f"timeout must be a number of seconds, not {type(timeout).__name__}.")
@@ -113,6 +113,7 @@ class SQLiteStore(MessageStore):
     def _begin(self) -> None:
         self._idle: list[sqlite3.Connection] = []
         self._writing = Lock()
+        self._identity: tuple[int, int] | None = None
 
     @property
     def file(self) -> Path:
@@ -191,7 +192,8 @@ class SQLiteStore(MessageStore):
         """Find the messages that say all the words of a query, the best ones first.
 
         Upper and lower case, and accents, are the same; the last letters of a word may be missing. Words of
-        languages that are written without spaces are found anywhere in a text, newest first.
+        languages that are written without spaces are found anywhere in a text, newest first, and words with signs,
+        like C++, as they are written.
 
         Args:
             query: words; those between quotation marks stand beside each other.
@@ -199,13 +201,12 @@ class SQLiteStore(MessageStore):
             conversation_id: where to look; by default in all conversations.
 
         Raises:
-            ValueError: the query has no word.
+            TypeError: an argument is of the wrong type.
+            ValueError: the query has no word, or the limit is negative.
         """
         words = search_words(query)
-        if type(limit) is not int or limit < 0:
-            raise ValueError(f"limit must be a number of messages, not {limit!r}.")
-        statement, given = _search_statement(words, conversation_id)
-        return self._messages(statement, *given, limit)
+        statement, given = _search_statement(words, identifier("conversation_id", conversation_id))
+        return self._messages(statement, *given, whole_number("limit", limit, 0))
 
     def unreadable_messages(self) -> Iterator[UnreadableMessage]:
         """Go through what the store holds and cannot read, as it is; every message is looked at."""
@@ -220,9 +221,10 @@ class SQLiteStore(MessageStore):
                     )
 
     def close(self) -> None:
-        """Close the connections that are idle. The store can be used again, and opens new ones."""
-        while self._idle:
-            self._idle.pop().close()
+        """Close the connections, those of running calls when these have ended. The store can be used again."""
+        idle, self._idle, self._identity = self._idle, [], None
+        for connection in idle:
+            connection.close()
 
     def __enter__(self) -> Self:
         return self
@@ -275,23 +277,43 @@ class SQLiteStore(MessageStore):
                 time.sleep(random.uniform(0.005, 0.05))  # noqa: S311 - so that two do not meet again
 
     def _try(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = self._connect()
+        self._check_file()
         idle = self._idle
         try:
+            connection = idle.pop()
+        except IndexError:
+            connection = self._connect()
+        is_usable = False
+        try:
             result = work(connection)
+            is_usable = True
         except MessageIdTakenError:
-            idle.append(connection)
+            is_usable = True
             raise
-        except BaseException:
-            connection.close()  # and give up what was begun
-            raise
-        idle.append(connection)
+        finally:
+            if is_usable and idle is self._idle:
+                idle.append(connection)
+            else:  # what it has begun is given up
+                connection.close()
         return result
 
+    def _check_file(self) -> None:
+        """Check that the file is still the one that was opened: what is written into another one is lost.
+
+        Raises:
+            StoreError: it is not.
+        """
+        if self._identity is not None and _identity_of(self._path) != self._identity:
+            raise StoreError(
+                f"{self._path} was deleted or replaced while it was open. Close the store to go on with what is "
+                "there now."
+            )
+
     def _connect(self) -> sqlite3.Connection:
+        if not self._path.parent.is_dir():
+            raise StoreError(
+                f"There is no folder {str(self._path.parent)!r} for {self._path.name}."
+            )
         connection = sqlite3.connect(
             self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False
         )
@@ -303,6 +325,7 @@ class SQLiteStore(MessageStore):
             if not is_ahead:  # where a file system cannot do it, the file stays as it is
                 connection.execute("PRAGMA journal_mode = WAL").fetchall()
             connection.execute("PRAGMA synchronous = FULL")
+            self._identity = self._identity or _identity_of(self._path)
         except BaseException:
             connection.close()
             raise
@@ -329,6 +352,15 @@ class SQLiteStore(MessageStore):
         return StoreError(f"SQLite cannot use {self._path}: {error}.")
 
 
+def _identity_of(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another one under the same name; `None` where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _is_busy(error: sqlite3.Error) -> bool:
     # SQLITE_PROTOCOL: many opened the file at the same moment, and one was too slow.
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -337,6 +369,8 @@ def _is_busy(error: sqlite3.Error) -> bool:
 
 def _key(value: str) -> str | bytes:
     """An id as a column holds it. What is no valid Unicode is not in one, and no text is equal to bytes."""
+    if not isinstance(value, str):
+        raise TypeError(f"The id of a message is a str, not {kind_of(value)}.")
     try:
         value.encode()
     except UnicodeEncodeError:

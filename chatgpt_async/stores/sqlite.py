@@ -82,7 +82,8 @@ class SQLiteStore(MessageStore):
         """Find the messages that say all the words of a query, the best ones first.
 
         Upper and lower case, and accents, are the same; the last letters of a word may be missing. Words of
-        languages that are written without spaces are found anywhere in a text, newest first.
+        languages that are written without spaces are found anywhere in a text, newest first, and words with signs,
+        like C++, as they are written.
 
         Args:
             query: words; those between quotation marks stand beside each other.
@@ -90,7 +91,8 @@ class SQLiteStore(MessageStore):
             conversation_id: where to look; by default in all conversations.
 
         Raises:
-            ValueError: the query has no word.
+            TypeError: an argument is of the wrong type.
+            ValueError: the query has no word, or the limit is negative.
         """
         return await in_thread(
             lambda: self._plain.search(query, limit=limit, conversation_id=conversation_id)
@@ -102,7 +104,7 @@ class SQLiteStore(MessageStore):
             yield unreadable
 
     async def close(self) -> None:
-        """Close the connections that are idle. The store can be used again, and opens new ones."""
+        """Close the connections, those of running calls when these have ended. The store can be used again."""
         await in_thread(self._plain.close)
 
     async def aclose(self) -> None:
