@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from threading import Lock
 from typing import Final
-from weakref import WeakValueDictionary
 
 from chatgpt.core.errors import MessageIdTakenError
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.records import origin_of
+from chatgpt.stores.forks import begin_anew_in_children
 from chatgpt.stores.protocol import MessageStore, check_batch, oldest_first
 
 DEFAULT_CAPACITY: Final = 10_000
-
-
-_stores: WeakValueDictionary[int, MemoryStore] = WeakValueDictionary()
-
-
-def _renew_locks() -> None:
-    """In a child process: a lock that another thread held at the fork is never released."""
-    for store in _stores.values():
-        store._lock = Lock()  # noqa: SLF001 - one thing in a class and a function
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_locks)
 
 
 class MemoryStore(MessageStore):
@@ -51,8 +37,12 @@ class MemoryStore(MessageStore):
         self._order: dict[
             str, None
         ] = {}  # of the first saving; an id that is there keeps its place
+        self._begin_anew()
+        begin_anew_in_children(self)
+
+    def _begin_anew(self) -> None:
+        """Called in a child process (`stores.forks`)."""
         self._lock = Lock()
-        _stores[id(self)] = self
 
     def get(self, message_id: str) -> ChatMessage | None:
         """Return a message, or `None` where the store does not hold it."""

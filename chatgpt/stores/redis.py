@@ -14,16 +14,15 @@ Rules:
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from weakref import WeakSet
 
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.secrets import wrap
+from chatgpt.stores.forks import begin_anew_in_children
 from chatgpt.stores.protocol import MessageStore
 from chatgpt.stores.redis_address import (
     ClientAddress,
@@ -111,9 +110,10 @@ class RedisStore(MessageStore):
         self._address = address
         self._client = client
         self._begin_anew()
-        _stores.add(self)
+        begin_anew_in_children(self)
 
     def _begin_anew(self) -> None:
+        """Called in a child process (`stores.forks`)."""
         self._opened: _Opened | None = None
         self._opening = Lock()
 
@@ -270,17 +270,3 @@ def _recalled(cls: type[RedisStore], keys: RedisKeys, address: RedisAddress) -> 
     store = cls.__new__(cls)
     store._begin(keys, address, None)  # noqa: SLF001 - its own function
     return store
-
-
-# --- forks -----------------------------------------------------------------------------------
-
-_stores: WeakSet[RedisStore] = WeakSet()
-
-
-def _begin_anew() -> None:
-    for store in list(_stores):
-        store._begin_anew()  # noqa: SLF001 - one thing in a class and a function
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)

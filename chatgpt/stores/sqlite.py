@@ -29,13 +29,13 @@ from pathlib import Path
 from threading import Lock
 from types import TracebackType
 from typing import Final, Self, TypeVar
-from weakref import WeakSet
 
 from chatgpt.core.errors import MessageIdTakenError, StoreError
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.records import RecordError, json_of, message_of, origin_of, parsed, record_of
 from chatgpt.core.surrogates import lenient
 from chatgpt.core.validation import identifier, kind_of, required_identifier, whole_number
+from chatgpt.stores.forks import begin_anew_in_children
 from chatgpt.stores.protocol import MessageStore, check_batch, oldest_first
 from chatgpt.stores.search_words import SearchWords, search_words
 from chatgpt.stores.sqlite_schema import bring_up_to_date, schema_of
@@ -72,6 +72,9 @@ _SAVE: Final = """
     WHERE origin = excluded.origin
 """
 
+_of_parents: Final[list[list[sqlite3.Connection]]] = []
+"""Connections of the processes from which this one was forked. They are never touched again."""
+
 Row = tuple[object, object, object]
 """The columns `id`, `text` and `record`, as SQLite has them."""
 
@@ -106,12 +109,15 @@ class SQLiteStore(MessageStore):
             )
         self._path = Path(path).expanduser().absolute()
         self._timeout = timeout
-        self._begin()
-        _stores.add(self)
+        self._idle: list[sqlite3.Connection] = []
+        self._begin_anew()
+        begin_anew_in_children(self)
         self._with_connection(lambda _: None)
 
-    def _begin(self) -> None:
-        self._idle: list[sqlite3.Connection] = []
+    def _begin_anew(self) -> None:
+        """Called in a child process (`stores.forks`)."""
+        _of_parents.append(self._idle)
+        self._idle = []
         self._writing = Lock()
         self._identity: tuple[int, int] | None = None
 
@@ -452,20 +458,3 @@ def _search_statement(
         f"SELECT {_COLUMNS} FROM {tables} WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?"
     )
     return statement, given
-
-
-# --- forks -----------------------------------------------------------------------------------
-
-_stores: WeakSet[SQLiteStore] = WeakSet()
-_of_parents: Final[list[list[sqlite3.Connection]]] = []
-"""Connections of the processes from which this one was forked. They are never touched again."""
-
-
-def _begin_anew() -> None:
-    for store in list(_stores):
-        _of_parents.append(store._idle)  # noqa: SLF001 - one thing in a class and a function
-        store._begin()  # noqa: SLF001
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)

@@ -42,7 +42,9 @@ def store(make: Make, redis_server: RedisServer) -> Any:
 # --- round trips -----------------------------------------------------------------------------
 
 
-def test_round_trips(make: Make, redis_server: RedisServer, engine: Engine) -> None:
+def test_round_trips(
+    make: Make, redis_server: RedisServer, engine: Engine, raw: redis.Redis
+) -> None:
     with CountingProxy(redis_server.port) as proxy:
         store = make(proxy.url)
 
@@ -60,7 +62,8 @@ def test_round_trips(make: Make, redis_server: RedisServer, engine: Engine) -> N
         assert trips(lambda: store.replies("m5")) == 1
         assert trips(lambda: store.save([])) == 0
         assert trips(lambda: store.path("m1001", 0)) == 0
-        assert trips(lambda: listed(engine, store.all_messages())) < 20
+        keys: Any = raw.dbsize()  # those of other tests, too
+        assert trips(lambda: listed(engine, store.all_messages())) < 20 + keys // 250
         assert proxy.connections == 1
 
 
