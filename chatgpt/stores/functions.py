@@ -36,13 +36,13 @@ class Sources(Generic[FoundT, DoneT]):
         readers: asked one after the other for a message, until one has it.
         upserters: each told of every message.
         savers: each told of all messages at once.
-        finds_replies: whether the store holds every message, so that it can find the replies to one.
+        holds_all: whether the store holds every message, so that it can read threads and find the replies to one.
     """
 
     readers: Sequence[Callable[[str], FoundT]]
     upserters: Sequence[Callable[[ChatMessage], DoneT]]
     savers: Sequence[Callable[[Sequence[ChatMessage]], DoneT]]
-    finds_replies: bool
+    holds_all: bool
 
     def replies_method(self, fallback: object) -> Callable[[str], Any]:
         """How the store that stands in finds the replies to a message, if it holds them all.
@@ -50,7 +50,7 @@ class Sources(Generic[FoundT, DoneT]):
         Raises:
             ConfigurationError: it does not.
         """
-        if not self.finds_replies:
+        if not self.holds_all:
             raise ConfigurationError(
                 "get_message_by_id cannot find the replies to a message: give a message_store that has `replies`."
             )
@@ -79,7 +79,7 @@ def sources_of(
         readers=[*_given(get_message_by_id), *([get] if is_store_asked else [])],
         upserters=_given(upsert_message),
         savers=[save] if is_store_asked else [],
-        finds_replies=get_message_by_id is None,
+        holds_all=get_message_by_id is None,
     )
 
 
@@ -134,6 +134,12 @@ class FunctionStore(MessageStore):
                 upsert(message)
         for save in self._sources.savers:
             save(messages)
+
+    def path(self, message_id: str, limit: int | None = None) -> list[ChatMessage]:
+        """Return a thread, newest first: as the other store does where it holds every message."""
+        if self._sources.holds_all:
+            return self._fallback.path(message_id, limit)
+        return super().path(message_id, limit)
 
     def replies(self, message_id: str) -> Sequence[ChatMessage]:
         """Return the messages that reply to one, oldest first, where the other store holds them all."""

@@ -32,7 +32,7 @@ from chatgpt.core.messages import ChatMessage
 from chatgpt.core.records import RecordError, from_json, origin_of, to_json
 from chatgpt.core.validation import required_identifier, seconds_of, text_of
 from chatgpt.stores.protocol import check_batch, oldest_first
-from chatgpt.stores.unreadable import UnreadableMessage, warn_of
+from chatgpt.stores.unreadable import UnreadableMessage, readable, unreadable
 
 T = TypeVar("T")
 
@@ -337,25 +337,23 @@ def _number(held: bytes) -> int:
 # --- records ---------------------------------------------------------------------------------
 
 
-def read_unreadable(held: Iterable[Held]) -> Iterator[UnreadableMessage]:
-    """Those that cannot be read, as they are."""
-    for own, record in held:
-        try:
-            _message(own, record)
-        except RecordError as error:
-            yield UnreadableMessage(own.decode("utf-8", "replace"), record, str(error))
-
-
 def read_messages(held: Iterable[Held]) -> Iterator[ChatMessage]:
     """Make the messages that can be read; tell the log of the others."""
-    for own, record in held:
-        try:
-            yield _message(own, record)
-        except RecordError as error:
-            warn_of(own.decode("utf-8", "replace"), error)
+    return readable(held, _message, _described)
 
 
-def _message(own: bytes, record: bytes) -> ChatMessage:
+def read_unreadable(held: Iterable[Held]) -> Iterator[UnreadableMessage]:
+    """Those that cannot be read, as they are."""
+    return unreadable(held, _message, _described)
+
+
+def _described(held: Held) -> tuple[str, bytes]:
+    own, record = held
+    return own.decode("utf-8", "replace"), record
+
+
+def _message(held: Held) -> ChatMessage:
+    own, record = held
     message = from_json(record)
     if _utf8(message.id) != own:
         raise RecordError("it is the record of another message")

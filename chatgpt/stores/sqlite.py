@@ -39,7 +39,7 @@ from chatgpt.stores.forks import begin_anew_in_children
 from chatgpt.stores.protocol import MessageStore, check_batch, oldest_first
 from chatgpt.stores.search_words import SearchWords, search_words
 from chatgpt.stores.sqlite_schema import bring_up_to_date, schema_of
-from chatgpt.stores.unreadable import UnreadableMessage, warn_of
+from chatgpt.stores.unreadable import UnreadableMessage, readable, unreadable
 
 T = TypeVar("T")
 
@@ -217,14 +217,7 @@ class SQLiteStore(MessageStore):
     def unreadable_messages(self) -> Iterator[UnreadableMessage]:
         """Go through what the store holds and cannot read, as it is; every message is looked at."""
         for rows in self._all_rows():
-            for row in rows:
-                try:
-                    _message(row)
-                except RecordError as error:
-                    message_id, _, record = map(_bytes, row)
-                    yield UnreadableMessage(
-                        message_id.decode("utf-8", "replace"), record, str(error)
-                    )
+            yield from unreadable(rows, _message, _described)
 
     def close(self) -> None:
         """Close the connections, those of running calls when these have ended. The store can be used again."""
@@ -427,14 +420,13 @@ def _bytes(value: object) -> bytes:
     return value if isinstance(value, bytes) else repr(value).encode()
 
 
+def _described(row: Row) -> tuple[str, bytes]:
+    message_id, _, record = map(_bytes, row)
+    return message_id.decode("utf-8", "replace"), record
+
+
 def _readable(rows: Sequence[Row]) -> list[ChatMessage]:
-    messages = []
-    for row in rows:
-        try:
-            messages.append(_message(row))
-        except RecordError as error:
-            warn_of(_bytes(row[0]).decode("utf-8", "replace"), error)
-    return messages
+    return list(readable(rows, _message, _described))
 
 
 def _search_statement(

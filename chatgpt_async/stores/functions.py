@@ -64,6 +64,12 @@ class FunctionStore(MessageStore):
         for save in self._sources.savers:
             await completed(save(messages))
 
+    async def path(self, message_id: str, limit: int | None = None) -> list[ChatMessage]:
+        """Return a thread, newest first: as the other store does where it holds every message."""
+        if self._sources.holds_all:
+            return await self._fallback.path(message_id, limit)
+        return await super().path(message_id, limit)
+
     async def replies(self, message_id: str) -> Sequence[ChatMessage]:
         """Return the messages that reply to one, oldest first, where the other store holds them all."""
         found: Sequence[ChatMessage] = await self._sources.replies_method(self._fallback)(

@@ -165,3 +165,21 @@ def test_a_function_that_returns_something_else() -> None:
     store = FunctionStore(MemoryStore(), get_message_by_id=lambda _: {"id": "x"})  # type: ignore[arg-type, return-value]
     with pytest.raises(TypeError, match="must return a ChatMessage or None, not dict"):
         store.get("x")
+
+
+def test_a_store_that_holds_every_message_reads_threads_in_its_own_way() -> None:
+    asked: list[str] = []
+
+    class Asked(MemoryStore):
+        def get(self, message_id: str) -> ChatMessage | None:
+            asked.append(message_id)
+            return super().get(message_id)
+
+    store = FunctionStore(Asked(), upsert_message=lambda _: None)
+    store.save(thread_of(["a", "b", "c"]))
+    assert [message.id for message in store.path("m2", 2)] == ["m2", "m1"]
+    assert asked == []
+    by_function = FunctionStore(Asked(), get_message_by_id=lambda _: None)
+    by_function.save(thread_of(["a", "b"]))
+    assert [message.id for message in by_function.path("m1")] == ["m1", "m0"]
+    assert asked == ["m1", "m0"]
