@@ -134,11 +134,13 @@ class BaseChatGPTAPI(
             user_label: what stands before the messages of the user in text completions; by default
                 `"User"`. A message with a name has that in its place.
             assistant_label: the same for the replies; by default `"ChatGPT"`.
-            message_store: where messages are kept; by default the 10,000 used last, in memory.
+            message_store: where messages are kept; by default the 10,000 used last, in memory. It is yours
+                to close.
             get_message_by_id: looks a message up, in place of the store's own way. Where it finds
                 none and is given alone, the store is asked.
             upsert_message: saves a message, in place of the store's own way: the question, then the
-                answer. If it is given alone, the store holds the messages, too, and looks them up.
+                answer. If it is given alone, the store holds the messages, too, and looks them up. Whatever
+                fails once a reply is there is the cause of a `StoreError`, which carries it.
             tokenizer: counts the tokens of a text, in place of the model's encoding.
             timeout: seconds for a whole call: connecting, retries, sleeps and the last byte; by
                 default 600, `math.inf` for no limit. The time of your own functions and store

@@ -233,6 +233,8 @@ class ChatGPTAPI(
     def thread(self, message_id: str) -> list[ChatMessage]:
         """Return the thread that leads to a message, oldest first, the message itself last.
 
+        That of an imported conversation has hidden messages, too (`ChatMessage.is_hidden`).
+
         Args:
             message_id: the id of a stored message.
 

@@ -248,6 +248,8 @@ class ChatGPTAPI(
     async def thread(self, message_id: str) -> list[ChatMessage]:
         """Return the thread that leads to a message, oldest first, the message itself last.
 
+        That of an imported conversation has hidden messages, too (`ChatMessage.is_hidden`).
+
         Args:
             message_id: the id of a stored message.
 
