@@ -18,10 +18,9 @@ from __future__ import annotations
 
 import os
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOBase
-from itertools import chain
 from pathlib import Path
 from stat import S_IMODE
 from typing import IO, Final, Literal, TypeAlias, cast, get_args
@@ -34,16 +33,22 @@ from chatgpt.core.records import RecordError, from_json, origin_of, to_json
 from chatgpt.core.validation import identifier
 from chatgpt.import_reports import ImportProblem, ImportReport, Problems
 from chatgpt.markdown_pages import markdown_renderer
-from chatgpt.stores.protocol import MessageStore, check_store, listing_method
+from chatgpt.stores.asking import (
+    BATCH,
+    Asking,
+    ask_store,
+    get_each,
+    next_messages,
+    read_path,
+    save,
+)
+from chatgpt.stores.protocol import MessageStore, check_store
 
 ArchiveFormat: TypeAlias = Literal["jsonl", "markdown", "html"]
 """How messages are written: the first can be imported again."""
 
 ArchivePath: TypeAlias = "str | os.PathLike[str] | IO[bytes]"
 """A path, or a binary file that is open."""
-
-BATCH: Final = 500
-"""How many messages are saved at a time."""
 
 _SUFFIXES: Final[dict[str, ArchiveFormat]] = {
     ".jsonl": "jsonl",
@@ -87,16 +92,8 @@ def export_messages(
         ValueError: the format cannot be told from the path, or is none.
         OSError: the file cannot be written.
     """
-    check_store(store)
-    chosen = _format_of(destination, format)
-    messages = _source(store, message_id, conversation_id)
-    with _written(destination) as file:
-        if chosen == "jsonl":
-            return _write_lines(messages, file)
-        is_one = message_id is not None or conversation_id is not None
-        conversations = [messages] if is_one else _by_conversation(store, messages)
-        document = HtmlDocument(markdown_renderer()) if chosen == "html" else MarkdownDocument()
-        return _write_document(conversations, document, file)
+    work = exporting(destination, format, message_id, conversation_id)
+    return ask_store(work, check_store(store))
 
 
 def import_messages(source: ArchivePath, store: MessageStore) -> ImportReport:
@@ -115,11 +112,7 @@ def import_messages(source: ArchivePath, store: MessageStore) -> ImportReport:
         OSError: the file cannot be read.
         StoreError: the store failed. What was saved is there; import the file again.
     """
-    check_store(store)
-    if isinstance(source, (str, os.PathLike)):
-        with Path(source).expanduser().open("rb") as file:
-            return _imported(file, store)
-    return _imported(_binary("source", source, "rb"), store)
+    return ask_store(importing(source), check_store(store))
 
 
 def _binary(name: str, file: object, mode: str) -> IO[bytes]:
@@ -131,69 +124,127 @@ def _binary(name: str, file: object, mode: str) -> IO[bytes]:
 # --- writing ---------------------------------------------------------------------------------
 
 
-def _source(
-    store: MessageStore, message_id: object, conversation_id: object
-) -> Iterable[ChatMessage]:
-    """The messages that are wanted, oldest first.
-
-    Raises:
-        MessageNotFoundError: there are none, though one of the ids was given.
-    """
+def exporting(
+    destination: ArchivePath, given_format: object, message_id: object, conversation_id: object
+) -> Asking[int]:
+    """The work of `export_messages`, which has the same arguments."""
+    chosen = _format_of(destination, given_format)
     newest = identifier("message_id", message_id)
     conversation = identifier("conversation_id", conversation_id)
     if newest is not None and conversation is not None:
         raise ConfigurationError("Give message_id or conversation_id, not both.")
-    if newest is not None:
-        thread = store.path(newest)[::-1]
-        if not thread or thread[-1].id != newest:
+    wanted = _Wanted(newest, conversation)
+    batch = yield from wanted.next_batch()  # before there is a file
+    with _written(destination) as file:
+        writer = _Lines(file) if chosen == "jsonl" else _Document(file, chosen)
+        if chosen == "jsonl" or newest is not None or conversation is not None:
+            while batch:
+                writer.write(batch)
+                batch = yield from wanted.next_batch()
+        else:
+            ids: dict[str | None, list[str]] = {}  # of all messages the ids alone are in memory
+            while batch:
+                for message in batch:
+                    ids.setdefault(message.conversation_id, []).append(message.id)
+                batch = yield from wanted.next_batch()
+            for own in ids.values():
+                for begin in range(0, len(own), BATCH):
+                    writer.write((yield from get_each(own[begin : begin + BATCH])))
+                writer.end_conversation()
+        writer.finish()
+    return writer.count
+
+
+class _Wanted:
+    """The messages that are wanted, oldest first, some at a time.
+
+    Args:
+        newest: the newest one of a thread.
+        conversation: the conversation; by default all are wanted.
+    """
+
+    def __init__(self, newest: str | None, conversation: str | None) -> None:
+        self._newest = newest
+        self._conversation = conversation
+        self._is_begun = False
+
+    def next_batch(self) -> Asking[Sequence[ChatMessage]]:
+        """The next ones; none at the end.
+
+        Raises:
+            MessageNotFoundError: there are none at all, though an id was given.
+        """
+        is_first, self._is_begun = not self._is_begun, True
+        if self._newest is not None:
+            return (yield from _thread(self._newest)) if is_first else ()
+        while batch := (yield from next_messages()):
+            own = [m for m in batch if self._conversation in (None, m.conversation_id)]
+            if own:
+                return own
+        if is_first and self._conversation is not None:
             raise MessageNotFoundError(
-                f"The message {newest!r} is not in the message store, or cannot be read there."
+                f"The conversation {self._conversation!r} has no message in the message store."
             )
-        return thread
-    everything: Iterable[ChatMessage] = listing_method(store)()
-    if conversation is None:
-        return everything
-    own = (message for message in everything if message.conversation_id == conversation)
-    first = next(own, None)
-    if first is None:
+        return ()
+
+
+def _thread(newest: str) -> Asking[Sequence[ChatMessage]]:
+    thread = yield from read_path(newest)
+    if not thread or thread[0].id != newest:
         raise MessageNotFoundError(
-            f"The conversation {conversation!r} has no message in the message store."
+            f"The message {newest!r} is not in the message store, or cannot be read there."
         )
-    return chain([first], own)
+    return thread[::-1]
 
 
-def _write_lines(messages: Iterable[ChatMessage], file: IO[bytes]) -> int:
-    count = 0
-    for message in messages:
-        file.write(to_json(message) + b"\n")
-        count += 1
-    return count
+class _Lines:
+    """Writes messages as JSON Lines."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.count = 0
+
+    def write(self, messages: Sequence[ChatMessage]) -> None:
+        for message in messages:
+            self._file.write(to_json(message) + b"\n")
+        self.count += len(messages)
+
+    def end_conversation(self) -> None:
+        """Lines need no sections."""
+
+    def finish(self) -> None:
+        """Lines need no end."""
 
 
-def _write_document(
-    conversations: Iterable[Iterable[ChatMessage]], document: Document, file: IO[bytes]
-) -> int:
-    count = 0
-    file.write(document.begin().encode())
-    for conversation in conversations:
-        for number, message in enumerate(conversation):
-            if number == 0:
-                file.write(document.conversation(message).encode())
-            file.write(document.message(message).encode())
-            count += not message.is_hidden
-    file.write(document.end().encode())
-    return count
+class _Document:
+    """Writes messages as a document for people."""
 
+    def __init__(self, file: IO[bytes], chosen: ArchiveFormat) -> None:
+        is_page = chosen == "html"
+        self._document: Document = (
+            HtmlDocument(markdown_renderer()) if is_page else MarkdownDocument()
+        )
+        self._file = file
+        self._is_inside = False
+        self.count = 0
+        self._put(self._document.begin())
 
-def _by_conversation(
-    store: MessageStore, messages: Iterable[ChatMessage]
-) -> Iterator[Iterable[ChatMessage]]:
-    """The messages of one conversation after the other. Only their ids are in memory."""
-    ids: dict[str | None, list[str]] = {}
-    for message in messages:
-        ids.setdefault(message.conversation_id, []).append(message.id)
-    for own in ids.values():
-        yield filter(None, map(store.get, own))
+    def _put(self, text: str) -> None:
+        self._file.write(text.encode())
+
+    def write(self, messages: Sequence[ChatMessage]) -> None:
+        for message in messages:
+            if not self._is_inside:
+                self._put(self._document.conversation(message))
+                self._is_inside = True
+            self._put(self._document.message(message))
+            self.count += not message.is_hidden
+
+    def end_conversation(self) -> None:
+        self._is_inside = False
+
+    def finish(self) -> None:
+        self._put(self._document.end())
 
 
 def _format_of(destination: ArchivePath, given: object) -> ArchiveFormat:
@@ -244,12 +295,23 @@ _Numbered: TypeAlias = tuple[int, ChatMessage]
 """A message, and its line."""
 
 
-def _imported(file: IO[bytes], store: MessageStore) -> ImportReport:
+def importing(source: ArchivePath) -> Asking[ImportReport]:
+    """The work of `import_messages`, which has the same argument."""
     problems = Problems()
     count = 0
-    for batch in _batches(file, problems):
-        count += _saved(batch, store, problems)
+    with _opened(source) as file:
+        for batch in _batches(file, problems):
+            count += yield from _saved(batch, problems)
     return ImportReport((), count, problems.listed())
+
+
+@contextmanager
+def _opened(source: ArchivePath) -> Iterator[IO[bytes]]:
+    if isinstance(source, (str, os.PathLike)):
+        with Path(source).expanduser().open("rb") as file:
+            yield file
+    else:
+        yield _binary("source", source, "rb")
 
 
 def _batches(file: IO[bytes], problems: Problems) -> Iterator[list[_Numbered]]:
@@ -297,7 +359,7 @@ def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
             yield number, stripped
 
 
-def _saved(batch: Sequence[_Numbered], store: MessageStore, problems: Problems) -> int:
+def _saved(batch: Sequence[_Numbered], problems: Problems) -> Asking[int]:
     """Save a batch, but for those whose ids belong to others; how many messages were saved."""
     kept: dict[str, _Numbered] = {}
     for number, message in batch:
@@ -309,15 +371,19 @@ def _saved(batch: Sequence[_Numbered], store: MessageStore, problems: Problems) 
                 problems.add([_problem(number, _TAKEN)])
     while kept:
         try:
-            store.save([message for _, message in kept.values()])
+            yield from save([message for _, message in kept.values()])
         except MessageIdTakenError as error:
-            taken = [kept.pop(message_id)[0] for message_id in error.message_ids]
+            taken = [kept.pop(each) for each in set(error.message_ids) & kept.keys()]
             if not taken:
                 raise
-            problems.add(_problem(number, _TAKEN) for number in taken)
+            problems.add(_problem(number, _TAKEN) for number, _ in sorted(taken, key=_line))
         else:
             break
     return len(kept)
+
+
+def _line(numbered: _Numbered) -> int:
+    return numbered[0]
 
 
 _TAKEN: Final = "another message is stored under its id"

@@ -24,8 +24,10 @@ from chatgpt.archives import ArchiveFormat, ArchivePath
 from chatgpt.core.messages import ChatMessage
 from chatgpt.import_reports import ImportReport
 from chatgpt.imports import DEFAULT_MAX_CONVERSATION_BYTES
+from chatgpt.stores.asking import BATCH
 from chatgpt.stores.protocol import MessageStore as PlainStore
-from chatgpt_async.stores.protocol import BATCH, MessageStore, awaitable_store
+from chatgpt_async.stores.asking import ask_store
+from chatgpt_async.stores.protocol import MessageStore, awaitable_store
 
 T = TypeVar("T")
 
@@ -60,13 +62,8 @@ async def export_messages(
         ValueError: the format cannot be told from the path, or is none.
         OSError: the file cannot be written.
     """
-    write = partial(
-        archives.export_messages,
-        format=format,
-        message_id=message_id,
-        conversation_id=conversation_id,
-    )
-    return await _in_thread(lambda plain: write(plain, destination), store)
+    work = archives.exporting(destination, format, message_id, conversation_id)
+    return await ask_store(work, awaitable_store(store))
 
 
 async def import_messages(source: ArchivePath, store: MessageStore | PlainStore) -> ImportReport:
@@ -85,7 +82,7 @@ async def import_messages(source: ArchivePath, store: MessageStore | PlainStore)
         OSError: the file cannot be read.
         StoreError: the store failed. What was saved is there; import the file again.
     """
-    return await _in_thread(lambda plain: archives.import_messages(source, plain), store)
+    return await ask_store(archives.importing(source), awaitable_store(store))
 
 
 async def import_chatgpt_export(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import io
 import json
 import os
 import stat
+import threading
+import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -28,7 +32,7 @@ from chatgpt import (
     export_messages,
     import_messages,
 )
-from chatgpt.archives import BATCH
+from chatgpt.stores.asking import BATCH
 from chatgpt.testing.store_contract import _whole_message
 from tests.engines import Engine
 from tests.redis_server import RedisServer
@@ -447,3 +451,71 @@ def test_a_line_that_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert [(problem.where, problem.reason) for problem in report.problems] == [
         ("line 2", "it has more than 100 bytes")
     ]
+
+
+# --- cancelling ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["plain", "sqlite", "async"])
+@pytest.mark.parametrize("delay", [0.0, 0.01, 0.03])
+def test_an_export_that_is_cancelled_by_asyncio_itself_stops(
+    tmp_path: Path, kind: str, delay: float
+) -> None:
+    """`task.cancel()` and `asyncio.timeout` know nothing of anyio's scopes."""
+    stores: dict[str, Callable[[], Any]] = {
+        "plain": lambda: MemoryStore(100_000),
+        "sqlite": lambda: chatgpt_async.SQLiteStore(tmp_path / "s.db"),
+        "async": lambda: chatgpt_async.MemoryStore(100_000),
+    }
+    store = stores[kind]()
+    held = thread_of(["x"] * 50_000)
+    folder = tmp_path / "out"
+    folder.mkdir()
+
+    async def main() -> None:
+        if kind == "plain":
+            store.save(held)
+        else:
+            await store.save(held)
+        task = asyncio.create_task(chatgpt_async.export_messages(store, folder / "x.jsonl"))
+        await asyncio.sleep(delay)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        assert task.cancelled()
+        before = threading.active_count()
+        await asyncio.sleep(0.3)
+        assert os.listdir(folder) == []  # noqa: PTH208 - a path would be one that blocks
+        assert threading.active_count() <= before
+        if kind == "sqlite":
+            await store.aclose()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("engine_name", ["asyncio", "trio"])
+@pytest.mark.parametrize("delay", [0.0, 0.02, 0.1])
+def test_an_import_that_is_cancelled_stops(
+    tmp_path: Path, engines: dict[str, Engine], engine_name: str, delay: float
+) -> None:
+    path = tmp_path / "x.jsonl"
+    source = MemoryStore(100_000)
+    source.save(thread_of(["x"] * 20_000))
+    export_messages(source, path)
+    saved: list[int] = []
+
+    class Slow(MemoryStore):
+        def save(self, messages: Any) -> None:
+            time.sleep(0.01)
+            saved.append(len(messages))
+
+    async def main() -> bool:
+        with anyio.move_on_after(delay) as scope:
+            await chatgpt_async.import_messages(path, Slow())
+        count = len(saved)
+        await anyio.sleep(0.1)
+        assert len(saved) - count <= 1  # what a worker thread had begun
+        return scope.cancelled_caught
+
+    assert engines[engine_name].run(main)
+    assert len(saved) < 40

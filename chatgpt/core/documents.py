@@ -7,8 +7,8 @@ reply to the one before, it says what it replies to.
 Rules:
 
 1. Hidden messages are left out; what replies to one replies to the nearest message that is shown.
-2. In HTML nothing that was said is markup, but for the Markdown of replies, where somebody renders it. In Markdown it stands as it was written; a block of code that was left
-   open is closed.
+2. In HTML nothing that was said is markup, but for the Markdown of replies, where somebody renders it. In Markdown it stands as it was written, but what may reach beyond its end (a block that was left open) is made
+   a quote, which ends whatever is in it.
 3. A document is valid UTF-8: lone surrogates become U+FFFD.
 """
 
@@ -28,7 +28,12 @@ from chatgpt.core.surrogates import lenient
 LONGEST_TITLE: Final = 80
 """Characters of a heading."""
 
-_FENCE: Final = re.compile(r"^ {0,3}(`{3,}|~{3,})([^\n]*)$", re.MULTILINE)
+_LINE_END: Final = re.compile("\r\n?")
+_FENCE: Final = re.compile(r"^([ \t>*+\-0-9.)]*)(`{3,}|~{3,})([^\n]*)$", re.MULTILINE)
+_OPEN_HTML: Final = re.compile(
+    r"^ {0,3}<(?:script|pre|style|textarea|!--|\?|![A-Za-z]|!\[CDATA\[)",
+    re.MULTILINE | re.IGNORECASE,
+)
 
 _STYLE: Final = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 46em; margin: 2em auto; padding: 0 1em; }
@@ -126,11 +131,11 @@ class MarkdownDocument(Document):
         return f"# {title}\n\n"
 
     def _said(self, message: ChatMessage, number: int, elsewhere: int | None) -> str:
-        text = message.text
-        fence = _open_fence(text)
-        closed = text if fence is None else f"{text}\n{fence}"
+        text = _LINE_END.sub("\n", message.text)
+        if _reaches_beyond(text):
+            text = "> " + text.replace("\n", "\n> ")
         aside = f"*{_aside(elsewhere)}*\n\n" if elsewhere is not None else ""
-        return f"## {number}. {_speaker(message)}\n\n{aside}{closed}\n\n"
+        return f"## {number}. {_speaker(message)}\n\n{aside}{text}\n\n"
 
 
 class HtmlDocument(Document):
@@ -173,7 +178,7 @@ class HtmlDocument(Document):
         else:
             said = f"<p>{escape(text)}</p>"
         return (
-            f'<article class="{message.role}" id="{self._anchor(number)}">\n'
+            f'<article class="{escape(message.role)}" id="{self._anchor(number)}">\n'
             f"<h2>{number}. {escape(_speaker(message))}{aside}</h2>\n{said}\n</article>\n"
         )
 
@@ -197,23 +202,31 @@ def title_of(first: ChatMessage) -> str:
 
 
 def _speaker(message: ChatMessage) -> str:
-    name = " ".join((message.name or message.role.capitalize()).split())
     made = message.created_at
     time = None if made is None else f"{made:%Y-%m-%d %H:%M}"
     notes = ", ".join(filter(None, (message.model, time)))
-    return f"{name} ({notes})" if notes else name
+    name = message.name or message.role.capitalize()
+    return " ".join((f"{name} ({notes})" if notes else name).split())
 
 
 def _aside(replied_to: int) -> str:
     return f"in reply to {replied_to}" if replied_to else "from the beginning"
 
 
-def _open_fence(text: str) -> str | None:
-    """The fence of a block of code that has no end."""
+def _reaches_beyond(text: str) -> bool:
+    """Whether a block may be open where a text ends, so that it would swallow what follows.
+
+    It is better to say so once too often: blocks of code in lists and quotes end with these, in ways that depend on
+    every line between.
+    """
+    if _OPEN_HTML.search(text):
+        return True
     fence: str | None = None
-    for mark, rest in _FENCE.findall(text):
+    for before, mark, rest in _FENCE.findall(text):
+        if before:  # it may belong to a list or a quote
+            return True
         if fence is None:
             fence = None if mark[0] == "`" and "`" in rest else mark
-        elif mark.startswith(fence) and not rest.strip():
+        elif mark.startswith(fence) and not rest.strip(" \t"):
             fence = None
-    return fence
+    return fence is not None

@@ -121,7 +121,21 @@ def test_lone_surrogates_are_replaced() -> None:
         "```\nclosed\n```",
         "```\nclosed\n`````",
         "```\nnot an end\n``` x",
+        "```\nnot an end\n```\xa0",
         "``` in `line` ```",
+        "- a\n  ```py\n  code",
+        "1. a\n   ```\n   x",
+        "- a\n  ```\n  x\n\n```",
+        "> ```\n> x\n\nafter",
+        "text\r```\rafter a lone CR",
+        "<script>",
+        "<pre>\n```",
+        "<!--\n```\n",
+        "<?php",
+        "<![CDATA[",
+        "<!X",
+        "<div>\n```\n</div>",
+        "    ```\nindented",
         "no code",
     ],
 )
@@ -163,3 +177,48 @@ def test_replies_may_be_rendered() -> None:
     )
     assert "<p>*q*</p>" in page
     assert "<div><em>3</em></div>" in page
+
+
+def test_code_that_is_closed_stands_as_it_was_written() -> None:
+    text = "Run:\n\n```python\nprint(1)\n```\n\nDone."
+    assert f"\n\n{text}\n\n" in written(MarkdownDocument(), said(text, "m"))
+    quoted = written(MarkdownDocument(), said("```\nopen", "m"))
+    assert quoted.endswith("## 1. User\n\n> ```\n> open\n\n")
+
+
+def test_a_heading_is_one_line() -> None:
+    text = written(MarkdownDocument(), said("t", "m", name="a\nb", model="c\n\n# d"))
+    assert "## 1. a b (c # d)\n" in text
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "```",
+                "~~~~",
+                "- a",
+                "  ",
+                "1. x",
+                "> ",
+                "<!--",
+                "-->",
+                "<pre>",
+                "text",
+                "    ",
+                "\n",
+                "`",
+                "\r",
+            ]
+        ),
+        max_size=12,
+    )
+)
+def test_no_text_swallows_the_next_message(pieces: list[str]) -> None:
+    tokens = MarkdownIt().parse(
+        written(MarkdownDocument(), said("".join(pieces), "m"), said("next", "n", "m"))
+    )
+    headings = [
+        tokens[n + 1].content for n, token in enumerate(tokens) if token.type == "heading_open"
+    ]
+    assert headings[-1] == "2. User"
