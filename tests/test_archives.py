@@ -43,7 +43,7 @@ OPENERS = ("memory", "sqlite", "redis")
 
 @pytest.fixture
 def new_store(
-    engine: Engine, tmp_path: Path, redis_server: RedisServer
+    engine: Engine, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[Callable[[str], Any]]:
     numbers = count()
     opened: list[Any] = []
@@ -55,7 +55,8 @@ def new_store(
         if kind == "sqlite":
             store = package.SQLiteStore(tmp_path / f"{next(numbers)}.db")
         else:
-            store = package.RedisStore(redis_server.url, key_prefix=str(uuid4()))
+            server: RedisServer = request.getfixturevalue("redis_server")
+            store = package.RedisStore(server.url, key_prefix=str(uuid4()))
         opened.append(store)
         return store
 
