@@ -147,11 +147,20 @@ def _saved(
             return reply
         recounted = [message for message in recounted if message.id not in taken]
         if any(message.id in taken for message in asked):
-            asked = [evolve(message, id=surroundings.new_id()) for message in asked]
-            reply = evolve(reply, parent_message_id=asked[-1].id)
+            (question,) = asked
+            asked = [evolve(question, id=surroundings.new_id())]
+            reply = _replying_to(asked[-1].id, reply)
         if reply.id in taken:
             reply = evolve(reply, id=surroundings.new_id())
     raise unsaved_error(saving.messages, "the store takes no id.")
+
+
+def _replying_to(question_id: str, reply: ChatMessage) -> ChatMessage:
+    """A reply whose question has another id."""
+    context = reply.context
+    if context is not None and context.oldest_message_id == reply.parent_message_id:
+        context = evolve(context, oldest_message_id=question_id)
+    return evolve(reply, parent_message_id=question_id, context=context)
 
 
 def _send(

@@ -1,12 +1,13 @@
 r"""A message as it is kept: one JSON object, from which the same message can be made again.
 
-Strategy: an object holds what is not at its default, in the order of `ChatMessage`; so equal messages
-have equal records, byte for byte, and a record that is read and written again is the same.
+Strategy: an object holds what is not at its default, in the order of `ChatMessage`; so a record that is read
+and written again is the same, byte for byte.
 
 Rules:
 
-1. Whatever a message holds is kept, lone surrogates included (as JSON's `\ud800`). An estimated usage that
-   nobody has read yet is not worked out for it.
+1. Whatever a message holds is kept, numbers that are none (Python's `NaN`) and lone surrogates (JSON's `\ud800`)
+   included; but two halves of a character are joined. An estimated usage that nobody has read yet is not worked out
+   for it.
 2. A record is looked at closely when it is read: what it makes is a message whose types are right, or a
    `RecordError`, whose words repeat nothing of what was said.
 3. Keys that are not known are passed over: a newer version may have written them.
@@ -17,7 +18,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias, TypeVar, cast, get_args
 
 import attrs
@@ -38,7 +40,7 @@ def record_of(message: ChatMessage) -> dict[str, object]:
     """The JSON object of a message.
 
     Raises:
-        TypeError: it is no message.
+        TypeError: it is no message, or one that could not be read again.
     """
     if not isinstance(message, ChatMessage):
         raise TypeError(f"A store holds messages: ChatMessage, not {type(message).__name__}.")
@@ -47,6 +49,12 @@ def record_of(message: ChatMessage) -> dict[str, object]:
     for name, default in _DEFAULTS.items():
         value = getattr(stored, name)
         if value != default:
+            if not isinstance(value, _KINDS.get(name, str)) or (
+                name == "role" and value not in _ROLES
+            ):
+                raise TypeError(
+                    f"The message {stored.id!r} cannot be stored: its {name} is {value!r:.100}."
+                )
             record[name] = value
     return record
 
@@ -145,6 +153,9 @@ def origin_of(message: ChatMessage) -> str:
     the store, its counts by a client.
     """
     made = message.created_at
+    if made is not None and made.tzinfo is not None:
+        with suppress(OverflowError):  # at the edges of the calendar
+            made = made.astimezone(UTC)  # the same moment in another zone is the same
     return json.dumps(
         [
             message.role,
@@ -299,6 +310,18 @@ _MESSAGE: Final[Readers] = {
     "wire_fields": _object,
     "token_counts": _counts,
 }
+
+_KINDS: Final[Mapping[str, type]] = {
+    "rewritten": bool,
+    "is_hidden": bool,
+    "detail": Mapping,
+    "usage": Usage,
+    "context": ContextReport,
+    "created_at": datetime,
+    "wire_fields": Mapping,
+    "token_counts": Mapping,
+}
+"""What an attribute is; all others are text."""
 
 _DEFAULTS: Final[Mapping[str, object]] = {
     field.name.removeprefix("_"): {} if field.name == "token_counts" else field.default

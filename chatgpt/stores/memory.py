@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from threading import Lock
 from typing import Final
 
 from chatgpt.core.errors import MessageIdTakenError
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.records import origin_of
-from chatgpt.stores.forks import begin_anew_in_children
+from chatgpt.stores.forks import PATIENCE, look_after
 from chatgpt.stores.protocol import MessageStore, check_batch, oldest_first
 
 DEFAULT_CAPACITY: Final = 10_000
@@ -38,11 +39,19 @@ class MemoryStore(MessageStore):
             str, None
         ] = {}  # of the first saving; an id that is there keeps its place
         self._begin_anew()
-        begin_anew_in_children(self)
+        look_after(self)
+
+    # What `stores.forks` asks for.
 
     def _begin_anew(self) -> None:
-        """Called in a child process (`stores.forks`)."""
         self._lock = Lock()
+
+    def _before_fork(self) -> None:
+        self._lock.acquire(timeout=PATIENCE)
+
+    def _after_fork(self) -> None:
+        with suppress(RuntimeError):  # it was not got
+            self._lock.release()
 
     def get(self, message_id: str) -> ChatMessage | None:
         """Return a message, or `None` where the store does not hold it."""
@@ -69,12 +78,12 @@ class MemoryStore(MessageStore):
             if taken:
                 raise MessageIdTakenError.of(taken)
             for message in messages:
+                self._order[message.id] = None  # first, whatever interrupts this
                 self._messages[message.id] = message
                 self._messages.move_to_end(message.id)
-                self._order[message.id] = None
             while len(self._messages) > self._capacity:
                 message_id, _ = self._messages.popitem(last=False)
-                del self._order[message_id]
+                self._order.pop(message_id, None)
 
     def path(self, message_id: str, limit: int | None = None) -> list[ChatMessage]:
         """Return a thread from one of its messages to the root, newest first, in one go."""
@@ -103,8 +112,8 @@ class MemoryStore(MessageStore):
     def all_messages(self) -> Iterator[ChatMessage]:
         """Go through the messages that are kept now, in the order in which they were first saved."""
         with self._lock:
-            messages = [self._messages[message_id] for message_id in self._order]
-        return iter(messages)
+            messages = [self._messages.get(message_id) for message_id in self._order]
+        return filter(None, messages)
 
     def __repr__(self) -> str:
         return f"<MemoryStore with {len(self)} of at most {self._capacity} messages>"

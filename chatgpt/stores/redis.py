@@ -22,7 +22,7 @@ from typing import Any, Self, TypeVar
 
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.secrets import wrap
-from chatgpt.stores.forks import begin_anew_in_children
+from chatgpt.stores.forks import look_after
 from chatgpt.stores.protocol import MessageStore
 from chatgpt.stores.redis_address import (
     ClientAddress,
@@ -110,10 +110,15 @@ class RedisStore(MessageStore):
         self._address = address
         self._client = client
         self._begin_anew()
-        begin_anew_in_children(self)
+        look_after(self)
+
+    # What `stores.forks` asks for.
+
+    def _before_fork(self) -> None: ...
+
+    def _after_fork(self) -> None: ...
 
     def _begin_anew(self) -> None:
-        """Called in a child process (`stores.forks`)."""
         self._opened: _Opened | None = None
         self._opening = Lock()
 

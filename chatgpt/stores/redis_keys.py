@@ -122,9 +122,9 @@ while id and not seen[id] do
         break
     end
     if life ~= '' then
-        redis.call('PEXPIRE', key, life)
+        redis.pcall('PEXPIRE', key, life)  -- a replica that is only read refuses
         if found[1] then
-            redis.call('PEXPIRE', ARGV[2] .. found[1], life)
+            redis.pcall('PEXPIRE', ARGV[2] .. found[1], life)
         end
     end
     if wanted ~= 0 then

@@ -8,17 +8,22 @@ Rules:
 
 1. A query is words and no language: whatever is typed is looked for, and nothing of it is an error or an operator.
 2. What stands between quotation marks is one phrase.
+3. Of a text that was pasted as a query the first words count: each takes time.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final
 
 from attrs import frozen
 
 from chatgpt.core.surrogates import lenient
+
+MOST_WORDS: Final = 50
+"""Different words of a query."""
 
 _WORD: Final = re.compile(r'"([^"]+)"|([^\s"]+)')
 # Thai, Lao, Burmese, Khmer, Japanese, Chinese.
@@ -57,7 +62,8 @@ def search_words(query: str) -> SearchWords:
     phrases: list[str] = []
     parts: list[str] = []
     # A NUL would end an expression of FTS5.
-    for quoted, bare in _WORD.findall(lenient(query).replace("\0", " ")):
+    words = dict.fromkeys(_WORD.findall(lenient(query).replace("\0", " ")))
+    for quoted, bare in islice(words, MOST_WORDS):
         word = quoted or bare
         is_indexed = any(map(str.isalnum, word)) and not _UNSPACED.search(word)
         bare_word = word.strip(_PUNCTUATION)

@@ -11,22 +11,23 @@ Rules:
 2. Whatever SQLite raises becomes a `StoreError`. A file that is busy is tried again until `timeout`.
 3. SQLite may hold anything under a damaged page: what is read is bytes, and is checked (`core.records`). A
    message that cannot be read is passed over, and left as it is.
-4. No connection outlives a fork: SQLite forbids it. In a child they are kept and never touched again, because
-   closing one would give up the locks of the parent.
+4. No connection outlives a fork: SQLite forbids it, and remembers the locks of a process in places that a child
+   inherits. So a fork waits for the calls that are running, and closes the connections. Should one be left, it is
+   never touched again in the child, because closing it would give up the locks of the parent.
 """
 
 from __future__ import annotations
 
 import os
 import random
-import re
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
-from threading import Lock
+from threading import Condition, Lock, get_ident
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -35,7 +36,7 @@ from chatgpt.core.messages import ChatMessage
 from chatgpt.core.records import RecordError, json_of, message_of, origin_of, parsed, record_of
 from chatgpt.core.surrogates import lenient
 from chatgpt.core.validation import identifier, kind_of, required_identifier, whole_number
-from chatgpt.stores.forks import begin_anew_in_children
+from chatgpt.stores.forks import PATIENCE, look_after
 from chatgpt.stores.protocol import MessageStore, check_batch, oldest_first
 from chatgpt.stores.search_words import SearchWords, search_words
 from chatgpt.stores.sqlite_schema import bring_up_to_date, schema_of
@@ -44,6 +45,9 @@ from chatgpt.stores.unreadable import UnreadableMessage, readable, unreadable
 T = TypeVar("T")
 
 DEFAULT_TIMEOUT: Final = 60.0
+MOST_CONNECTIONS: Final = 32
+"""How many connections a store has at most; further threads wait for one."""
+
 BATCH: Final = 500
 """How many messages are read at a time where all are wanted."""
 
@@ -111,14 +115,34 @@ class SQLiteStore(MessageStore):
         self._timeout = timeout
         self._idle: list[sqlite3.Connection] = []
         self._begin_anew()
-        begin_anew_in_children(self)
+        look_after(self)
         self._with_connection(lambda _: None)
 
+    # What `stores.forks` asks for.
+
+    def _before_fork(self) -> None:
+        end = time.monotonic() + PATIENCE
+        own = (
+            get_ident()
+        )  # a signal may have interrupted a call of this thread: it cannot be waited for
+        with self._gate:
+            self._is_forking = True
+            while any(thread != own for thread in self._running) and time.monotonic() < end:
+                self._gate.wait(PATIENCE)
+        _close_all(self._idle)
+
+    def _after_fork(self) -> None:
+        with self._gate:
+            self._is_forking = False
+            self._gate.notify_all()
+
     def _begin_anew(self) -> None:
-        """Called in a child process (`stores.forks`)."""
         _of_parents.append(self._idle)
         self._idle = []
         self._writing = Lock()
+        self._gate = Condition()
+        self._running: list[int] = []  # the threads that use a connection
+        self._is_forking = False
         self._identity: tuple[int, int] | None = None
 
     @property
@@ -170,7 +194,7 @@ class SQLiteStore(MessageStore):
 
         A message that cannot be read is passed over.
         """
-        rows = self._rows(_PATH, _key(message_id), -1 if limit is None else limit)
+        rows = self._rows(_PATH, _key(message_id), -1 if limit is None else min(limit, sys.maxsize))
         messages = _readable(rows)
         if (
             len(messages) < len(rows) == limit
@@ -212,7 +236,7 @@ class SQLiteStore(MessageStore):
         """
         words = search_words(query)
         statement, given = _search_statement(words, identifier("conversation_id", conversation_id))
-        return self._messages(statement, *given, whole_number("limit", limit, 0))
+        return self._messages(statement, *given, min(whole_number("limit", limit, 0), sys.maxsize))
 
     def unreadable_messages(self) -> Iterator[UnreadableMessage]:
         """Go through what the store holds and cannot read, as it is; every message is looked at."""
@@ -222,8 +246,7 @@ class SQLiteStore(MessageStore):
     def close(self) -> None:
         """Close the connections, those of running calls when these have ended. The store can be used again."""
         idle, self._idle, self._identity = self._idle, [], None
-        for connection in idle:
-            connection.close()
+        _close_all(idle)
 
     def __enter__(self) -> Self:
         return self
@@ -270,12 +293,27 @@ class SQLiteStore(MessageStore):
         while True:
             try:
                 return self._try(work)
-            except sqlite3.Error as error:
+            except (
+                sqlite3.Error,
+                UnicodeDecodeError,
+            ) as error:  # the latter in the words of a damaged file
                 if not _is_busy(error) or time.monotonic() >= end:
                     raise self._failure(error) from error
                 time.sleep(random.uniform(0.005, 0.05))  # noqa: S311 - so that two do not meet again
 
     def _try(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        with self._gate:
+            while self._is_forking or len(self._running) >= MOST_CONNECTIONS:
+                self._gate.wait()
+            self._running.append(get_ident())
+        try:
+            return self._with_idle(work)
+        finally:
+            with self._gate:
+                self._running.remove(get_ident())
+                self._gate.notify_all()
+
+    def _with_idle(self, work: Callable[[sqlite3.Connection], T]) -> T:
         self._check_file()
         idle = self._idle
         try:
@@ -302,7 +340,8 @@ class SQLiteStore(MessageStore):
         Raises:
             StoreError: it is not.
         """
-        if self._identity is not None and _identity_of(self._path) != self._identity:
+        identity = self._identity
+        if identity is not None and _identity_of(self._path) != identity:
             raise StoreError(
                 f"{self._path} was deleted or replaced while it was open. Close the store to go on with what is "
                 "there now."
@@ -330,11 +369,11 @@ class SQLiteStore(MessageStore):
             raise
         return connection
 
-    def _failure(self, error: sqlite3.Error) -> StoreError:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    def _failure(self, error: sqlite3.Error | UnicodeDecodeError) -> StoreError:
+        code = _code_of(error)
         if code == sqlite3.SQLITE_NOTADB:
             return StoreError(f"{self._path} is no SQLite database; give the path of a new file.")
-        if code == sqlite3.SQLITE_CORRUPT:
+        if code == sqlite3.SQLITE_CORRUPT or isinstance(error, UnicodeDecodeError):
             return StoreError(
                 f"{self._path} is damaged ({error}). Take a copy of it, and of {self._path.name}-wal beside it; "
                 "`sqlite3 FILE .recover` gets out what can still be read."
@@ -360,10 +399,21 @@ def _identity_of(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _is_busy(error: sqlite3.Error) -> bool:
+def _close_all(connections: list[sqlite3.Connection]) -> None:
+    """Close connections that a call may take at the same moment: each belongs to whoever pops it."""
+    with suppress(IndexError):
+        while True:
+            connections.pop().close()
+
+
+def _code_of(error: Exception) -> int:
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
+
+
+def _is_busy(error: Exception) -> bool:
     # SQLITE_PROTOCOL: many opened the file at the same moment, and one was too slow.
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
+    return _code_of(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 
 
 def _key(value: str) -> str | bytes:
@@ -441,8 +491,8 @@ def _search_statement(
         conditions.append("messages_text MATCH ?")
         given.append(words.match)
     for part in words.parts:
-        conditions.append("messages.text LIKE ? ESCAPE '\\'")
-        given.append("%" + re.sub(r"([%_\\])", r"\\\1", part) + "%")
+        conditions.append("instr(lower(messages.text), lower(?))")
+        given.append(part)
     if conversation_id is not None:
         conditions.append("messages.conversation_id = ?")
         given.append(_key(conversation_id))

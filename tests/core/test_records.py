@@ -223,3 +223,31 @@ def test_the_origin_is_who_when_and_where() -> None:
         {"parent_message_id": "b"},
     ):
         assert origin_of(message) != origin_of(attrs.evolve(message, **change)), change
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"role": "boss"},
+        {"is_hidden": 2},
+        {"usage": 5},
+        {"detail": [1]},
+        {"created_at": "2020"},
+        {"parent_message_id": 5},
+        {"name": b"x"},
+        {"id": 5},
+    ],
+    ids=str,
+)
+def test_what_could_not_be_read_again_is_not_written(wrong: dict[str, Any]) -> None:
+    (name,) = wrong
+    with pytest.raises(TypeError, match=f"cannot be stored: its {name} is "):
+        record_of(ChatMessage(**{"id": "a", "text": "", **wrong}))
+
+
+def test_the_same_moment_in_another_zone_is_the_same_origin() -> None:
+    message = ChatMessage(id="a", text="", created_at=MOMENT)
+    elsewhere = MOMENT.astimezone(timezone(timedelta(hours=2)))
+    assert origin_of(attrs.evolve(message, created_at=elsewhere)) == origin_of(message)
+    edge = datetime.min.replace(tzinfo=timezone(timedelta(hours=2)))
+    assert "0001-01-01" in origin_of(attrs.evolve(message, created_at=edge))

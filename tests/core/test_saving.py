@@ -150,3 +150,18 @@ def test_a_store_that_fails_before_anything_is_sent_says_so_itself() -> None:
         send(stepper, client=CLIENT, message_id="q")
     assert caught.value is error
     assert stepper.bodies == []
+
+
+def test_a_question_that_got_another_id_is_named_so_in_the_report() -> None:
+    store = Shared(named_like(0))
+    stepper = Stepper(json_answer(completion("mine", id="r")), store=store)
+    reply = send(stepper, client=CLIENT, message_id="q")
+    assert reply.context is not None
+    assert reply.context.oldest_message_id == reply.parent_message_id
+    later = Shared()
+    later.save(thread_of(["a", "b"]))
+    later._foreign.append(named_like(0))
+    stepper = Stepper(json_answer(completion("mine", id="r")), store=later)
+    reply = send(stepper, client=CLIENT, message_id="q", parent_message_id="m1")
+    assert reply.context is not None
+    assert reply.context.oldest_message_id == "m0"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import logging
-import multiprocessing
-import os
 import pickle
 import sqlite3
 import subprocess
@@ -201,35 +198,6 @@ def test_a_file_that_another_process_makes_while_it_is_looked_at(path: Path) -> 
         sqlite_schema.bring_up_to_date(connection, str(path))
     with SQLiteStore(path) as store:
         store.save(thread_of(["a"]))
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_store_outlives_a_fork(store: SQLiteStore) -> None:
-    """SQLite forbids to take a connection into a child; to close it there would free the parent's locks."""
-    store.save(thread_of(["parent"]))
-    inherited = store._idle[0]
-    context = multiprocessing.get_context("fork")
-    told = context.Queue()
-    closed_in_child = context.Event()
-
-    class Watched(list[sqlite3.Connection]):
-        def __del__(self) -> None:
-            closed_in_child.set()
-
-    store._idle = Watched(store._idle)
-
-    def child() -> None:
-        store.save([ChatMessage(id="c", text="child", parent_message_id="m0")])
-        gc.collect()
-        told.put((texts(store.path("c")), inherited in store._idle, closed_in_child.is_set()))
-
-    process = context.Process(target=child)
-    process.start()
-    assert told.get(timeout=10) == (["child", "parent"], False, False)
-    process.join(10)
-    assert process.exitcode == 0
-    store.save([ChatMessage(id="d", text="again", parent_message_id="c")])
-    assert texts(store.path("d")) == ["again", "child", "parent"]
 
 
 def test_a_store_that_is_closed_while_it_is_used(path: Path) -> None:
