@@ -1,9 +1,10 @@
 """A store as a file, and back: messages as JSON Lines, and documents for people.
 
-Strategy: messages go one by one from a store into a file, and in batches from a file into a store; a store of any
-size needs little memory. JSON Lines hold the record of a message on each line (`core.records`), in the order in which
-the messages were first saved: so the file of a store, read into an empty one of any kind, makes the same file again,
-byte for byte.
+Strategy: messages go in batches from a store into a file, and from a file into a store, so that a store of any size needs
+little memory (of documents, and of Redis, the ids of all messages). The work is written once, for the stores of both
+twins (`stores.asking`). JSON Lines hold the record of a message on each line (`core.records`), in the order in which the
+messages were first saved: so the file of a store, read into an empty one of any kind that holds so many, makes the same
+file again, byte for byte.
 
 Rules:
 

@@ -17,7 +17,8 @@ Rules:
 2. Whatever can fail in a script fails before its first write: there is no undoing.
 3. Records are read here and not by scripts. What cannot be read is passed over, and left as it is.
 4. Ids travel as UTF-8. A lone surrogate has no valid form there: nothing is saved under such an id.
-5. A script works on so many messages at most (`STEPS`, `BATCH`): while it does, Redis serves nobody else.
+5. A script reads so many messages of a thread at most (`STEPS`), or of a list (`BATCH`): while it does, Redis serves
+   nobody else. What is saved together is saved in one go, however much it is.
 """
 
 from __future__ import annotations

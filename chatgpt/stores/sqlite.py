@@ -111,7 +111,10 @@ class SQLiteStore(MessageStore):
             raise ValueError(
                 f"timeout must be at least 0 seconds and below 1,000,000, not {timeout}."
             )
-        self._path = Path(path).expanduser().absolute()
+        try:
+            self._path = Path(path).expanduser().absolute()
+        except RuntimeError:
+            raise ValueError(f"There is no home folder for {str(path)!r}.") from None
         self._timeout = timeout
         self._idle: list[sqlite3.Connection] = []
         self._begin_anew()

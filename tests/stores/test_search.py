@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chatgpt import ChatMessage, SQLiteStore
+from chatgpt.stores.search_words import MOST_WORDS
 
 
 @pytest.fixture
@@ -121,6 +122,35 @@ def test_the_best_ones_come_first(store: SQLiteStore) -> None:
     store.save([ChatMessage(id="long", text="word " * 500 + "monad")])
     assert [message.id for message in store.search("monad")] == ["short", "long"]
     assert [message.id for message in store.search("monad", limit=1)] == ["short"]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("你 " * 1_500, ["a"]),
+        ("* " * 5_000, ["a"]),
+        ("w " * 5_000, ["a"]),
+        ("你" * 60_000, []),
+        ('"' * 9_999 + "x", []),
+    ],
+    ids=lambda value: str(value)[:5],
+)
+def test_whatever_is_pasted_is_looked_for(store: SQLiteStore, query: str, found: list[str]) -> None:
+    store.save([ChatMessage(id="a", text="w word 你 *")])
+    assert [message.id for message in store.search(query)] == found
+
+
+def test_only_so_many_words_count(store: SQLiteStore) -> None:
+    words = [f"w{number}" for number in range(MOST_WORDS + 10)]
+    store.save([ChatMessage(id="a", text=" ".join(words[:MOST_WORDS]))])
+    assert [m.id for m in store.search(" ".join(words))] == ["a"]
+    assert store.search(" ".join(reversed(words))) == []
+
+
+def test_what_follows_a_nul_is_found(store: SQLiteStore) -> None:
+    store.save([ChatMessage(id="a", text="x\0 你好 C++")])
+    for query in ("你好", "C++", "x"):
+        assert [m.id for m in store.search(query)] == ["a"]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)

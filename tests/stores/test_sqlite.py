@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -344,6 +345,7 @@ def test_arguments(tmp_path: Path) -> None:
         (TypeError, "path must be a str or a Path, not int", lambda: SQLiteStore(5)),  # type: ignore[arg-type] # the mistake
         (ValueError, "':memory:'; for messages in", lambda: SQLiteStore(":memory:")),
         (ValueError, "path must be that of a file", lambda: SQLiteStore("a\0b")),
+        (ValueError, "There is no home folder for", lambda: SQLiteStore("~nobody-x/s.db")),
         (ValueError, "path must be that of a file, not ''", lambda: SQLiteStore("")),
         (TypeError, "timeout must be a number", lambda: SQLiteStore(tmp_path / "s", timeout="1")),  # type: ignore[arg-type] # the mistake
         (ValueError, "at least 0 seconds", lambda: SQLiteStore(tmp_path / "s", timeout=-1)),
@@ -385,6 +387,38 @@ def test_a_thread_waits_no_longer_than_it_should(path: Path) -> None:
         store.save(thread_of(["a"]))
     store.save(thread_of(["a"]))
     store.close()
+
+
+def test_a_damaged_schema_speaks_no_utf_8(path: Path) -> None:
+    """SQLite puts what it finds into its words; Python cannot read these."""
+    with SQLiteStore(path) as store:
+        store.save(thread_of(["a"]))
+    whole = bytearray(path.read_bytes())
+    begin = whole.index(b"CREATE TABLE messages")
+    whole[begin : begin + 21] = b"CREATE \xff\xfe\xff messages"[:21].ljust(21, b"\xff")
+    path.write_bytes(whole)
+    with pytest.raises(StoreError, match="is damaged|SQLite cannot use"):
+        SQLiteStore(path)
+
+
+def test_more_threads_than_connections(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "MOST_CONNECTIONS", 2)
+    most: list[int] = []
+
+    def work(_: object) -> None:
+        most.append(len(store._running))
+        time.sleep(0.001)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: store._with_connection(work), range(40)))
+    assert max(most) == 2
+    assert len(store._idle) <= 2
+
+
+def test_limits_that_are_very_large(store: SQLiteStore) -> None:
+    store.save(thread_of(["a", "b"]))
+    assert len(store.path("m1", 2**70)) == 2
+    assert len(store.search("a", limit=2**70)) == 1
 
 
 # --- schemas ---------------------------------------------------------------------------------
