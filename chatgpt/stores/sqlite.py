@@ -6,47 +6,34 @@ when `save` returns.
 
 Rules:
 
-1. A connection serves one thread at a time; idle ones are kept for the next one. The threads of a process wait
-   for each other before they write; processes do so by SQLite's lock, which is less patient.
-2. Whatever SQLite raises becomes a `StoreError`. A file that is busy is tried again until `timeout`.
-3. SQLite may hold anything under a damaged page: what is read is bytes, and is checked (`core.records`). A
-   message that cannot be read is passed over, and left as it is.
-4. No connection outlives a fork: SQLite forbids it, and remembers the locks of a process in places that a child
-   inherits. So a fork waits for the calls that are running, and closes the connections. Should one be left, it is
-   never touched again in the child, because closing it would give up the locks of the parent.
+1. What is read is bytes, and is checked (`core.records`): SQLite may hold anything under a damaged page. A message
+   that cannot be read is passed over, and left as it is.
+2. Who may use a connection, and when, stands in `sqlite_connections`, the tables in `sqlite_schema`.
 """
 
 from __future__ import annotations
 
 import os
-import random
 import sqlite3
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
-from threading import Condition, Lock, get_ident
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from chatgpt.core.errors import MessageIdTakenError, StoreError
+from chatgpt.core.errors import MessageIdTakenError
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.records import RecordError, json_of, message_of, origin_of, parsed, record_of
 from chatgpt.core.surrogates import lenient
 from chatgpt.core.validation import identifier, kind_of, required_identifier, whole_number
-from chatgpt.stores.forks import PATIENCE, look_after
 from chatgpt.stores.protocol import MessageStore, check_batch, oldest_first
 from chatgpt.stores.search_words import SearchWords, search_words
-from chatgpt.stores.sqlite_schema import bring_up_to_date, schema_of
+from chatgpt.stores.sqlite_connections import DEFAULT_TIMEOUT, SQLiteConnections
+from chatgpt.stores.sqlite_schema import schema_of
 from chatgpt.stores.unreadable import UnreadableMessage, readable, unreadable
 
 T = TypeVar("T")
-
-DEFAULT_TIMEOUT: Final = 60.0
-MOST_CONNECTIONS: Final = 32
-"""How many connections a store has at most; further threads wait for one."""
 
 BATCH: Final = 500
 """How many messages are read at a time where all are wanted."""
@@ -76,9 +63,6 @@ _SAVE: Final = """
     WHERE origin = excluded.origin
 """
 
-_of_parents: Final[list[list[sqlite3.Connection]]] = []
-"""Connections of the processes from which this one was forked. They are never touched again."""
-
 Row = tuple[object, object, object]
 """The columns `id`, `text` and `record`, as SQLite has them."""
 
@@ -99,59 +83,13 @@ class SQLiteStore(MessageStore):
     """
 
     def __init__(self, path: str | os.PathLike[str], *, timeout: float = DEFAULT_TIMEOUT) -> None:
-        if not isinstance(path, (str, os.PathLike)):
-            raise TypeError(f"path must be a str or a Path, not {type(path).__name__}.")
-        if str(path) in {"", ":memory:"} or "\0" in str(path):
-            raise ValueError(
-                f"path must be that of a file, not {str(path)!r}; for messages in memory take a MemoryStore."
-            )
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-            raise TypeError(f"timeout must be a number of seconds, not {type(timeout).__name__}.")
-        if not 0 <= timeout < 1e6:
-            raise ValueError(
-                f"timeout must be at least 0 seconds and below 1,000,000, not {timeout}."
-            )
-        try:
-            self._path = Path(path).expanduser().absolute()
-        except RuntimeError:
-            raise ValueError(f"There is no home folder for {str(path)!r}.") from None
-        self._timeout = timeout
-        self._idle: list[sqlite3.Connection] = []
-        self._begin_anew()
-        look_after(self)
-        self._with_connection(lambda _: None)
-
-    # What `stores.forks` asks for.
-
-    def _before_fork(self) -> None:
-        end = time.monotonic() + PATIENCE
-        own = (
-            get_ident()
-        )  # a signal may have interrupted a call of this thread: it cannot be waited for
-        with self._gate:
-            self._is_forking = True
-            while any(thread != own for thread in self._running) and time.monotonic() < end:
-                self._gate.wait(PATIENCE)
-        _close_all(self._idle)
-
-    def _after_fork(self) -> None:
-        with self._gate:
-            self._is_forking = False
-            self._gate.notify_all()
-
-    def _begin_anew(self) -> None:
-        _of_parents.append(self._idle)
-        self._idle = []
-        self._writing = Lock()
-        self._gate = Condition()
-        self._running: list[int] = []  # the threads that use a connection
-        self._is_forking = False
-        self._identity: tuple[int, int] | None = None
+        self._connections = SQLiteConnections(path, timeout)
+        self._connections.use(lambda _: None)
 
     @property
     def file(self) -> Path:
         """Where the file is."""
-        return self._path
+        return self._connections.path
 
     # --- what a client asks for --------------------------------------------------------------
 
@@ -174,7 +112,7 @@ class SQLiteStore(MessageStore):
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute("BEGIN IMMEDIATE")
-            schema_of(connection, str(self._path))
+            schema_of(connection, str(self.file))
             taken = [
                 message.id
                 for message, row in zip(messages, rows, strict=True)
@@ -185,12 +123,7 @@ class SQLiteStore(MessageStore):
                 raise MessageIdTakenError.of(taken)
             connection.execute("COMMIT")
 
-        if not self._writing.acquire(timeout=self._timeout):
-            raise StoreError(f"{self._path} was being written for {self._timeout:g} seconds.")
-        try:
-            self._with_connection(work)
-        finally:
-            self._writing.release()
+        self._connections.write(work)
 
     def path(self, message_id: str, limit: int | None = None) -> list[ChatMessage]:
         """Return a thread from one of its messages to the root, newest first, by one statement.
@@ -248,8 +181,7 @@ class SQLiteStore(MessageStore):
 
     def close(self) -> None:
         """Close the connections, those of running calls when these have ended. The store can be used again."""
-        idle, self._idle, self._identity = self._idle, [], None
-        _close_all(idle)
+        self._connections.close()
 
     def __enter__(self) -> Self:
         return self
@@ -263,14 +195,14 @@ class SQLiteStore(MessageStore):
         self.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_idle"):
+        if hasattr(self, "_connections"):
             self.close()
 
     def __repr__(self) -> str:
-        return f"<SQLiteStore {str(self._path)!r}>"
+        return f"<SQLiteStore {str(self.file)!r}>"
 
     def __reduce__(self) -> tuple[Callable[[Path], SQLiteStore], tuple[Path]]:
-        return partial(SQLiteStore, timeout=self._timeout), (self._path,)
+        return partial(SQLiteStore, timeout=self._connections.timeout), (self.file,)
 
     # --- SQLite ------------------------------------------------------------------------------
 
@@ -278,145 +210,13 @@ class SQLiteStore(MessageStore):
         return _readable(self._rows(statement, *given))
 
     def _rows(self, statement: str, *given: object) -> list[Row]:
-        return self._with_connection(lambda c: c.execute(statement, given).fetchall())
+        return self._connections.use(lambda c: c.execute(statement, given).fetchall())
 
     def _all_rows(self) -> Iterator[list[Row]]:
         number = 0
-        while rows := self._with_connection(lambda c: c.execute(_ALL, (number,)).fetchall()):  # noqa: B023
+        while rows := self._connections.use(lambda c: c.execute(_ALL, (number,)).fetchall()):  # noqa: B023
             number = rows[-1][3]
             yield [row[:3] for row in rows]
-
-    def _with_connection(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do some work with a connection of its own; again, as long as the file is busy.
-
-        Raises:
-            StoreError: it could not be done.
-        """
-        end = time.monotonic() + self._timeout
-        while True:
-            try:
-                return self._try(work)
-            except (
-                sqlite3.Error,
-                UnicodeDecodeError,
-            ) as error:  # the latter in the words of a damaged file
-                if not _is_busy(error) or time.monotonic() >= end:
-                    raise self._failure(error) from error
-                time.sleep(random.uniform(0.005, 0.05))  # noqa: S311 - so that two do not meet again
-
-    def _try(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        with self._gate:
-            while self._is_forking or len(self._running) >= MOST_CONNECTIONS:
-                self._gate.wait()
-            self._running.append(get_ident())
-        try:
-            return self._with_idle(work)
-        finally:
-            with self._gate:
-                self._running.remove(get_ident())
-                self._gate.notify_all()
-
-    def _with_idle(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        self._check_file()
-        idle = self._idle
-        try:
-            connection = idle.pop()
-        except IndexError:
-            connection = self._connect()
-        is_usable = False
-        try:
-            result = work(connection)
-            is_usable = True
-        except MessageIdTakenError:
-            is_usable = True
-            raise
-        finally:
-            if is_usable and idle is self._idle:
-                idle.append(connection)
-            else:  # what it has begun is given up
-                connection.close()
-        return result
-
-    def _check_file(self) -> None:
-        """Check that the file is still the one that was opened: what is written into another one is lost.
-
-        Raises:
-            StoreError: it is not.
-        """
-        identity = self._identity
-        if identity is not None and _identity_of(self._path) != identity:
-            raise StoreError(
-                f"{self._path} was deleted or replaced while it was open. Close the store to go on with what is "
-                "there now."
-            )
-
-    def _connect(self) -> sqlite3.Connection:
-        if not self._path.parent.is_dir():
-            raise StoreError(
-                f"There is no folder {str(self._path.parent)!r} for {self._path.name}."
-            )
-        connection = sqlite3.connect(
-            self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False
-        )
-        try:
-            connection.text_factory = bytes
-            bring_up_to_date(connection, str(self._path))
-            with closing(connection.execute("PRAGMA journal_mode")) as mode:
-                is_ahead = mode.fetchone() == (b"wal",)
-            if not is_ahead:  # where a file system cannot do it, the file stays as it is
-                connection.execute("PRAGMA journal_mode = WAL").fetchall()
-            connection.execute("PRAGMA synchronous = FULL")
-            self._identity = self._identity or _identity_of(self._path)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _failure(self, error: sqlite3.Error | UnicodeDecodeError) -> StoreError:
-        code = _code_of(error)
-        if code == sqlite3.SQLITE_NOTADB:
-            return StoreError(f"{self._path} is no SQLite database; give the path of a new file.")
-        if code == sqlite3.SQLITE_CORRUPT or isinstance(error, UnicodeDecodeError):
-            return StoreError(
-                f"{self._path} is damaged ({error}). Take a copy of it, and of {self._path.name}-wal beside it; "
-                "`sqlite3 FILE .recover` gets out what can still be read."
-            )
-        if _is_busy(error):
-            return StoreError(
-                f"{self._path} was locked by another process for {self._timeout:g} seconds."
-            )
-        if "fts5" in str(error):
-            return StoreError(
-                f"SQLite {sqlite3.sqlite_version} has no full-text search (FTS5) on this machine, which this store "
-                "needs."
-            )
-        return StoreError(f"SQLite cannot use {self._path}: {error}.")
-
-
-def _identity_of(path: Path) -> tuple[int, int] | None:
-    """What tells a file from another one under the same name; `None` where there is none."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _close_all(connections: list[sqlite3.Connection]) -> None:
-    """Close connections that a call may take at the same moment: each belongs to whoever pops it."""
-    with suppress(IndexError):
-        while True:
-            connections.pop().close()
-
-
-def _code_of(error: Exception) -> int:
-    code: int = getattr(error, "sqlite_errorcode", 0)
-    return code & 0xFF
-
-
-def _is_busy(error: Exception) -> bool:
-    # SQLITE_PROTOCOL: many opened the file at the same moment, and one was too slow.
-    return _code_of(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 
 
 def _key(value: str) -> str | bytes:

@@ -60,8 +60,11 @@ def fast_switches() -> Iterator[None]:
 
 def test_no_connection_is_inherited(store: SQLiteStore) -> None:
     store.save([message("root")])
-    assert len(store._idle) == 1
-    assert forked(lambda: (len(store._idle), store.get("root") is not None)) == (0, True)
+    assert len(store._connections._idle) == 1
+    assert forked(lambda: (len(store._connections._idle), store.get("root") is not None)) == (
+        0,
+        True,
+    )
     store.save([message("after", "root")])
     assert len(store.path("after")) == 2
 
@@ -114,18 +117,18 @@ def test_a_fork_while_another_thread_saves(store: SQLiteStore) -> None:
 def test_a_fork_waits_for_a_call_of_another_thread_and_not_for_ever(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chatgpt.stores.sqlite.PATIENCE", 0.2)
+    monkeypatch.setattr("chatgpt.stores.sqlite_connections.PATIENCE", 0.2)
     begun, go_on = threading.Event(), threading.Event()
 
     def slow(_: object) -> None:
         begun.set()
         assert go_on.wait(10)
 
-    thread = threading.Thread(target=lambda: store._with_connection(slow))
+    thread = threading.Thread(target=lambda: store._connections.use(slow))
     thread.start()
     assert begun.wait(10)
     begin = time.monotonic()
-    assert forked(lambda: len(store._idle)) == 0
+    assert forked(lambda: len(store._connections._idle)) == 0
     assert time.monotonic() - begin >= 0.2
     go_on.set()
     thread.join()
@@ -135,7 +138,7 @@ def test_a_fork_waits_for_a_call_of_another_thread_and_not_for_ever(
 def test_a_fork_of_the_thread_that_is_in_a_call(store: SQLiteStore) -> None:
     """A signal may interrupt a call, and its handler may fork: nobody can wait for that call."""
     results: list[Any] = []
-    store._with_connection(lambda _: results.append(forked(lambda: len(store._idle))))
+    store._connections.use(lambda _: results.append(forked(lambda: len(store._connections._idle))))
     assert results == [0]
     store.save([message("a")])
 

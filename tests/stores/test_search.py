@@ -85,7 +85,7 @@ def test_what_was_changed_is_found_as_it_is_now(store: SQLiteStore) -> None:
     assert store.search("password") == []
     store.save([evolve(message, text="shown again")])
     assert [m.id for m in store.search("shown")] == ["a"]
-    (connection,) = store._idle
+    (connection,) = store._connections._idle
     connection.execute(
         "INSERT INTO messages_text (messages_text, rank) VALUES ('integrity-check', 0)"
     )
@@ -166,7 +166,7 @@ def test_the_index_is_that_of_the_texts(
 ) -> None:
     for message_id, text, is_hidden in changes:
         store.save([ChatMessage(id=message_id, text=text, is_hidden=is_hidden)])
-    (connection,) = store._idle
+    (connection,) = store._connections._idle
     indexed = connection.execute(
         "SELECT id FROM messages_text JOIN messages ON number = messages_text.rowid "
         "WHERE messages_text MATCH 'x OR y'"

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from chatgpt import ChatGPTAPI, ChatMessage, MessageNotFoundError, SQLiteStore, StoreError
-from chatgpt.stores import sqlite, sqlite_schema
+from chatgpt.stores import sqlite, sqlite_connections, sqlite_schema
 from chatgpt.stores.search_words import search_words
 from chatgpt.testing import ChatGPTServer
 from tests.engines import Engine
@@ -50,7 +50,7 @@ def texts(messages: list[ChatMessage]) -> list[str]:
 def statements_of(store: Any, work: Callable[[], object]) -> list[str]:
     """What SQLite is told while some work is done."""
     told: list[str] = []
-    (connection,) = getattr(store, "_plain", store)._idle
+    (connection,) = getattr(store, "_plain", store)._connections._idle
     connection.set_trace_callback(told.append)
     work()
     connection.set_trace_callback(None)
@@ -89,7 +89,7 @@ def test_every_question_has_an_index(store: SQLiteStore) -> None:
         sqlite._ALL: (0,),
         sqlite._search_statement(search_words("世界"), "c")[0]: ("%x%", "c", 20),
     }
-    (connection,) = store._idle
+    (connection,) = store._connections._idle
     for statement, values in given.items():
         plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", values).fetchall()
         steps = [row[3].decode() for row in plan]
@@ -105,7 +105,7 @@ def test_an_exchange_is_one_transaction(store: SQLiteStore) -> None:
 
 
 def test_the_file_is_written_ahead_and_flushed(store: SQLiteStore, path: Path) -> None:
-    (connection,) = store._idle
+    (connection,) = store._connections._idle
     assert connection.execute("PRAGMA journal_mode").fetchone() == (b"wal",)
     assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
 
@@ -169,7 +169,7 @@ def test_a_pickle_holds_the_path(path: Path) -> None:
     assert b"secret words" not in pickled
     again: SQLiteStore = pickle.loads(pickled)
     assert texts(again.path("m0")) == ["secret words"]
-    assert again._timeout == 7
+    assert again._connections.timeout == 7
 
 
 def test_many_open_a_new_file_at_once(path: Path) -> None:
@@ -214,13 +214,13 @@ def test_a_store_that_is_closed_while_it_is_used(path: Path) -> None:
         return found[0]
 
     with ThreadPoolExecutor(1) as pool:
-        counting = pool.submit(store._with_connection, slow)
+        counting = pool.submit(store._connections.use, slow)
         assert begun.wait(10)
         store.close()
-        assert store._idle == []
+        assert store._connections._idle == []
         go_on.set()
         assert counting.result() == 1
-    assert store._idle == []
+    assert store._connections._idle == []
     assert sorted(each.name for each in path.parent.iterdir()) == ["conversations.db"]
 
 
@@ -257,7 +257,7 @@ def test_what_is_busy_is_tried_again(store: SQLiteStore) -> None:
                 raise failures.pop()  # noqa: B023
             return "done"
 
-        assert store._with_connection(work) == "done"
+        assert store._connections.use(work) == "done"
 
 
 # --- files that are no stores ----------------------------------------------------------------
@@ -383,7 +383,10 @@ def test_ids_that_are_no_valid_unicode_find_nothing(store: SQLiteStore) -> None:
 
 def test_a_thread_waits_no_longer_than_it_should(path: Path) -> None:
     store = SQLiteStore(path, timeout=0.05)
-    with store._writing, pytest.raises(StoreError, match="was being written for 0.05 seconds"):
+    with (
+        store._connections._writing,
+        pytest.raises(StoreError, match="was being written for 0.05 seconds"),
+    ):
         store.save(thread_of(["a"]))
     store.save(thread_of(["a"]))
     store.close()
@@ -402,17 +405,17 @@ def test_a_damaged_schema_speaks_no_utf_8(path: Path) -> None:
 
 
 def test_more_threads_than_connections(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "MOST_CONNECTIONS", 2)
+    monkeypatch.setattr(sqlite_connections, "MOST_CONNECTIONS", 2)
     most: list[int] = []
 
     def work(_: object) -> None:
-        most.append(len(store._running))
+        most.append(len(store._connections._running))
         time.sleep(0.001)
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: store._with_connection(work), range(40)))
+        list(pool.map(lambda _: store._connections.use(work), range(40)))
     assert max(most) == 2
-    assert len(store._idle) <= 2
+    assert len(store._connections._idle) <= 2
 
 
 def test_limits_that_are_very_large(store: SQLiteStore) -> None:
