@@ -71,6 +71,7 @@ class SQLiteConnections:
             raise ValueError(f"There is no home folder for {str(path)!r}.") from None
         self.timeout = timeout
         self._idle: list[sqlite3.Connection] = []
+        self._identity: tuple[int, int] | None = None
         self._begin_anew()
         look_after(self)
 
@@ -103,7 +104,7 @@ class SQLiteConnections:
         self._gate = Condition()
         self._running: list[int] = []  # the threads that use a connection
         self._is_forking = False
-        self._identity: tuple[int, int] | None = None
+        self._identity = None
 
     def use(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do some work with a connection of its own; again, as long as the file is busy.
@@ -115,10 +116,7 @@ class SQLiteConnections:
         while True:
             try:
                 return self._try(work)
-            except (
-                sqlite3.Error,
-                UnicodeDecodeError,
-            ) as error:  # so it is with a damaged file's words
+            except (sqlite3.Error, UnicodeDecodeError) as error:  # of a damaged file's words
                 if not _is_busy(error) or time.monotonic() >= end:
                     raise self._failure(error) from error
                 time.sleep(random.uniform(0.005, 0.05))  # noqa: S311 - so that two do not meet again
