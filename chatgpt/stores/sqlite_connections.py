@@ -98,7 +98,8 @@ class SQLiteConnections:
             self._gate.notify_all()
 
     def _begin_anew(self) -> None:
-        _of_parents.append(self._idle)
+        if self._idle:
+            _of_parents.append(self._idle)
         self._idle = []
         self._writing = Lock()
         self._gate = Condition()
