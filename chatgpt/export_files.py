@@ -7,11 +7,12 @@ Rules:
 
 1. Only what is named `conversations.json` or `conversations-<number>.json` is read, in the order of the
    numbers; a file that is named itself is read whatever its name.
-2. Nothing is written, and no path of a zip is followed: entries are told apart by their last name.
+2. Nothing is written, and no path of a zip is followed: entries are told apart by their last name. Some programs
+   part names with backslashes.
 3. A zip gives its table of contents through `zipfile`; its entries are inflated here, so that all that comes
    before a fault is had. Where the table is missing, the entries are found one after the other.
 4. What is wrong with a file is a `DamagedFileError`, raised where its bytes end. A zip that inflates beyond
-   any measure is damaged.
+   any measure is damaged; so is a file that the system does not read. Only what `path` names itself must be there.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import stat
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -58,10 +60,12 @@ class ExportFile:
     Attributes:
         name: its last name.
         pieces: begins to read it. The pieces are small; `DamagedFileError` is raised where they end too early.
+        is_named: whether it was asked for itself, and not found in a zip or a folder.
     """
 
     name: str
     pieces: Callable[[], Iterator[bytes]]
+    is_named: bool = False
 
 
 def export_files(
@@ -70,7 +74,7 @@ def export_files(
     """Find the files of an export that hold conversations.
 
     Args:
-        path: a zip, a folder, or one file.
+        path: a zip, a folder, or one file. A `~` at its beginning is expanded.
 
     Returns:
         The files in their order, and what is wrong with the export as a whole: where, and why.
@@ -78,12 +82,16 @@ def export_files(
     Raises:
         FileNotFoundError: there is nothing at `path`.
         ValueError: it holds no conversations.
+        OSError: what is at `path` itself cannot be read.
     """
     path = Path(path)
+    with suppress(RuntimeError):  # nobody has that name, so it may be the name of a file
+        path = path.expanduser()
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
-        found = {child.name: child for child in path.iterdir() if child.is_file()}
-        files = [ExportFile(name, partial(_pieces_of, found[name])) for name in _ordered(found)]
+        names = _ordered(child.name for child in path.iterdir())
+        found = [path / name for name in names if _may_be_file(path / name)]
+        files = [ExportFile(child.name, partial(_pieces_of, child)) for child in found]
         if not files:
             raise ValueError(f"The folder {str(path)!r} holds no conversations: no {_LOOKED_FOR}")
         return files, []
@@ -92,7 +100,7 @@ def export_files(
     with path.open("rb") as file:
         beginning = file.read(4)
     if beginning not in (_LOCAL_SIGNATURE, _EMPTY_SIGNATURE):
-        return [ExportFile(path.name, partial(_pieces_of, path))], []
+        return [ExportFile(path.name, partial(_pieces_of, path), is_named=True)], []
     return _files_of_zip(path)
 
 
@@ -107,10 +115,29 @@ def _ordered(names: Iterable[str]) -> list[str]:
     return sorted(keys, key=keys.__getitem__)
 
 
+def _may_be_file(path: Path) -> bool:
+    """Whether something is a file, or cannot be looked at, like a link to nowhere: reading it tells why."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return True
+
+
 def _pieces_of(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
+    with _opened(path) as file:
         while piece := file.read(PIECE):
             yield piece
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a file whose loss is a problem of this file alone."""
+    try:
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise DamagedFileError(f"it cannot be read: {reason}") from error
 
 
 # --- zip -------------------------------------------------------------------------------------
@@ -164,11 +191,15 @@ def _files_of_zip(path: Path) -> tuple[list[ExportFile], list[tuple[str, str]]]:
     return files, problems
 
 
+def _with_slashes(name: str) -> str:
+    return name.replace("\\", "/")
+
+
 def _listed_entries(path: Path) -> list[_Entry]:
     with ZipFile(path) as listed:
         return [
             _Entry(
-                info.filename,
+                _with_slashes(info.filename),
                 info.header_offset,
                 info.compress_type,
                 info.flag_bits,
@@ -211,7 +242,7 @@ def _entry_at(file: BinaryIO, offset: int) -> _Entry | None:
     _, _, flags, method, _, _, checksum, packed_size, _, name_size, extra_size = (
         _LOCAL_HEADER.unpack(header)
     )
-    name = file.read(name_size).decode("utf-8", "replace")
+    name = _with_slashes(file.read(name_size).decode("utf-8", "replace"))
     file.seek(extra_size, os.SEEK_CUR)
     if flags & _SIZE_FOLLOWS or packed_size == _SIZE_ELSEWHERE:
         return _Entry(name, offset, method, flags, None, None)
@@ -220,7 +251,7 @@ def _entry_at(file: BinaryIO, offset: int) -> _Entry | None:
 
 def _inflated(path: Path, entry: _Entry, measure: _Measure) -> Iterator[bytes]:
     """Read an entry from its header on."""
-    with path.open("rb") as file:
+    with _opened(path) as file:
         if _entry_at(file, entry.offset) is None:
             raise DamagedFileError("the zip does not hold it where it says so")
         yield from _unpacked(file, entry, measure)

@@ -47,8 +47,8 @@ class ImportReport:
     """What an import did.
 
     Attributes:
-        conversations: those that are in the store now, in the order of ChatGPT's export. Messages in JSON Lines
-            come without.
+        conversations: those that are in the store now, each once, in the order of ChatGPT's export. Messages in
+            JSON Lines come without.
         message_count: how many messages were saved, those that were there already included.
         problems: what could not be read or saved: the first thousand, and how many more.
     """

@@ -1,30 +1,18 @@
-"""`chatgpt.archives` and `chatgpt.imports` for async stores: files are read and written in a worker thread.
+"""`chatgpt.archives` and `chatgpt.imports` for async stores: files are read and written in worker threads.
 
-Strategy: the work is that of the sync twin, in a worker thread; there, an async store has the face of a plain one,
-whose methods are awaited in the event loop. Messages go through it in batches.
-
-Rules:
-
-1. A cancelled call ends at the next thing that it asks of the store, and is waited for until then; a file that was to
-   be written is not there.
+A cancelled call ends at the next thing that it asks of the store, and is waited for until then. A file that was to be
+written is not there, and what was saved of an import is there.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import closing
-from functools import partial
 from typing import TypeVar
-
-from anyio import CancelScope, CapacityLimiter, from_thread, to_thread
 
 from chatgpt import archives, imports
 from chatgpt.archives import ArchiveFormat, ArchivePath
-from chatgpt.core.messages import ChatMessage
 from chatgpt.import_reports import ImportReport
 from chatgpt.imports import DEFAULT_MAX_CONVERSATION_BYTES
-from chatgpt.stores.asking import BATCH
 from chatgpt.stores.protocol import MessageStore as PlainStore
 from chatgpt_async.stores.asking import ask_store
 from chatgpt_async.stores.protocol import MessageStore, awaitable_store
@@ -97,70 +85,19 @@ async def import_chatgpt_export(
         path: the zip that ChatGPT sent, one of its `conversations.json`, `conversations-000.json`, ..., or a
             folder that holds these.
         store: where the messages are saved, one conversation at a time.
-        max_conversation_bytes: a conversation that takes more of the file is passed over.
+        max_conversation_bytes: a conversation that takes more of the file is passed over. So is one that takes,
+            by estimate, more than seven times as much memory (and more than 100 MiB): one that has millions of
+            values, or a node for each 150 bytes of this bound.
 
     Returns:
         What was saved, and what could not be read.
 
     Raises:
         FileNotFoundError: there is nothing at `path`.
-        ValueError: it holds no conversations.
+        ValueError: it holds no conversations: the zip or the folder has no file of that name, or the file is of
+            another kind. (In a zip or a folder, a file of another kind is a problem in the report.)
         ConfigurationError: the extra `import` is not installed.
         Exception: what the store raises.
     """
-    read = partial(imports.import_chatgpt_export, max_conversation_bytes=max_conversation_bytes)
-    return await _in_thread(lambda plain: read(path, plain), store)
-
-
-async def _in_thread(work: Callable[[PlainStore], T], store: MessageStore | PlainStore) -> T:
-    plain = _PlainFace(awaitable_store(store))
-
-    def done() -> T:
-        with closing(plain):
-            return work(plain)
-
-    # A limit of its own: this thread waits for others, which a store takes from the common ones.
-    return await to_thread.run_sync(done, limiter=CapacityLimiter(1))
-
-
-class _PlainFace(PlainStore):
-    """An async store for a worker thread, whose methods are awaited in the event loop."""
-
-    def __init__(self, store: MessageStore) -> None:
-        self._store = store
-        self._listings: list[AsyncIterator[ChatMessage]] = []
-
-    def get(self, message_id: str) -> ChatMessage | None:
-        return from_thread.run(self._store.get, message_id)
-
-    def save(self, messages: Sequence[ChatMessage]) -> None:
-        from_thread.run(self._store.save, messages)
-
-    def path(self, message_id: str, limit: int | None = None) -> list[ChatMessage]:
-        return from_thread.run(self._store.path, message_id, limit)
-
-    def all_messages(self) -> Iterator[ChatMessage]:
-        messages = from_thread.run_sync(lambda: aiter(self._store.all_messages()))
-        self._listings.append(messages)
-        while batch := from_thread.run(_next_of, messages):
-            yield from batch
-
-    def close(self) -> None:
-        """End the listings that were left: an event loop must not find them as garbage."""
-        from_thread.run(_close, self._listings)
-
-
-async def _close(listings: Sequence[AsyncIterator[ChatMessage]]) -> None:
-    with CancelScope(shield=True):
-        for messages in listings:
-            if isinstance(messages, AsyncGenerator):
-                await messages.aclose()
-
-
-async def _next_of(messages: AsyncIterator[ChatMessage]) -> list[ChatMessage]:
-    batch: list[ChatMessage] = []
-    async for message in messages:
-        batch.append(message)
-        if len(batch) == BATCH:
-            break
-    return batch
+    work = imports.importing_export(path, max_conversation_bytes)
+    return await ask_store(work, awaitable_store(store))

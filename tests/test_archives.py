@@ -520,3 +520,51 @@ def test_an_import_that_is_cancelled_stops(
 
     assert engines[engine_name].run(main)
     assert len(saved) < 40
+
+
+def exported_conversations(count: int) -> bytes:
+    """ChatGPT's own export, of so many conversations."""
+    node = {
+        "parent": None,
+        "message": {"author": {"role": "user"}, "content": {"parts": ["What is a monad?"]}},
+    }
+    return json.dumps(
+        [
+            {"conversation_id": f"c{n}", "current_node": f"q{n}", "mapping": {f"q{n}": node}}
+            for n in range(count)
+        ]
+    ).encode()
+
+
+def test_chatgpt_s_own_export(
+    engine: Engine, new_store: Callable[[str], Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "conversations.json"
+    path.write_bytes(exported_conversations(30))
+    for kind in OPENERS:
+        store = new_store(kind)
+        report = engine.run(engine.package.import_chatgpt_export, path, store)
+        assert (len(report.conversations), report.problems) == (30, ())
+        assert [message.id for message in engine.run(store.path, "q29")] == ["q29", "c29"]
+
+
+def test_an_import_of_an_export_that_is_cancelled_stops(
+    tmp_path: Path, engines: dict[str, Engine]
+) -> None:
+    path = tmp_path / "conversations.json"
+    path.write_bytes(exported_conversations(5_000))
+    for name in ("asyncio", "trio"):
+        saved: list[int] = []
+
+        class Slow(chatgpt_async.MemoryStore):
+            async def save(self, messages: Any) -> None:
+                await anyio.sleep(0.001)
+                saved.append(len(messages))  # noqa: B023 - called in this round
+
+        async def main() -> bool:
+            with anyio.move_on_after(0.2) as scope:
+                await chatgpt_async.import_chatgpt_export(path, Slow())
+            return scope.cancelled_caught
+
+        assert engines[name].run(main)
+        assert 0 < len(saved) < 5_000

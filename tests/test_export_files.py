@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 import chatgpt.export_files
+from chatgpt.import_reports import ImportProblem
+from chatgpt.imports import read_chatgpt_export
 from tests.test_imports import FOUR, read, written, zipped
 
 CUT = ("e.zip", "the zip has no table of contents: it was cut or is damaged")
@@ -132,3 +134,92 @@ def test_a_zip_that_inflates_beyond_measure(
     data = streamed({"a.txt": bomb, "conversations.json": FOUR}, zipfile.ZIP_DEFLATED)
     with pytest.raises(ValueError, match="holds no conversations"):
         read(written(path, data[:-60]))
+
+
+def test_backslashes_part_names_as_well(tmp_path: Path) -> None:
+    files: dict[str, object] = {
+        "folder\\conversations-1.json": FOUR[1:],
+        "folder\\conversations-0.json": FOUR[:1],
+        "folder\\x-conversations-2.json": FOUR,
+    }
+    path = zipped(tmp_path / "e.zip", files)
+    assert read(path) == (["a", "b", "c", "d"], [])
+    whole = path.read_bytes()
+    cut = written(path, whole[: whole.index(b"PK\x01\x02")])
+    assert read(cut) == (["a", "b", "c", "d"], [CUT])
+
+
+# --- folders ---------------------------------------------------------------------------------
+
+
+def test_the_home_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    zipped(tmp_path / "x.zip", {"conversations.json": FOUR})
+    assert read(Path("~/x.zip")) == (["a", "b", "c", "d"], [])
+    with pytest.raises(FileNotFoundError):
+        read(Path("~nobody-of-this-name/x.zip"))
+
+
+def test_links_that_lead_nowhere(tmp_path: Path) -> None:
+    written(tmp_path / "conversations-000.json", FOUR)
+    (tmp_path / "conversations-001.json").symlink_to(tmp_path / "gone.json")
+    (tmp_path / "conversations-002.json").symlink_to(tmp_path / "conversations-002.json")
+    (tmp_path / "conversations-003.json").mkdir()
+    ids, problems = read(tmp_path)
+    assert ids == ["a", "b", "c", "d"]
+    assert [where for where, _ in problems] == ["conversations-001.json", "conversations-002.json"]
+    assert problems[0][1] == "it cannot be read: No such file or directory"
+    assert problems[1][1].startswith("it cannot be read: ")
+    with pytest.raises(FileNotFoundError):
+        read(tmp_path / "conversations-001.json")
+    with pytest.raises(OSError, match="conversations-002"):
+        read(tmp_path / "conversations-002.json")
+
+
+def test_a_file_that_the_system_does_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        written(tmp_path / f"conversations-{number}.json", FOUR[number : number + 1])
+    alone = written(tmp_path / "alone.json", FOUR)
+    zipped(tmp_path / "e.zip", {"conversations.json": FOUR})
+    really = Path.open
+
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell() or (size or 0) > 4:
+                raise OSError(5, "Input/output error")
+            return super().read(size)
+
+    def opened(path: Path, *args: Any, **options: Any) -> Any:
+        if path.name in ("conversations-1.json", "alone.json"):
+            return Broken(b"[" * 100)
+        return really(path, *args, **options)
+
+    monkeypatch.setattr(Path, "open", opened)
+    reason = "it cannot be read: Input/output error"
+    assert read(tmp_path) == (["a", "c"], [("conversations-1.json", reason)])
+    assert read(alone) == ([], [("alone.json", reason)])
+
+
+def test_a_file_that_vanishes(tmp_path: Path) -> None:
+    paths = [written(tmp_path / f"conversations-{n}.json", FOUR[n : n + 1]) for n in range(2)]
+    reading = read_chatgpt_export(tmp_path)
+    next(reading)
+    paths[1].unlink()
+    reason = "it cannot be read: No such file or directory"
+    assert list(reading) == [ImportProblem("conversations-1.json", reason)]
+    path = zipped(tmp_path / "e.zip", {"conversations.json": FOUR})
+    reading = read_chatgpt_export(path)
+    path.unlink()
+    assert list(reading) == [ImportProblem("conversations.json", reason)]
+
+
+def test_a_zip_where_json_should_be(tmp_path: Path) -> None:
+    inner = zipped(tmp_path / "conversations.json", {"conversations.json": FOUR})
+    written(tmp_path / "conversations-1.json", FOUR)
+    problem = ("conversations.json", "it is a zip")
+    assert read(tmp_path) == (["a", "b", "c", "d"], [problem])
+    outer = zipped(tmp_path / "e.zip", {"conversations.json": inner.read_bytes()})
+    assert read(outer) == ([], [problem])

@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Self
 
 from chatgpt.core.messages import ChatMessage
-from chatgpt.stores.sqlite import DEFAULT_TIMEOUT
 from chatgpt.stores.sqlite import SQLiteStore as PlainSQLiteStore
+from chatgpt.stores.sqlite_connections import DEFAULT_TIMEOUT
 from chatgpt.stores.unreadable import UnreadableMessage
 from chatgpt_async.stores.protocol import MessageStore, WorkerThreadStore, in_batches, in_thread
 

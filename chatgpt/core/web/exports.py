@@ -7,10 +7,12 @@ a tree as well, so every branch is kept, and nothing that was told is lost.
 Rules:
 
 1. A conversation begins with its head: a hidden message that bears the conversation's id, and as its detail
-   all fields but the mapping. What has no parent replies to it.
+   all fields but the mapping. What has no parent replies to it. It has no time of its own, so that it stays the same
+   message in each export.
 2. Every node that has a message becomes one, named by the node's key. What a reader does not see is hidden;
    it stays in its place, and is never sent. A node without a message is passed over: what follows it replies
-   to the nearest message above.
+   to the nearest message above. A message that a reader saw, and that is pictures or files and no words, has
+   placeholders as its text, like `[image]`: else its turn were missing.
 3. Parents come before children. Where a node names no parent, or one that is not there, the node that lists
    it among its children is its parent. Circles are cut open. Nothing is recursive, and the time is linear.
 4. Whatever is malformed is passed over and noted, as a count: notes repeat nothing of what was said.
@@ -27,7 +29,7 @@ from attrs import evolve, frozen
 from chatgpt.core.messages import ChatMessage, Role
 from chatgpt.core.surrogates import lenient
 from chatgpt.core.web.mapping import current_node_of
-from chatgpt.core.web.messages import ServerMessage, time_of
+from chatgpt.core.web.messages import ServerMessage
 
 Node = dict[str, Any]
 
@@ -63,6 +65,7 @@ class ExportedConversation:
         messages: its messages, parents before children. The first one is its head, which holds the fields of
             the conversation.
         problems: what could not be read of it.
+        update_time: when it was last changed, in seconds of the server, where that is told.
     """
 
     id: str
@@ -70,6 +73,19 @@ class ExportedConversation:
     current_node: str | None
     messages: tuple[ChatMessage, ...]
     problems: tuple[str, ...] = ()
+    update_time: float | None = None
+
+    def is_older_than(self, other: ExportedConversation) -> bool:
+        """Whether both tell when they were changed, and this one was changed earlier."""
+        mine, others = self.update_time, other.update_time
+        return mine is not None and others is not None and mine < others
+
+    def without_head(self, head_id: str) -> ExportedConversation:
+        """Leave out the head, which is stored under an id that `renamed` may have given it."""
+        conversation = self
+        while len(conversation.messages[0].id) < len(head_id):
+            conversation = conversation.renamed({conversation.messages[0].id})
+        return evolve(conversation, messages=conversation.messages[1:])
 
     def renamed(self, message_ids: Collection[str]) -> ExportedConversation:
         """Give other ids to some messages, and to all that follow them: `<conversation>/<id>`.
@@ -123,12 +139,12 @@ def read_conversation(fields: Mapping[str, Any]) -> ExportedConversation:
     mapping = fields.get("mapping")
     if not isinstance(mapping, dict):
         raise ExportError("it has no mapping of nodes, so it is no conversation")
-    conversation_id = _conversation_id(fields, mapping)
     notes: dict[str, int] = {}
     nodes = {key: node for key, node in mapping.items() if isinstance(node, dict)}
     _note(notes, _NO_NODES, len(mapping) - len(nodes))
     parents = _parents(nodes, notes)
     order = _parents_first(parents, notes)
+    conversation_id = _conversation_id(fields, mapping, order)
 
     head = ChatMessage(
         id=conversation_id,
@@ -137,7 +153,6 @@ def read_conversation(fields: Mapping[str, Any]) -> ExportedConversation:
         is_hidden=True,
         conversation_id=conversation_id,
         detail={key: value for key, value in fields.items() if key != "mapping"},
-        created_at=time_of(fields.get("create_time")),
     )
     messages = [head]
     taken = {head.id}
@@ -159,7 +174,7 @@ def read_conversation(fields: Mapping[str, Any]) -> ExportedConversation:
             _note(notes, _NO_MESSAGES, message is not None)
             nearest[key] = parent_id
 
-    title = fields.get("title")
+    title, update_time = fields.get("title"), fields.get("update_time")
     current = fields.get("current_node")
     problems = [f"{what}: {count}" for what, count in notes.items()]
     if not isinstance(current, str) or current not in nodes:
@@ -173,15 +188,26 @@ def read_conversation(fields: Mapping[str, Any]) -> ExportedConversation:
         current_node=nearest[current],
         messages=tuple(messages),
         problems=tuple(problems),
+        update_time=update_time if type(update_time) in (int, float) else None,
     )
 
 
-def _conversation_id(fields: Mapping[str, Any], mapping: Mapping[str, Any]) -> str:
-    given = (fields.get("conversation_id"), fields.get("id"), *mapping)
-    for value in given:
+def _conversation_id(
+    fields: Mapping[str, Any], mapping: Mapping[str, Any], order: list[str]
+) -> str:
+    """The id that it has, or one of its root and its first message.
+
+    A root alone may bear the same name in many conversations: `client-created-root`.
+    """
+    for value in (fields.get("conversation_id"), fields.get("id")):
         if isinstance(value, str) and value:
             return lenient(value)
-    raise ExportError("it has no id and no nodes")
+    root = next(filter(None, (*order, *mapping)), None)
+    if root is None:
+        raise ExportError("it has no id and no nodes")
+    said = (key for key in order if key and isinstance(mapping[key].get("message"), dict))
+    first = next(said, root)
+    return lenient(root if first == root else f"{root}/{first}")
 
 
 # --- the tree --------------------------------------------------------------------------------
@@ -256,12 +282,15 @@ def _chat_message(
 ) -> ChatMessage:
     message = ServerMessage(fields)
     role, reason, model = message.role, message.finish_reason, message.model
+    is_seen = role in _READERS and message.is_shown
     text = message.text or _other_text(fields.get("content"))
+    if is_seen and not text:
+        text = _placeholders(message)
     return ChatMessage(
         id=message_id,
         text=lenient(text),
         role=_ROLES.get(role, "system"),
-        is_hidden=not (text and role in _READERS and message.is_shown),
+        is_hidden=not (text and is_seen),
         parent_message_id=parent_id,
         conversation_id=conversation_id,
         detail=fields,
@@ -287,7 +316,27 @@ def _other_text(content: object) -> str:
     return "\n\n".join(thoughts) or "".join(_texts_in(content.get("parts"), "text"))
 
 
+def _placeholders(message: ServerMessage) -> str:
+    """What stands for a message without words: its parts, or what was attached to it."""
+    content = message.fields.get("content")
+    parts = _objects_in(content.get("parts")) if isinstance(content, dict) else []
+    kinds = [part.get("content_type") for part in parts if not isinstance(part.get("text"), str)]
+    if not kinds:
+        kinds = [item.get("mime_type") for item in _objects_in(message.metadata.get("attachments"))]
+    return " ".join(f"[{_kind_named(kind)}]" for kind in kinds)
+
+
+def _kind_named(name: object) -> str:
+    """The kind of a part, or of a file, in the name of its type."""
+    words = name if isinstance(name, str) else ""
+    return next((kind for kind in ("image", "audio", "video") if kind in words), "file")
+
+
+def _objects_in(items: object) -> list[dict[str, Any]]:
+    values = cast("list[object]", items if isinstance(items, list) else [])
+    return [value for value in values if isinstance(value, dict)]
+
+
 def _texts_in(items: object, name: str) -> list[str]:
-    objects = (item for item in cast("list[object]", items if isinstance(items, list) else ()))
-    values = (item.get(name) for item in objects if isinstance(item, dict))
+    values = (item.get(name) for item in _objects_in(items))
     return [value for value in values if isinstance(value, str) and value]

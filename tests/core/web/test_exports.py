@@ -75,7 +75,7 @@ def test_the_head_holds_what_is_not_in_the_tree() -> None:
     head = read({}, update_time=7.5, anything=[1]).messages[0]
     assert (head.id, head.text, head.role, head.is_hidden) == ("c", "", "system", True)
     assert head.parent_message_id is None
-    assert head.created_at == datetime(1970, 1, 1, 0, 0, 5, tzinfo=UTC)
+    assert head.created_at is None  # an export with another time has the same conversation
     assert head.detail == {
         "id": "c", "title": "A talk", "create_time": 5.0, "update_time": 7.5, "anything": [1]
     }  # fmt: skip
@@ -94,6 +94,40 @@ def test_ids() -> None:
     odd = read(node("", None) | node("\ud800", "") | node("\ud801", "\ud800"))
     assert tree(odd) == [("c", None), ("c/", "c"), ("\ufffd", "c/"), ("c/\ufffd", "\ufffd")]
     assert odd.problems == ("nodes whose id is taken or empty, which got another: 2",)
+
+
+def test_a_conversation_without_an_id_is_named_by_its_beginning() -> None:
+    root: dict[str, Any] = {"client-created-root": {"parent": None, "message": None}}
+    first = read(root | node("a", "client-created-root"), id=None)
+    second = read(root | node("b", "client-created-root") | node("b2", "b"), id=None)
+    assert (first.id, second.id) == ("client-created-root/a", "client-created-root/b")
+    assert tree(second) == [(second.id, None), ("b", second.id), ("b2", "b")]
+    backward = node("b2", "b") | node("b", "client-created-root") | root
+    assert read(backward, id=None).id == second.id
+    assert read(root, id=None).id == "client-created-root"
+    assert read({"": 5, "k": 5}, id=None).id == "k"
+
+
+def test_which_one_is_older() -> None:
+    new, old = read({}, update_time=2), read({}, update_time=1.5)
+    assert (old.is_older_than(new), new.is_older_than(old), old.is_older_than(old)) == (
+        True,
+        False,
+        False,
+    )
+    for time in (None, "1", True, [1]):
+        other = read({}, update_time=time)
+        assert other.update_time is None
+        assert not other.is_older_than(new)
+        assert not new.is_older_than(other)
+
+
+def test_without_its_head() -> None:
+    conversation = read(node("a", None) | node("b", "a"), current_node="b")
+    assert tree(conversation.without_head("c")) == [("a", "c"), ("b", "a")]
+    renamed = conversation.without_head("c/c/c")
+    assert tree(renamed) == [("c/c/a", "c/c/c"), ("c/c/b", "c/c/a")]
+    assert renamed.current_node == "c/c/b"
 
 
 def test_titles() -> None:
@@ -189,9 +223,42 @@ def test_parts_that_are_objects() -> None:
         one({**kind, "parts": [picture]}),
     )
     assert (both.text, both.is_hidden) == ("what is it?", False)
-    assert (alone.text, alone.is_hidden) == ("", True)
+    assert (alone.text, alone.is_hidden) == ("[image]", False)
     heard = one({**kind, "parts": [spoken, {"text": 5}]})
     assert (heard.text, heard.is_hidden) == ("hello", False)
+
+
+def test_what_has_no_words_has_a_placeholder() -> None:
+    kinds = ["image_asset_pointer", "audio_asset_pointer", "video_container_asset_pointer", "x", 5]
+    parts: list[Any] = [{"content_type": kind} for kind in kinds]
+    content = {"content_type": "multimodal_text", "parts": ["", *parts, 5, {}]}
+    for role in ("user", "assistant"):
+        made = one(content, author={"role": role})
+        assert made.text == "[image] [audio] [video] [file] [file] [file]"
+        assert not made.is_hidden
+        assert made.detail is not None
+        assert made.detail["content"] == content
+    for role in ("tool", "system"):
+        made = one(content, author={"role": role})
+        assert (made.text, made.is_hidden) == ("", True)
+    for fields in ({"recipient": "dalle.text2im"}, {"weight": 0}):
+        assert (one(content, **fields).text, one(content, **fields).is_hidden) == ("", True)
+    # An empty transcription is no file beside what was spoken.
+    spoken: list[Any] = [{"content_type": "audio_transcription", "text": ""}, parts[1]]
+    assert one({"content_type": "multimodal_text", "parts": spoken}).text == "[audio]"
+
+
+def test_attachments_without_words_have_a_placeholder() -> None:
+    content = {"content_type": "text", "parts": [""]}
+    attachments = [{"mime_type": "application/pdf"}, {"mime_type": "image/png"}, 5, {}]
+    made = one(content, metadata={"attachments": attachments})
+    assert (made.text, made.is_hidden) == ("[file] [image] [file]", False)
+    said = one({"parts": ["words"]}, metadata={"attachments": attachments})
+    assert (said.text, said.is_hidden) == ("words", False)
+    values: tuple[object, ...] = (None, {}, [], 5)
+    for nothing in values:
+        made = one(content, metadata={"attachments": nothing})
+        assert (made.text, made.is_hidden) == ("", True)
 
 
 @pytest.mark.parametrize(
