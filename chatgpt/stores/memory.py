@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from threading import Lock
+from threading import RLock
 from typing import Final
 
 from chatgpt.core.errors import MessageIdTakenError
@@ -44,13 +43,14 @@ class MemoryStore(MessageStore):
     # What `stores.forks` asks for.
 
     def _begin_anew(self) -> None:
-        self._lock = Lock()
+        self._lock = RLock()  # a signal may interrupt a call, and its handler may fork
+        self._is_resting = False
 
     def _before_fork(self) -> None:
-        self._lock.acquire(timeout=PATIENCE)
+        self._is_resting = self._lock.acquire(timeout=PATIENCE)
 
     def _after_fork(self) -> None:
-        with suppress(RuntimeError):  # it was not got
+        if self._is_resting:
             self._lock.release()
 
     def get(self, message_id: str) -> ChatMessage | None:

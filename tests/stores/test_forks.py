@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +52,6 @@ def store(tmp_path: Path) -> Iterator[SQLiteStore]:
         yield opened
 
 
-@pytest.fixture
-def fast_switches() -> Iterator[None]:
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
 def test_no_connection_is_inherited(store: SQLiteStore) -> None:
     store.save([message("root")])
     assert len(store._connections._idle) == 1
@@ -92,26 +86,60 @@ def test_a_parent_that_closes_while_the_child_writes_loses_nothing(store: SQLite
     assert ids_in(store.file) == {"root", *(f"c{number}" for number in range(6))}
 
 
-@pytest.mark.usefixtures("fast_switches")
-def test_a_fork_while_another_thread_saves(store: SQLiteStore) -> None:
-    is_over = threading.Event()
-    saved: list[str] = []
+BUSY = """
+import multiprocessing, sys, threading, time
+from functools import partial
+from chatgpt import ChatMessage, MemoryStore, SQLiteStore
 
-    def save() -> None:
-        while not is_over.is_set():
-            own = f"p{len(saved)}"
-            store.save([message(own)])
-            saved.append(own)
+sys.setswitchinterval(1e-6)
+context = multiprocessing.get_context("fork")
+is_over = threading.Event()
 
-    thread = threading.Thread(target=save)
-    thread.start()
-    try:
-        for number in range(10):
-            assert forked(partial(store.save, [message(f"c{number}")])) is None
-    finally:
-        is_over.set()
-        thread.join()
-    assert ids_in(store.file) == {*saved, *(f"c{number}" for number in range(10))}
+def message(message_id, parent_id=None):
+    return ChatMessage(id=message_id, text="", parent_message_id=parent_id)
+
+def forked(work):
+    told = context.SimpleQueue()
+    process = context.Process(target=lambda: told.put(work()))
+    process.start()
+    process.join(30)
+    assert process.exitcode == 0, process.exitcode
+    return told.get()
+"""
+
+
+def run(program: str, *given: str) -> None:
+    """Run a program in a process of its own, in which no other thread holds anything at a fork."""
+    arguments = [sys.executable, "-c", BUSY + textwrap.dedent(program), *given]
+    result = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_fork_while_another_thread_saves(tmp_path: Path) -> None:
+    run(
+        """
+        store, saved = SQLiteStore(sys.argv[1]), []
+
+        def save():
+            while not is_over.is_set():
+                own = f"p{len(saved)}"
+                store.save([message(own)])
+                saved.append(own)
+
+        thread = threading.Thread(target=save)
+        thread.start()
+        try:
+            for number in range(10):
+                forked(partial(store.save, [message(f"c{number}")]))
+        finally:
+            is_over.set()
+            thread.join()
+        store.close()
+        held = {each.id for each in SQLiteStore(sys.argv[1]).all_messages()}
+        assert held == {*saved, *(f"c{number}" for number in range(10))}
+        """,
+        str(tmp_path / "s.db"),
+    )
 
 
 def test_a_fork_waits_for_a_call_of_another_thread_and_not_for_ever(
@@ -143,31 +171,44 @@ def test_a_fork_of_the_thread_that_is_in_a_call(store: SQLiteStore) -> None:
     store.save([message("a")])
 
 
-@pytest.mark.usefixtures("fast_switches")
 def test_memory_is_whole_in_a_child() -> None:
-    store = MemoryStore(50)
-    is_over = threading.Event()
+    run(
+        """
+        store = MemoryStore(50)
+        store.save([message(f"x{number}") for number in range(50)])
 
-    def save() -> None:
-        number = 0
-        while not is_over.is_set():
-            store.save([message(f"q{number}"), message(f"a{number}", f"q{number}")])
-            number += 1
+        def save():
+            number = 0
+            while not is_over.is_set():
+                store.save([message(f"q{number}"), message(f"a{number}", f"q{number}")])
+                number += 1
+                time.sleep(0.00001)  # locks are not fair, and a fork waits only so long
 
-    def look() -> bool:
-        held = [each.id for each in store.all_messages()]
-        store.save([message("mine")])
-        halves = [each for each in held if each[0] == "q" and f"a{each[1:]}" not in held]
-        return not halves and len(held) in (0, 50)
+        def look():
+            held = [each.id for each in store.all_messages()]
+            store.save([message("mine")])
+            return len(held), [each for each in held if each[0] == "q" and f"a{each[1:]}" not in held]
 
-    store.save([message(f"x{number}") for number in range(50)])
-    thread = threading.Thread(target=save)
-    thread.start()
-    try:
-        assert all(forked(look) for _ in range(30))
-    finally:
-        is_over.set()
-        thread.join()
+        thread = threading.Thread(target=save)
+        thread.start()
+        try:
+            for _ in range(30):
+                assert forked(look) == (50, [])
+        finally:
+            is_over.set()
+            thread.join()
+        """
+    )
+
+
+def test_memory_is_used_after_a_fork_in_the_middle_of_a_call() -> None:
+    """A signal may interrupt a call, and its handler may fork."""
+    store = MemoryStore()
+    with store._lock:
+        assert forked(lambda: store.save([message("a")])) is None
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(store.save, [message("b")]).result(5)
+    assert len(store) == 1
 
 
 def test_a_store_that_is_gone_is_forgotten() -> None:
