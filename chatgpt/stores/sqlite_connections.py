@@ -31,6 +31,9 @@ T = TypeVar("T")
 
 DEFAULT_TIMEOUT: Final = 60.0
 
+PATIENCE_OF_SQLITE: Final = 0.05
+"""Seconds that SQLite waits by itself: it looks ever more rarely, and who has waited long goes away empty-handed."""
+
 MOST_CONNECTIONS: Final = 32
 """How many connections a store has at most; further threads wait for one."""
 
@@ -120,7 +123,7 @@ class SQLiteConnections:
             except (sqlite3.Error, UnicodeDecodeError) as error:  # of a damaged file's words
                 if not _is_busy(error) or time.monotonic() >= end:
                     raise self._failure(error) from error
-                time.sleep(random.uniform(0.005, 0.05))  # noqa: S311 - so that two do not meet again
+                time.sleep(random.uniform(0.001, 0.01))  # noqa: S311 - so that two do not meet again
 
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do some work that writes, when no other thread does.
@@ -158,8 +161,9 @@ class SQLiteConnections:
         try:
             result = work(connection)
             is_usable = True
-        except MessageIdTakenError:
-            is_usable = True
+        except (MessageIdTakenError, sqlite3.OperationalError) as error:
+            is_ordinary = isinstance(error, MessageIdTakenError) or _is_busy(error)
+            is_usable = is_ordinary and not connection.in_transaction
             raise
         finally:
             if is_usable and idle is self._idle:
@@ -185,7 +189,10 @@ class SQLiteConnections:
         if not self.path.parent.is_dir():
             raise StoreError(f"There is no folder {str(self.path.parent)!r} for {self.path.name}.")
         connection = sqlite3.connect(
-            self.path, timeout=self.timeout, isolation_level=None, check_same_thread=False
+            self.path,
+            timeout=min(self.timeout, PATIENCE_OF_SQLITE),
+            isolation_level=None,
+            check_same_thread=False,
         )
         try:
             connection.text_factory = bytes
