@@ -64,30 +64,25 @@ _OTHER_KINDS: Final = (
 )
 """What a file begins with that is none of JSON in UTF-8."""
 
-_IN_TEXT: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _SPACE: Final = b" \t\r\n"
 _MAX_SOLID: Final = 64
 """Between two events, so many bytes that are no white space stand in a text: nothing else is as long."""
 
 _ESCAPE: Final = 6
+_BACKSLASH: Final = ord("\\")
 _HEX: Final = rb"[0-9a-fA-F]"
 _MAYBE_LONE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _HIGH: Final = re.compile(rb"\\u[dD][89abAB]%b{2}" % _HEX)
-_TO_LONE: Final = re.compile(
-    rb"""
-    [^\\]*+
-    (?: \\
-        (?: [^u]
-        | u (?! [dD] [89a-fA-F] %(hex)b{2} )
-        | u [dD] [89abAB] %(hex)b{2} \\u [dD] [c-fC-F] %(hex)b{2}
-        )
-        [^\\]*+
-    )*+
-    """
-    % {b"hex": _HEX},
-    re.DOTALL | re.VERBOSE,
+_LOW: Final = rb"\\u[dD][c-fC-F]%b{2}" % _HEX
+_SUSPECT: Final = re.compile(
+    rb"%b(?!%b)|(?<!%b)%b|\\\\u[dD]" % (_HIGH.pattern, _LOW, _HIGH.pattern, _LOW)
 )
-"""All up to the first lone surrogate, in bytes that end between two characters."""
+"""A surrogate that stands alone, or might after an escaped backslash. (Possessive quantifiers would do it all in one,
+but do not work before Python 3.11.5.)"""
+_SURROGATES: Final = re.compile(
+    rb"\\\\|%b%b|(\\u[dD][89a-fA-F]%b{2})" % (_HIGH.pattern, _LOW, _HEX)
+)
+"""An escaped backslash, a pair, or a lone surrogate: the group."""
 
 
 @frozen
@@ -377,36 +372,35 @@ def _last_border(piece: bytes) -> int:
     """The last place of a text that stands between two characters: within no escape, and no pair of them."""
     end = len(piece)
     start = piece.rfind(b"\\", max(end - _ESCAPE + 1, 0))
-    if start >= 0 and _begins_escape(piece, start):
+    if start >= 0 and not _is_escaped(piece, start):
         size = _ESCAPE if piece[start + 1 : start + 2] == b"u" else 2
         if start + size > end:
             end = start
     start = end - _ESCAPE
-    if start >= 0 and _HIGH.match(piece, start) and _begins_escape(piece, start):
+    if start >= 0 and _HIGH.match(piece, start) and not _is_escaped(piece, start):
         end = start
     return end
 
 
-def _begins_escape(piece: bytes, position: int) -> bool:
-    """Whether a backslash is not the second one of an escaped backslash."""
-    before = piece[: position + 1]
-    return (len(before) - len(before.rstrip(b"\\"))) % 2 == 1
-
-
 def _mended(piece: bytes) -> bytes:
-    parts = []
-    start = 0
-    while (match := _TO_LONE.match(piece, start)) is not None and match.end() < len(piece):
-        parts += [match.group(), b"\\ufffd"]
-        start = match.end() + _ESCAPE
-    return b"".join([*parts, piece[start:]]) if parts else piece
+    if _SUSPECT.search(piece) is None:
+        return piece
+    return _SURROGATES.sub(lambda found: b"\\ufffd" if found[1] else found[0], piece)
 
 
 def _end_of_text(pieces: Iterator[bytes]) -> bytes:
     """Pass over a text in quotes that has begun; returns what stands from its closing quote on."""
-    for piece in pieces:
-        match = _IN_TEXT.match(piece)
-        end = match.end() if match is not None else 0
-        if piece[end : end + 1] == b'"':
+    for piece in pieces:  # which ends between two characters
+        end = piece.find(b'"')
+        while end > 0 and _is_escaped(piece, end):
+            end = piece.find(b'"', end + 1)
+        if end >= 0:
             return piece[end:]
     return b""
+
+
+def _is_escaped(piece: bytes, position: int) -> bool:
+    start = position
+    while start > 0 and piece[start - 1] == _BACKSLASH:
+        start -= 1
+    return (position - start) % 2 == 1
