@@ -12,6 +12,8 @@ Rules:
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from threading import RLock
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
@@ -35,25 +37,43 @@ class Forked(Protocol):
 _known: WeakValueDictionary[int, Forked] = WeakValueDictionary()
 """By their ids: a store need not be hashable."""
 
+_turn = RLock()
+"""Who forks, or makes a store: no store is made while another thread forks, and one thread forks at a time."""
+
+_resting: list[Forked] = []
+"""The stores that rest now. None of them is collected meanwhile."""
+
 
 def look_after(store: Forked) -> None:
     """Look after a store at every fork, as long as it is used."""
-    _known[id(store)] = store
+    with _turn:
+        _known[id(store)] = store
 
 
 def _before() -> None:
-    for store in list(_known.values()):
+    _turn.acquire(timeout=PATIENCE)
+    # In one go: another thread may collect a store.
+    _resting[:] = [store for reference in _known.valuerefs() if (store := reference()) is not None]
+    for store in _resting:
         store._before_fork()  # noqa: SLF001 - of the stores of this package alone
 
 
 def _in_parent() -> None:
-    for store in list(_known.values()):
-        store._after_fork()  # noqa: SLF001
+    try:
+        for store in _resting:
+            store._after_fork()  # noqa: SLF001
+    finally:
+        _resting.clear()
+        with suppress(RuntimeError):  # it was not got in time
+            _turn.release()
 
 
 def _in_child() -> None:
-    for store in list(_known.values()):
+    global _turn  # noqa: PLW0603 - that of the parent may be held by a thread that is not here
+    _turn = RLock()
+    for store in _resting:
         store._begin_anew()  # noqa: SLF001
+    _resting.clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -196,7 +196,7 @@ class SQLiteStore(MessageStore):
 
     def __del__(self) -> None:
         if hasattr(self, "_connections"):
-            self.close()
+            self._connections.drop()
 
     def __repr__(self) -> str:
         return f"<SQLiteStore {str(self.file)!r}>"

@@ -17,8 +17,8 @@ import os
 import random
 import sqlite3
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from threading import Condition, Lock, get_ident
 from typing import Final, TypeVar
@@ -80,8 +80,13 @@ class SQLiteConnections:
 
     def close(self) -> None:
         """Close the connections, those of running calls when these have ended; later ones open new ones."""
-        idle, self._idle, self._identity = self._idle, [], None
-        _close_all(idle)
+        with self._turn():  # a fork waits for it
+            idle, self._idle, self._identity = self._idle, [], None
+            _close_all(idle)
+
+    def drop(self) -> None:
+        """Close the connections of a store that is collected: nobody else uses them."""
+        _close_all(self._idle)
 
     # What `stores.forks` asks for.
 
@@ -92,7 +97,7 @@ class SQLiteConnections:
         with self._gate:
             self._is_forking = True
             while any(thread != own for thread in self._running) and time.monotonic() < end:
-                self._gate.wait(PATIENCE)
+                self._gate.wait(max(end - time.monotonic(), 0))
         _close_all(self._idle)
 
     def _after_fork(self) -> None:
@@ -139,16 +144,23 @@ class SQLiteConnections:
             self._writing.release()
 
     def _try(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        with self._gate:
-            while self._is_forking or len(self._running) >= MOST_CONNECTIONS:
-                self._gate.wait()
-            self._running.append(get_ident())
-        try:
+        with self._turn():
             return self._with_idle(work)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Use a connection, when no thread forks and not too many others use one."""
+        gate, running = self._gate, self._running
+        with gate:
+            while self._is_forking or len(running) >= MOST_CONNECTIONS:
+                gate.wait()
+            running.append(get_ident())
+        try:
+            yield
         finally:
-            with self._gate:
-                self._running.remove(get_ident())
-                self._gate.notify_all()
+            with gate:
+                running.remove(get_ident())
+                gate.notify_all()
 
     def _with_idle(self, work: Callable[[sqlite3.Connection], T]) -> T:
         self._check_file()
