@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from chatgpt.core.call_options import (
         SendMessageOptions,
     )
+    from chatgpt.core.cancelling import CancelToken
     from chatgpt.core.errors import (
         AbortedError,
         APIConnectionError,
@@ -146,6 +147,7 @@ _HOMES: Final = {
     "ChatGPTAPI": "chatgpt.client",
     "Conversation": "chatgpt.conversation",
     "SendMessageOptions": "chatgpt.core.call_options",
+    "CancelToken": "chatgpt.core.cancelling",
     "APIConnectionError": "chatgpt.core.errors",
     "APIStatusError": "chatgpt.core.errors",
     "APITimeoutError": "chatgpt.core.errors",
@@ -228,6 +230,7 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "BlockedByCloudflareError",
+    "CancelToken",
     "ChatGPTAPI",
     "ChatGPTError",
     "ChatGPTErrorType",

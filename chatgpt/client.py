@@ -9,6 +9,7 @@ from chatgpt.calling import Caller
 from chatgpt.conversation import Conversation
 from chatgpt.core import moderation, official
 from chatgpt.core.call_options import AnswerOptions, question_of
+from chatgpt.core.cancelling import CancelToken
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.moderation import DEFAULT_MODERATION_MODEL, Moderation
 from chatgpt.core.official import Preview
@@ -66,6 +67,7 @@ class ChatGPTAPI(
         prompt_suffix: str | None = None,
         completion_params: Mapping[str, object] | None = None,
         timeout: float | None = None,
+        abort: CancelToken | None = None,
         on_progress: Callable[[ChatMessage], object] | None = None,
     ) -> ChatMessage:
         """Send a message and return the reply, once it is complete.
@@ -90,6 +92,7 @@ class ChatGPTAPI(
             completion_params: further fields of this request, over the client's; a field that is
                 `None` is left out.
             timeout: seconds for this call; by default the client's.
+            abort: a token that stops the call: `token.cancel()`, from any thread and at any time.
             on_progress: called with each part of the reply: a `ChatMessage` with the `text` so far and
                 what is new in `delta`. What it raises ends the call. Like npm `chatgpt`'s it is not called
                 with `stream=False`.
@@ -112,6 +115,7 @@ class ChatGPTAPI(
             prompt_suffix=prompt_suffix,
             completion_params=completion_params,
             timeout=timeout,
+            abort=abort,
             on_progress=plain_function("on_progress", on_progress),
         )
         return self._call(exchange).run(on_progress)
@@ -129,6 +133,7 @@ class ChatGPTAPI(
         prompt_suffix: str | None = None,
         completion_params: Mapping[str, object] | None = None,
         timeout: float | None = None,
+        abort: CancelToken | None = None,
     ) -> MessageStream:
         """Send a message and return its reply as a stream of parts.
 
@@ -146,6 +151,7 @@ class ChatGPTAPI(
             prompt_suffix=prompt_suffix,
             completion_params=completion_params,
             timeout=timeout,
+            abort=abort,
             is_iterated=True,
         )
         return self._stream(exchange)

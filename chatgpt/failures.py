@@ -56,6 +56,17 @@ def transport_failure(
     return TransportFailure(kind, reason, links[-1])
 
 
+def on_used_connection(failure: TransportFailure) -> TransportFailure:
+    """A failure to get an answer, over a connection that was used before.
+
+    The server may have closed it long ago, and the request has crossed that on its way.
+    """
+    is_lost = failure.kind == "connection" and not failure.reason.endswith(MALFORMED)
+    if not is_lost:
+        return failure
+    return TransportFailure("stale", failure.reason, failure.cause, failure.secrets)
+
+
 def answer_of(
     outcome: object,
     kind: type[ResponseT],

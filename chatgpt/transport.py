@@ -7,6 +7,8 @@ Rules:
    exception has no traceback, because the frames below it hold the headers.
 3. Bytes are handed on as they arrive: `read_chunked` for chunked bodies, short reads for others.
    (`iter_content` waits for the end of a body that is delimited by its length or its close.)
+4. What ends a wait from outside is the `Interruption` of the call; it is asked before a failure or an
+   end is believed. Over a session of the caller the wait for the head is bounded by requests alone.
 """
 
 from __future__ import annotations
@@ -15,9 +17,7 @@ import logging
 import os
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
 from http.client import (
     BadStatusLine,
     HTTPException,
@@ -29,11 +29,10 @@ from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import PoolManager, connection, exceptions
-from urllib3.connectionpool import HTTPConnectionPool
+from urllib3 import exceptions
 from urllib3.response import HTTPResponse
 
+from chatgpt.connections import StoppableAdapter, StoppableConnection, interruption
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import (
     AskForAccessToken,
@@ -43,6 +42,7 @@ from chatgpt.core.needs import (
     LoadThread,
     LoadTokenizer,
     Need,
+    ObeyToken,
     PassTurn,
     ReadChunk,
     ReportEvent,
@@ -63,9 +63,11 @@ from chatgpt.failures import (
     answer_of,
     check_session,
     links_of,
+    on_used_connection,
     transport_failure,
     without_tracebacks,
 )
+from chatgpt.interruptions import Interruption
 from chatgpt.library_logs import mask_logs_of, sent_secrets
 from chatgpt.routes import Route, route_of
 from chatgpt.stores.protocol import MessageStore, replies_method
@@ -114,7 +116,7 @@ class FetchFn(Protocol):
         *,
         headers: Mapping[str, str],
         data: bytes,
-        timeout: tuple[float, float],
+        timeout: tuple[float, float] | None,
         stream: bool,
         allow_redirects: bool,
         auth: Callable[[requests.PreparedRequest], requests.PreparedRequest],
@@ -126,60 +128,6 @@ class FetchFn(Protocol):
 
 
 # --- connections -----------------------------------------------------------------------------
-
-
-class _RemembersSocket(connection.HTTPConnection):
-    """A connection whose answers know their socket, so that a read can have a limit of its own.
-
-    An answer that ends with the connection is handed out without it; its socket lives on. What takes
-    too long before a request can be sent, TLS and the answer of a proxy included, is the connecting.
-    """
-
-    def connect(self) -> None:
-        try:
-            super().connect()
-        except TimeoutError as error:
-            raise exceptions.ConnectTimeoutError(self, "connecting took too long") from error
-
-    def getresponse(self) -> HTTPResponse:  # type: ignore[override] # urllib3 overrides it alike
-        live_socket = self.sock
-        response = super().getresponse()
-        response.live_socket = live_socket  # type: ignore[attr-defined] # our own mark on it
-        return response
-
-
-@cache
-def _remembering(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
-    """The same kind of pool, whose connections remember their sockets."""
-    if issubclass(pool.ConnectionCls, _RemembersSocket):
-        return pool
-    connection_class = type(
-        f"_Remembering{pool.ConnectionCls.__name__}", (_RemembersSocket, pool.ConnectionCls), {}
-    )
-    return type(f"_Remembering{pool.__name__}", (pool,), {"ConnectionCls": connection_class})
-
-
-class _Adapter(HTTPAdapter):
-    """Sends over connections that remember their sockets, through a proxy or not."""
-
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **options)
-        self._use_pools(self.poolmanager)
-
-    def proxy_manager_for(self, *args: Any, **options: Any) -> PoolManager:
-        manager: PoolManager = super().proxy_manager_for(*args, **options)
-        self._use_pools(manager)
-        return manager
-
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:  # noqa: ARG002
-        # Whatever the URL: requests verifies no https proxy when it asks it for http.
-        super().cert_verify(conn, "https://", verify, cert)  # type: ignore[no-untyped-call] # its stub is not typed
-
-    @staticmethod
-    def _use_pools(manager: PoolManager) -> None:
-        manager.pool_classes_by_scheme = {
-            scheme: _remembering(pool) for scheme, pool in manager.pool_classes_by_scheme.items()
-        }
 
 
 class _Session(requests.Session):
@@ -204,24 +152,33 @@ class Transport:
         self._process: int | None = None
         self._turns: dict[int, Turn] = {}
 
-    def send(self, need: SendRequest) -> tuple[requests.Response, Sequence[Secret]]:
+    def send(
+        self, need: SendRequest, call: Interruption
+    ) -> tuple[requests.Response, Sequence[Secret]]:
         """Send a request; return the answer, its body unread, and the secrets of its route.
 
         Raises:
             TransportFailure: there is no answer.
         """
+        call.begin_request(need)
         if self._given is not None:
             # A session of the caller has its own proxies and certificates.
-            outcome = _attempt(self._given, need, None)
+            outcome = _attempt(self._given, need, None, call)
             # A ValueError may be his own, and so is what a hook raises for a status.
             his = (requests.HTTPError,)
             answer = answer_of(outcome, requests.Response, LIBRARY_ERRORS, failure_of, others=his)
             return answer, ()
         route = route_of(need.request, self._proxy, SOCKS_PACKAGE)
-        outcome = _attempt(self._session(), need, route)
+        outcome = _attempt(self._session(), need, route, call)
         failing = failure_of if route.proxy is None else failure_on_the_way
         secrets = route.secrets
-        answer = answer_of(outcome, requests.Response, NETWORK_ERRORS, failing, secrets=secrets)
+        try:
+            answer = answer_of(outcome, requests.Response, NETWORK_ERRORS, failing, secrets=secrets)
+        except TransportFailure as failure:
+            call.check()
+            if call.has_used_connection:
+                raise on_used_connection(failure) from None
+            raise
         return answer, secrets
 
     @property
@@ -243,24 +200,29 @@ class Transport:
             session.trust_env = False  # routes.py reads the environment, for both twins
             session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
             for scheme in ("http://", "https://"):
-                session.mount(scheme, _Adapter(pool_maxsize=IDLE_CONNECTIONS))
+                session.mount(scheme, StoppableAdapter(pool_maxsize=IDLE_CONNECTIONS))
             self._own, self._process = session, os.getpid()
         return self._own
 
 
-def _attempt(session: FetchFn, need: SendRequest, route: Route | None) -> object:
+def _attempt(
+    session: FetchFn, need: SendRequest, route: Route | None, call: Interruption
+) -> object:
     """Send a request; return the answer or, without its tracebacks, the exception."""
     request = need.request
     proxy = route.proxy if route is not None else None
     handled = sys.exception()
     outside = sent_secrets.set((*request.secrets, *(route.secrets if route is not None else ())))
+    calling = interruption.set(call)
+    # The limits of a connection of ours are the call's; None is none.
+    timeout = (need.connect_timeout, need.read_timeout) if route is None else None
     try:
         return session.request(
             request.method,
             request.url,
             headers={name: revealed(value) for name, value in request.headers.items()},
             data=request.body,
-            timeout=(need.connect_timeout, need.read_timeout),
+            timeout=timeout,
             stream=True,
             allow_redirects=False,
             # Without it, requests would put an entry of ~/.netrc in the place of the key.
@@ -271,6 +233,8 @@ def _attempt(session: FetchFn, need: SendRequest, route: Route | None) -> object
     except BaseException as error:  # noqa: BLE001 - it is returned, and raised by the caller
         return without_tracebacks(error, handled)
     finally:
+        call.end_wait()
+        interruption.reset(calling)
         sent_secrets.reset(outside)
 
 
@@ -306,32 +270,46 @@ def failure_on_the_way(error: BaseException) -> TransportFailure:
 class _Body:
     """The body of an answer, read as it arrives."""
 
-    def __init__(self, response: requests.Response) -> None:
+    def __init__(self, response: requests.Response, call: Interruption) -> None:
         self._response = response
+        self._call = call
         self._raw: HTTPResponse = response.raw
         self._chunks: Iterator[bytes] | None = (
             self._raw.read_chunked(READ_SIZE, decode_content=True) if self._raw.chunked else None
         )
-        known = getattr(self._raw, "live_socket", None)
-        # A session of the caller has connections of its own kind.
-        self._socket: socket.socket | None = known or getattr(self._raw.connection, "sock", None)
+        connection = self._raw.connection
+        if connection is not None and not isinstance(connection, StoppableConnection):
+            # It belongs to a session of the caller, and to this call until its answer is read.
+            self._borrow(getattr(connection, "sock", None))
+
+    def _borrow(self, used: socket.socket | None) -> None:
+        if used is not None:
+            used.settimeout(None)
+            self._call.hold(used)
 
     def read(self, seconds: float) -> bytes:
         """Return what there is, waiting at most `seconds` for it; `b""` at the end.
 
         Raises:
-            TransportFailure: nothing came, or the connection broke.
+            TransportFailure: nothing came, the connection broke, or the call was stopped.
         """
         handled = sys.exception()
+        call = self._call
+        call.begin_wait("read_timeout", seconds)
         try:
-            # A full pool closes a connection whose answer is read to its end.
-            if self._socket is not None and self._socket.fileno() >= 0:
-                self._socket.settimeout(seconds)
-            if self._chunks is not None:
-                return next(self._chunks, b"")
-            return self._raw.read1(READ_SIZE, decode_content=True)
+            chunk = (
+                self._raw.read1(READ_SIZE, decode_content=True)
+                if self._chunks is None
+                else next(self._chunks, b"")
+            )
         except (*NETWORK_ERRORS, AttributeError) as error:  # the latter if another thread closes it
+            call.check()
             raise failure_of(without_tracebacks(error, handled)) from None
+        finally:
+            call.end_wait()
+        if not chunk:
+            call.check()
+        return chunk
 
     def close(self) -> None:
         """Close the connection, if the body is not read to its end."""
@@ -362,6 +340,7 @@ class Call(Generic[T]):
         self._turn: Turn | None = None
         self._is_asking = False
         self._is_logged = log.isEnabledFor(logging.DEBUG)
+        self._interruption = Interruption()
         self._running = Running(exchange)
 
     def run(self, on_progress: Callable[[ChatMessage], object] | None = None) -> T:
@@ -406,6 +385,7 @@ class Call(Generic[T]):
     def close(self) -> None:
         """End the exchange where it stands, and its connection with it if it is not read empty."""
         self._running.close()
+        self._interruption.close()
         self._pass_turn()
         self._close_answer()
 
@@ -438,8 +418,8 @@ class Call(Generic[T]):
                 return self._answer.read(read_timeout)
             case SendRequest():
                 self._close_answer()
-                response, secrets = self._transport.send(need)
-                self._answer = _Body(response)
+                response, secrets = self._transport.send(need, self._interruption)
+                self._answer = _Body(response, self._interruption)
                 head = ResponseHead(
                     response.status_code, response.reason, response.headers, secrets
                 )
@@ -447,7 +427,10 @@ class Call(Generic[T]):
                     log.debug("%r", head)
                 return head
             case Sleep(seconds):
-                time.sleep(seconds)
+                self._interruption.sleep(seconds)
+                return None
+            case ObeyToken(token):
+                self._interruption.obey(token)
                 return None
             case LoadMessage(message_id):
                 try:
@@ -474,7 +457,7 @@ class Call(Generic[T]):
                 return self._ask(need)
             case TakeTurn(timeout):
                 self._turn = self._transport.turn
-                self._turn.take(self, timeout)
+                self._turn.take(self, timeout, self._interruption)
                 return None
             case PassTurn():
                 self._pass_turn()

@@ -6,6 +6,7 @@ import threading
 
 from chatgpt.core.needs import TransportFailure
 from chatgpt.failures import NO_TURN
+from chatgpt.interruptions import Interruption
 
 
 class Turn:
@@ -18,17 +19,22 @@ class Turn:
         self._changed = threading.Condition()
         self._owner: object = None
 
-    def take(self, owner: object, seconds: float) -> None:
+    def take(self, owner: object, seconds: float, call: Interruption) -> None:
         """Wait until nobody has the turn, and take it.
 
         Raises:
-            TransportFailure: it took too long.
+            TransportFailure: it took too long, or the call was stopped.
         """
-        with self._changed:
+        with call.woken_by(self._look_again), self._changed:
             wait = min(seconds, threading.TIMEOUT_MAX)
-            if not self._changed.wait_for(lambda: self._owner is None, wait):
+            if not self._changed.wait_for(lambda: self._owner is None or call.cause, wait):
                 raise TransportFailure("timeout", NO_TURN)
+            call.check()
             self._owner = owner
+
+    def _look_again(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     def pass_on(self, owner: object) -> None:
         """Let the next one have it, if it is the owner's."""

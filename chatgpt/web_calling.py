@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from chatgpt.base_web_clients import BaseWebClient
 from chatgpt.calling import Caller
+from chatgpt.core.cancelling import CancelToken
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.validation import plain_function
 from chatgpt.core.web.options import followed_ids
@@ -32,6 +33,7 @@ class WebCaller(Caller, BaseWebClient[FetchFn]):
         message_id: str | None = None,
         action: MessageActionType = "next",
         timeout: float | None = None,
+        abort: CancelToken | None = None,
         on_progress: Callable[[ChatMessage], object] | None = None,
         on_conversation_response: Callable[[ConversationResponseEvent], object] | None = None,
     ) -> ChatMessage:
@@ -50,6 +52,7 @@ class WebCaller(Caller, BaseWebClient[FetchFn]):
             action: `"next"` for a new message, `"variant"` for another reply to one that was sent: give
                 its `message_id` and the `parent_message_id` that it had.
             timeout: seconds for this call; by default the client's.
+            abort: a token that stops the call: `token.cancel()`, from any thread and at any time.
             on_progress: called with each part of the reply: a `ChatMessage` with the `text` so far,
                 what is new in `delta`, and `rewritten` where the server took something back. What it
                 raises ends the call.
@@ -68,6 +71,7 @@ class WebCaller(Caller, BaseWebClient[FetchFn]):
             message_id=message_id,
             action=action,
             timeout=timeout,
+            abort=abort,
             on_progress=plain_function("on_progress", on_progress),
             on_conversation_response=plain_function(
                 "on_conversation_response", on_conversation_response
@@ -84,6 +88,7 @@ class WebCaller(Caller, BaseWebClient[FetchFn]):
         message_id: str | None = None,
         action: MessageActionType = "next",
         timeout: float | None = None,
+        abort: CancelToken | None = None,
         on_conversation_response: Callable[[ConversationResponseEvent], object] | None = None,
     ) -> MessageStream:
         """Send a message and return its reply as a stream of parts.
@@ -98,6 +103,7 @@ class WebCaller(Caller, BaseWebClient[FetchFn]):
             message_id=message_id,
             action=action,
             timeout=timeout,
+            abort=abort,
             on_conversation_response=plain_function(
                 "on_conversation_response", on_conversation_response
             ),

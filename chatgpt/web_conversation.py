@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from chatgpt.core.cancelling import CancelToken
 from chatgpt.core.following import ConversationState
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import Exchange
@@ -39,6 +40,7 @@ class WebConversation(ConversationState):
         *,
         message_id: str | None = None,
         timeout: float | None = None,
+        abort: CancelToken | None = None,
         on_progress: Callable[[ChatMessage], object] | None = None,
         on_conversation_response: Callable[[ConversationResponseEvent], object] | None = None,
     ) -> ChatMessage:
@@ -50,6 +52,7 @@ class WebConversation(ConversationState):
             text,
             message_id=message_id,
             timeout=timeout,
+            abort=abort,
             on_progress=plain_function("on_progress", on_progress),
             on_conversation_response=plain_function(
                 "on_conversation_response", on_conversation_response
@@ -63,6 +66,7 @@ class WebConversation(ConversationState):
         *,
         message_id: str | None = None,
         timeout: float | None = None,
+        abort: CancelToken | None = None,
         on_conversation_response: Callable[[ConversationResponseEvent], object] | None = None,
     ) -> MessageStream:
         """Send the next message and return its reply as a stream of parts.
@@ -74,6 +78,7 @@ class WebConversation(ConversationState):
             text,
             message_id=message_id,
             timeout=timeout,
+            abort=abort,
             on_conversation_response=plain_function(
                 "on_conversation_response", on_conversation_response
             ),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from chatgpt.base_client import BaseChatGPTAPI
 from chatgpt.core import moderation, official
 from chatgpt.core.call_options import AnswerOptions, question_of
+from chatgpt.core.cancelling import CancelToken
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.moderation import DEFAULT_MODERATION_MODEL, Moderation
 from chatgpt.core.official import Preview
@@ -78,6 +79,7 @@ class ChatGPTAPI(
         prompt_suffix: str | None = None,
         completion_params: Mapping[str, object] | None = None,
         timeout: float | None = None,
+        abort: CancelToken | None = None,
         on_progress: Callable[[ChatMessage], object] | None = None,
     ) -> ChatMessage:
         """Send a message and return the reply, once it is complete.
@@ -102,6 +104,7 @@ class ChatGPTAPI(
             completion_params: further fields of this request, over the client's; a field that is
                 `None` is left out.
             timeout: seconds for this call; by default the client's.
+            abort: a token that stops the call: `token.cancel()`, from any thread and at any time.
             on_progress: called, and awaited if it is async, with each part of the reply: a `ChatMessage`
                 with the `text` so far and what is new in `delta`. A plain function must not block. What
                 it raises ends the call. Like npm `chatgpt`'s it is not called with `stream=False`.
@@ -124,6 +127,7 @@ class ChatGPTAPI(
             prompt_suffix=prompt_suffix,
             completion_params=completion_params,
             timeout=timeout,
+            abort=abort,
             on_progress=on_progress,
         )
         return await self._call(exchange).run(on_progress)
@@ -141,6 +145,7 @@ class ChatGPTAPI(
         prompt_suffix: str | None = None,
         completion_params: Mapping[str, object] | None = None,
         timeout: float | None = None,
+        abort: CancelToken | None = None,
     ) -> MessageStream:
         """Send a message and return its reply as a stream of parts.
 
@@ -159,6 +164,7 @@ class ChatGPTAPI(
             prompt_suffix=prompt_suffix,
             completion_params=completion_params,
             timeout=timeout,
+            abort=abort,
             is_iterated=True,
         )
         return self._stream(exchange)

@@ -25,7 +25,6 @@ import contextlib
 import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
-from math import inf
 from typing import Any, Final
 
 import anyio
@@ -33,6 +32,7 @@ import httpx2
 from anyio import to_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
+from chatgpt.core.needs import FailureKind, SendRequest
 from chatgpt.core.secrets import revealed
 from chatgpt.routes import Route
 
@@ -229,32 +229,42 @@ def _proxy_of(route: Route, trusted: ssl.SSLContext) -> httpx2.Proxy | None:
 
 
 class Opening:
-    """What httpx2 tells of a request on its way: the connections it opened, and since when it waits.
+    """What httpx2 tells of a request on its way: the connections it opened, and what it waits for.
 
     Args:
-        connect_timeout: seconds from the beginning of a connection to that of the request, TLS and the
-            answers of proxies included.
+        need: its limits.
+
+    Attributes:
+        step: what is cancelled when it takes too long: the connecting, or the wait for the head.
+        limit: which of them it is.
+        is_waiting: whether it waits for a free connection, and nothing else was done.
+        has_connected: whether a connection was opened for it.
     """
 
-    def __init__(self, connect_timeout: float) -> None:
-        self._connect_timeout = connect_timeout
+    def __init__(self, need: SendRequest) -> None:
+        self._need = need
         self._streams: list[Any] = []
-        self.connecting = anyio.CancelScope()
-        """Cancelled when it takes too long."""
+        self.step = anyio.CancelScope()
+        self.limit: FailureKind = "connect_timeout"
         self.is_waiting = False
-        """Whether it waits for a free connection, and nothing else was done."""
+        self.has_connected = False
 
     async def trace(self, event: str, details: dict[str, Any]) -> None:
         """Take note of a step; httpx2 calls this for each."""
         self.is_waiting = False
         if event.endswith("connect_tcp.started"):
-            self.connecting.deadline = anyio.current_time() + self._connect_timeout
+            self.has_connected = True
+            self._begin("connect_timeout", self._need.connect_timeout)
         elif event.endswith("connect_tcp.complete"):
             self._streams.append(details["return_value"])
         elif event.endswith("request_headers.started") and details["request"].method != b"CONNECT":
-            self.connecting.deadline = inf
+            self._begin("read_timeout", self._need.read_timeout)
         if event.startswith("http2."):  # the connection is shared: other calls may be on it
             self._streams.clear()
+
+    def _begin(self, limit: FailureKind, seconds: float) -> None:
+        self.limit = limit
+        self.step.deadline = anyio.current_time() + seconds
 
     async def aclose(self) -> None:
         """Close what was opened: the request has failed."""

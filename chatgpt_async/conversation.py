@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from chatgpt.base_conversation import BaseConversation
+from chatgpt.core.cancelling import CancelToken
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import Exchange
 from chatgpt.core.official import Preview
@@ -38,6 +39,7 @@ class Conversation(BaseConversation):
         stream: bool | None = None,
         completion_params: Mapping[str, object] | None = None,
         timeout: float | None = None,
+        abort: CancelToken | None = None,
         on_progress: Callable[[ChatMessage], object] | None = None,
     ) -> ChatMessage:
         """Send the next message and return the reply, once it is complete.
@@ -51,6 +53,7 @@ class Conversation(BaseConversation):
             stream=stream,
             completion_params=completion_params,
             timeout=timeout,
+            abort=abort,
             on_progress=on_progress,
         )
         return await self._run(exchange, on_progress)
@@ -63,6 +66,7 @@ class Conversation(BaseConversation):
         name: str | None = None,
         completion_params: Mapping[str, object] | None = None,
         timeout: float | None = None,
+        abort: CancelToken | None = None,
     ) -> MessageStream:
         """Send the next message and return its reply as a stream of parts.
 
@@ -75,6 +79,7 @@ class Conversation(BaseConversation):
             name=name,
             completion_params=completion_params,
             timeout=timeout,
+            abort=abort,
             is_iterated=True,
         )
         return self._client._stream(exchange)  # noqa: SLF001
@@ -84,6 +89,7 @@ class Conversation(BaseConversation):
         *,
         completion_params: Mapping[str, object] | None = None,
         timeout: float | None = None,
+        abort: CancelToken | None = None,
         on_progress: Callable[[ChatMessage], object] | None = None,
     ) -> ChatMessage:
         """Ask for another reply to the last question, and go on from it. The reply before stays beside it.
@@ -91,6 +97,7 @@ class Conversation(BaseConversation):
         Args:
             completion_params: further fields of this request, over those of the conversation.
             timeout: seconds for this call; by default the client's.
+            abort: a token that stops the call: `token.cancel()`, from any thread and at any time.
             on_progress: called with each part of the reply.
 
         Raises:
@@ -101,6 +108,7 @@ class Conversation(BaseConversation):
         exchange = self._regenerating(
             completion_params=completion_params,
             timeout=timeout,
+            abort=abort,
             on_progress=on_progress,
         )
         return await self._run(exchange, on_progress)
@@ -112,6 +120,7 @@ class Conversation(BaseConversation):
         *,
         completion_params: Mapping[str, object] | None = None,
         timeout: float | None = None,
+        abort: CancelToken | None = None,
         on_progress: Callable[[ChatMessage], object] | None = None,
     ) -> ChatMessage:
         """Send another message in the place of one of yours, and go on from its reply.
@@ -123,6 +132,7 @@ class Conversation(BaseConversation):
             text: what it should have said.
             completion_params: further fields of this request, over those of the conversation.
             timeout: seconds for this call; by default the client's.
+            abort: a token that stops the call: `token.cancel()`, from any thread and at any time.
             on_progress: called with each part of the reply.
 
         Raises:
@@ -135,6 +145,7 @@ class Conversation(BaseConversation):
             text,
             completion_params=completion_params,
             timeout=timeout,
+            abort=abort,
             on_progress=on_progress,
         )
         return await self._run(exchange, on_progress)
@@ -144,6 +155,7 @@ class Conversation(BaseConversation):
         *,
         completion_params: Mapping[str, object] | None = None,
         timeout: float | None = None,
+        abort: CancelToken | None = None,
         on_progress: Callable[[ChatMessage], object] | None = None,
     ) -> ChatMessage:
         """Go on with the last reply, where its limit cut it (`finish_reason == "length"`).
@@ -151,6 +163,7 @@ class Conversation(BaseConversation):
         Args:
             completion_params: further fields of this request, over those of the conversation.
             timeout: seconds for this call; by default the client's.
+            abort: a token that stops the call: `token.cancel()`, from any thread and at any time.
             on_progress: called with each part: its `text` is the whole reply so far, its `delta` what is new.
 
         Returns:
@@ -165,6 +178,7 @@ class Conversation(BaseConversation):
         exchange = self._continuing(
             completion_params=completion_params,
             timeout=timeout,
+            abort=abort,
             on_progress=on_progress,
         )
         return await self._run(exchange, on_progress)

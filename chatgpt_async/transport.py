@@ -32,6 +32,7 @@ from chatgpt.core.needs import (
     LoadThread,
     LoadTokenizer,
     Need,
+    ObeyToken,
     PassTurn,
     ReadChunk,
     ReportEvent,
@@ -53,6 +54,7 @@ from chatgpt.failures import (
     answer_of,
     check_session,
     links_of,
+    on_used_connection,
     transport_failure,
     without_tracebacks,
 )
@@ -69,9 +71,16 @@ from chatgpt_async.connections import (
     OwnConnections,
     completed_close,
 )
+from chatgpt_async.interruptions import Interruption
 from chatgpt_async.stores.protocol import MessageStore
 
 T = TypeVar("T")
+
+NO_TIMEOUT: Final = httpx2.Timeout(None)
+"""httpx2 sets no limits: each wait is in a cancel scope, which bounds all of it."""
+
+WAITS: Final = (AskForAccessToken, ReadChunk, SendRequest, Sleep, TakeTurn)
+"""What a token stops."""
 
 NONE_FREE: Final = "all connections of the client were in use"
 
@@ -134,18 +143,24 @@ class Transport:
         """
         if self._given is not None:
             # A session of the caller has its own proxies and certificates.
-            outcome = await _attempt(_already_open(self._given), need)
+            outcome = await _attempt(_already_open(self._given), need, Opening(need))
             # A ValueError may be his own.
             answer = answer_of(outcome, httpx2.Response, LIBRARY_ERRORS, failure_of)
             answer.stream = DrainedStream(answer.stream)
             return answer, ()
         route = route_of(need.request, self._proxy, SOCKS_PACKAGE)
         secrets = route.secrets
-        outcome = await _attempt(self._own.on(route), need, secrets)
+        progress = Opening(need)
+        outcome = await _attempt(self._own.on(route), need, progress, secrets)
         failing = failure_of if route.proxy is None else failure_on_the_way
         # Nonsense from a proxy for SOCKS is whatever socksio and httpcore2 make of it.
         errors = (Exception,) if route.is_socks else NETWORK_ERRORS
-        return answer_of(outcome, httpx2.Response, errors, failing, secrets=secrets), secrets
+        try:
+            return answer_of(outcome, httpx2.Response, errors, failing, secrets=secrets), secrets
+        except TransportFailure as failure:
+            if progress.has_connected:
+                raise
+            raise on_used_connection(failure) from None
 
     async def take_turn(self, seconds: float) -> anyio.Semaphore:
         """Wait until no other exchange of the client has the turn; releasing it passes it on.
@@ -169,15 +184,17 @@ async def _already_open(session: FetchFn) -> FetchFn:
 
 
 async def _attempt(
-    opening: Awaitable[FetchFn], need: SendRequest, route_secrets: Sequence[Secret] = ()
+    opening: Awaitable[FetchFn],
+    need: SendRequest,
+    progress: Opening,
+    route_secrets: Sequence[Secret] = (),
 ) -> object:
     """Send a request; return the answer or, without its tracebacks, the exception."""
     request = need.request
-    progress = Opening(need.connect_timeout)
     handled = sys.exception()
     outside = sent_secrets.set((*request.secrets, *route_secrets))
     try:
-        with anyio.move_on_after(need.timeout), progress.connecting:
+        with anyio.move_on_after(need.timeout), progress.step:
             session = await opening
             progress.is_waiting = True
             return await session.send(
@@ -186,15 +203,15 @@ async def _attempt(
                     request.url,
                     content=request.body,
                     headers={name: revealed(value) for name, value in request.headers.items()},
-                    timeout=httpx2.Timeout(need.read_timeout, connect=None, pool=None),
+                    timeout=NO_TIMEOUT,
                     extensions={"trace": progress.trace},
                 ),
                 stream=True,
                 auth=None,
                 follow_redirects=False,
             )
-        if progress.connecting.cancelled_caught:
-            outcome: BaseException = TransportFailure("connect_timeout", "connecting took too long")
+        if progress.step.cancelled_caught:
+            outcome: BaseException = TransportFailure(progress.limit, "it took too long")
         else:
             outcome = TransportFailure("timeout", NONE_FREE if progress.is_waiting else "")
     except BaseException as error:  # noqa: BLE001 - it is returned, and raised by the caller
@@ -306,6 +323,7 @@ class Call(Generic[T]):
         self._turn: anyio.Semaphore | None = None
         self._is_asking = False
         self._is_logged = log.isEnabledFor(logging.DEBUG)
+        self._interruption = Interruption()
         self._running = Running(exchange)
 
     async def run(self, on_progress: Callable[[ChatMessage], object] | None = None) -> T:
@@ -350,6 +368,7 @@ class Call(Generic[T]):
     async def aclose(self) -> None:
         """End the exchange where it stands, and its connection with it if it is not read empty."""
         self._running.close()
+        self._interruption.close()
         self._pass_turn()
         await self._close_answer()
 
@@ -377,6 +396,10 @@ class Call(Generic[T]):
             await answer.aclose()
 
     async def _meet(self, need: Need[Any]) -> object:
+        meeting = self._met(need)
+        return await (self._interruption.during(meeting) if isinstance(need, WAITS) else meeting)
+
+    async def _met(self, need: Need[Any]) -> object:
         match need:
             case ReadChunk(read_timeout):
                 if self._answer is None:  # another task has closed it
@@ -394,6 +417,9 @@ class Call(Generic[T]):
                 return head
             case Sleep(seconds):
                 await anyio.sleep(seconds)
+                return None
+            case ObeyToken(token):
+                self._interruption.obey(token)
                 return None
             case LoadMessage(message_id):
                 try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chatgpt.base_web_clients import BaseWebClient
+from chatgpt.core.cancelling import CancelToken
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.web.options import followed_ids
 from chatgpt.core.wire.web import ConversationResponseEvent, MessageActionType
@@ -31,6 +32,7 @@ class WebCaller(Caller, BaseWebClient[FetchFn]):
         message_id: str | None = None,
         action: MessageActionType = "next",
         timeout: float | None = None,
+        abort: CancelToken | None = None,
         on_progress: Callable[[ChatMessage], object] | None = None,
         on_conversation_response: Callable[[ConversationResponseEvent], object] | None = None,
     ) -> ChatMessage:
@@ -49,6 +51,7 @@ class WebCaller(Caller, BaseWebClient[FetchFn]):
             action: `"next"` for a new message, `"variant"` for another reply to one that was sent: give
                 its `message_id` and the `parent_message_id` that it had.
             timeout: seconds for this call; by default the client's.
+            abort: a token that stops the call: `token.cancel()`, from any thread and at any time.
             on_progress: called, and awaited if it is async, with each part of the reply: a
                 `ChatMessage` with the `text` so far, what is new in `delta`, and `rewritten` where the
                 server took something back. A plain function must not block. What it raises ends the
@@ -69,6 +72,7 @@ class WebCaller(Caller, BaseWebClient[FetchFn]):
             message_id=message_id,
             action=action,
             timeout=timeout,
+            abort=abort,
             on_progress=on_progress,
             on_conversation_response=on_conversation_response,
         )
@@ -83,6 +87,7 @@ class WebCaller(Caller, BaseWebClient[FetchFn]):
         message_id: str | None = None,
         action: MessageActionType = "next",
         timeout: float | None = None,
+        abort: CancelToken | None = None,
         on_conversation_response: Callable[[ConversationResponseEvent], object] | None = None,
     ) -> MessageStream:
         """Send a message and return its reply as a stream of parts.
@@ -98,6 +103,7 @@ class WebCaller(Caller, BaseWebClient[FetchFn]):
             message_id=message_id,
             action=action,
             timeout=timeout,
+            abort=abort,
             on_conversation_response=on_conversation_response,
             is_iterated=True,
         )

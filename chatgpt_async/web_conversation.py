@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from chatgpt.core.cancelling import CancelToken
 from chatgpt.core.following import ConversationState
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import Exchange
@@ -38,6 +39,7 @@ class WebConversation(ConversationState):
         *,
         message_id: str | None = None,
         timeout: float | None = None,
+        abort: CancelToken | None = None,
         on_progress: Callable[[ChatMessage], object] | None = None,
         on_conversation_response: Callable[[ConversationResponseEvent], object] | None = None,
     ) -> ChatMessage:
@@ -49,6 +51,7 @@ class WebConversation(ConversationState):
             text,
             message_id=message_id,
             timeout=timeout,
+            abort=abort,
             on_progress=on_progress,
             on_conversation_response=on_conversation_response,
         )
@@ -60,6 +63,7 @@ class WebConversation(ConversationState):
         *,
         message_id: str | None = None,
         timeout: float | None = None,
+        abort: CancelToken | None = None,
         on_conversation_response: Callable[[ConversationResponseEvent], object] | None = None,
     ) -> MessageStream:
         """Send the next message and return its reply as a stream of parts.
@@ -71,6 +75,7 @@ class WebConversation(ConversationState):
             text,
             message_id=message_id,
             timeout=timeout,
+            abort=abort,
             on_conversation_response=on_conversation_response,
             is_iterated=True,
         )

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from chatgpt import ChatMessage, Role
 from chatgpt.core.call_options import call_options, question_of
+from chatgpt.core.cancelling import CancelToken
 from chatgpt.core.composing import OfficialCall
 from chatgpt.core.lessons import Lessons
 from chatgpt.core.needs import (
@@ -21,6 +22,7 @@ from chatgpt.core.needs import (
     LoadThread,
     LoadTokenizer,
     Need,
+    ObeyToken,
     PassTurn,
     ReadChunk,
     ReportEvent,
@@ -154,6 +156,7 @@ class Stepper:
         self.needs: list[Need[Any]] = []
         self.surroundings = surroundings(self.clock)
         self._chunks: Iterator[bytes | TransportFailure | float] = iter(())
+        self._token: CancelToken | None = None
 
     def run(self, exchange: Exchange[T]) -> T:
         running = Running(exchange)
@@ -182,7 +185,13 @@ class Stepper:
 
     def meet(self, need: Need[Any]) -> object:
         """The answer to one need."""
+        is_stopped = self._token is not None and self._token.is_cancelled
+        if is_stopped and isinstance(need, SendRequest | ReadChunk | Sleep | TakeTurn):
+            raise TransportFailure("aborted", "the token was cancelled")
         match need:
+            case ObeyToken(token):
+                self._token = token
+                return None
             case SendRequest():
                 answer = self.answers.pop(0)
                 if callable(answer):

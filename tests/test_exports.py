@@ -15,6 +15,7 @@ import chatgpt
 
 PUBLIC = """
 AChatGPTAPI APIConnectionError APIStatusError APITimeoutError AbortedError AuthenticationError BadRequestError
+CancelToken
 BlockedByCloudflareError ChatGPTAPI ChatGPTError ChatGPTErrorType ChatGPTSessionAPI ChatGPTUnofficialProxyAPI
 ChatMessage ChatResponse ConcurrentRequestError ConfigurationError ConflictError ContentFilterError
 ContentType ContextLengthError ContextReport Conversation ConversationJSONBody ConversationRecord

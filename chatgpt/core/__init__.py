@@ -49,6 +49,7 @@ Where to find what, in the order in which a message meets it:
     sending.py       sending with retries, within limits; reading an answer that is one document
     retry.py         what is tried again, and after how long
     limits.py        deadlines: the whole call, silence, connecting
+    cancelling.py    CancelToken: a call is stopped from elsewhere
     sse.py           bytes in, server-sent events out
     answers.py       bytes in, events out, for a body that may be a stream or one document
     replies.py       events in, the reply out

@@ -41,7 +41,7 @@ from chatgpt.core.reading import read_reply
 from chatgpt.core.replies import Reply
 from chatgpt.core.retry import RetryPolicy
 from chatgpt.core.secrets import SecretMask
-from chatgpt.core.sending import json_request, send_with_retries
+from chatgpt.core.sending import json_request, obey, send_with_retries
 
 MOST_RENAMINGS: Final = 3
 """How often messages get new ids before the store is not believed."""
@@ -70,6 +70,7 @@ def answer(
             claimed.append(message_id)
             if not call.claim(message_id):
                 raise ValueError(f"message_id {message_id!r} is that of a message on its way.")
+        yield from obey(call.options.abort)
         draft = yield from drafting
         return (yield from _answer(draft, call, limits, claimed))
     finally:

@@ -10,6 +10,7 @@ from typing import Final, TypedDict
 
 from attrs import field, frozen
 
+from chatgpt.core.cancelling import CancelToken
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.models import LIMIT_NAMES, EndpointName, ModelFamily
 from chatgpt.core.options import ClientSettings, check_room, response_limit
@@ -21,6 +22,7 @@ from chatgpt.core.validation import (
     params_of,
     seconds_of,
     text_to_send,
+    token_of,
 )
 
 _OWN_FIELDS: Final = frozenset({"messages", "prompt", "stream"})
@@ -36,6 +38,7 @@ class AnswerOptions(TypedDict, total=False):
     prompt_suffix: str | None
     completion_params: Mapping[str, object] | None
     timeout: float | None
+    abort: CancelToken | None
     on_progress: Callable[[ChatMessage], object] | None
 
 
@@ -97,6 +100,7 @@ class CallOptions:
         params: the completion parameters, the client's and the call's.
         response_limit: the largest reply in tokens that is asked for, or `None`.
         timeout: seconds for the whole call.
+        abort: the token that stops it.
     """
 
     is_streamed: bool
@@ -110,6 +114,7 @@ class CallOptions:
     params: Mapping[str, object] = field(repr=False)
     response_limit: int | None
     timeout: float
+    abort: CancelToken | None
 
 
 def call_options(
@@ -121,6 +126,7 @@ def call_options(
     prompt_suffix: object = None,
     completion_params: object = None,
     timeout: object = None,
+    abort: object = None,
     on_progress: object = None,
     is_iterated: bool = False,
 ) -> CallOptions:
@@ -164,6 +170,7 @@ def call_options(
         params={name: value for name, value in params.items() if name not in _OWN_FIELDS},
         response_limit=limit,
         timeout=settings.timeout if timeout is None else seconds_of("timeout", timeout),
+        abort=token_of("abort", abort),
     )
 
 

@@ -19,7 +19,8 @@ from collections.abc import Callable
 from math import inf
 from typing import Final
 
-from chatgpt.core.errors import APITimeoutError, TimeoutLimit
+from chatgpt.core.errors import AbortedError, APITimeoutError, ChatGPTError, TimeoutLimit
+from chatgpt.core.needs import TransportFailure
 
 LONGEST_WAIT: Final = 365 * 24 * 3600.0
 """Seconds that stand for no limit: sockets take no infinite number, and none beyond some 10**9."""
@@ -129,6 +130,25 @@ class Limits:
         return self._error(
             "connect", f"No connection was made within {self._connect:g} s (connect_timeout)."
         )
+
+    def ended_by(self, failure: TransportFailure, reason: str | None = None) -> ChatGPTError | None:
+        """The error for a failure that is the end of the call: a limit, or the caller's token.
+
+        Args:
+            failure: what happened; `None` is returned where it is something else.
+            reason: why the call took so long, in place of what the transport says.
+        """
+        match failure.kind:
+            case "connect_timeout":
+                return self.connect_passed()
+            case "read_timeout":
+                return self.passed()
+            case "timeout":
+                return self.total_passed(failure.reason if reason is None else reason)
+            case "aborted":
+                return AbortedError("The call was stopped by its CancelToken.")
+            case _:
+                return None
 
     @staticmethod
     def _error(limit: TimeoutLimit, message: str) -> APITimeoutError:

@@ -8,8 +8,8 @@ Rules:
 
 1. A need is an immutable value: what is wanted, and within how many seconds. It holds no object
    of a transport, and its repr holds no secret and no text of a conversation.
-2. Sending, reading, waiting for a turn and for an access token may fail: the shell throws a `TransportFailure` into the
-   exchange. No other exception enters it; it is closed instead.
+2. Sending, reading, sleeping, waiting for a turn and for an access token may fail: the shell throws a
+   `TransportFailure` into the exchange. No other exception enters it; it is closed instead.
 3. `Running` is the only code that touches the generator protocol.
 """
 
@@ -22,6 +22,7 @@ from typing import Any, Generic, Literal, NoReturn, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
+from chatgpt.core.cancelling import CancelToken
 from chatgpt.core.errors import (
     AbortedError,
     ChatGPTError,
@@ -114,7 +115,14 @@ class ResponseHead:
 
 
 FailureKind: TypeAlias = Literal[
-    "connect_timeout", "read_timeout", "timeout", "unusable", "unreached", "connection"
+    "connect_timeout",
+    "read_timeout",
+    "timeout",
+    "aborted",
+    "unusable",
+    "unreached",
+    "stale",
+    "connection",
 ]
 
 
@@ -123,8 +131,10 @@ class TransportFailure(Exception):  # noqa: N818 - it is caught by the core, nev
 
     Args:
         kind: `"connect_timeout"`, `"read_timeout"` or `"timeout"` when the limit of that name
-            passed, `"unusable"` when a setting makes it useless to try, `"unreached"` when no
-            connection was made, so that nothing was sent, `"connection"` for every other failure.
+            passed, `"aborted"` when the token of the call was cancelled, `"unusable"` when a setting
+            makes it useless to try, `"unreached"` when no connection was made, so that nothing was
+            sent, `"stale"` when a connection that was used before was lost before anything of the
+            answer came, `"connection"` for every other failure.
         reason: what happened, in one line and in words that are the same in both twins.
         cause: the transport's exception, already without tracebacks.
         secrets: those that reason and cause may repeat, and that only the transport knows.
@@ -150,11 +160,10 @@ class SendRequest(Need[ResponseHead]):
 
     Attributes:
         request: what to send. Redirects are not followed.
-        connect_timeout: seconds for all that precedes the request: connecting, TLS, the answers of
-            proxies.
-        read_timeout: seconds of silence while waiting for the head.
-        timeout: seconds for all of it, the wait for a free connection included. (The sync shell
-            bounds single reads only, so far.)
+        connect_timeout: seconds for all that precedes the request: looking the name up, connecting,
+            TLS, the answers of proxies.
+        read_timeout: seconds from then on until the head is complete.
+        timeout: seconds for all of it, the wait for a free connection included.
     """
 
     request: HttpRequest
@@ -172,6 +181,17 @@ class ReadChunk(Need[bytes]):
     """
 
     read_timeout: float
+
+
+@frozen
+class ObeyToken(Need[None]):
+    """From now on, let the needs that may fail fail with `"aborted"` once a token is cancelled.
+
+    Attributes:
+        token: the caller's.
+    """
+
+    token: CancelToken
 
 
 @frozen

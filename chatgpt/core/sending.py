@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from itertools import count
 from typing import Any, Final, Literal
 
 from chatgpt.core.answers import AnswerDecoder
+from chatgpt.core.cancelling import CancelToken
 from chatgpt.core.error_bodies import (
     LONGEST_BODY,
     described_by,
@@ -30,6 +30,7 @@ from chatgpt.core.limits import Limits
 from chatgpt.core.needs import (
     Exchange,
     HttpRequest,
+    ObeyToken,
     ReadChunk,
     ResponseHead,
     SendRequest,
@@ -37,7 +38,7 @@ from chatgpt.core.needs import (
     Surroundings,
     TransportFailure,
 )
-from chatgpt.core.retry import RetryPolicy, is_final, retry_after
+from chatgpt.core.retry import RetryPolicy, is_final, refill_seconds, retry_after
 from chatgpt.core.secrets import Redactor, Secret, SecretMask, shows_secret, tokens_in
 from chatgpt.core.validation import encode_json, is_loopback
 
@@ -71,6 +72,12 @@ def json_request(
     return HttpRequest(method, url, headers, encode_json(body), is_loopback(url), other_secrets)
 
 
+def obey(token: CancelToken | None) -> Exchange[None]:
+    """Let the call be stopped by a token from now on; `None` for none."""
+    if token is not None:
+        yield from ObeyToken(token)
+
+
 def send_with_retries(
     request: HttpRequest,
     *,
@@ -85,10 +92,12 @@ def send_with_retries(
         APIStatusError: the answer is no success, and trying again is over or useless.
         APIConnectionError: there was no answer.
         APITimeoutError: a limit passed.
+        AbortedError: the caller's token was cancelled.
         ConfigurationError: a setting makes it useless to try.
     """
-    for retries in count():
-        was_sent = True
+    retries = 0
+    while True:
+        was_sent, refill = True, 0.0
         try:
             head = yield from SendRequest(
                 request, limits.connect_timeout(), limits.read_timeout(), limits.remaining
@@ -104,34 +113,39 @@ def send_with_retries(
             if seconds is not None:  # what the headers say comes before what the body says
                 error.retry_after = seconds
             error.is_final = is_final(error, head.headers)
+            refill = refill_seconds(head.headers)
         except TransportFailure as failure:
+            if failure.kind == "stale" and policy.repeats_sent:
+                continue  # each such connection is used once more at most, so this comes to an end
             redact.also(failure.secrets)
             error = _connection_error(failure, request, limits, redact)
             error.is_final = is_final(error, {})
             was_sent = failure.kind not in ("connect_timeout", "unreached")
-        delay = policy.delay(retries, error, chance=surroundings.chance(), was_sent=was_sent)
+        delay = policy.delay(
+            retries, error, chance=surroundings.chance(), was_sent=was_sent, refill=refill
+        )
         if delay is None or delay >= limits.remaining:
             raise error
-        yield from Sleep(delay)
-    raise AssertionError("unreachable: count() does not end")
+        yield from _sleep(delay, limits, error)
+        retries += 1
+
+
+def _sleep(seconds: float, limits: Limits, error: ChatGPTError) -> Exchange[None]:
+    try:
+        yield from Sleep(seconds)
+    except TransportFailure as failure:
+        raise limits.ended_by(failure) or error from error
 
 
 def _connection_error(
     failure: TransportFailure, request: HttpRequest, limits: Limits, redact: Redactor
 ) -> ChatGPTError:
-    error: ChatGPTError
-    match failure.kind:
-        case "connect_timeout":
-            error = limits.connect_passed()
-        case "read_timeout":
-            error = limits.passed()
-        case "timeout":
-            error = limits.total_passed(failure.reason)
-        case "unusable":
-            error = ConfigurationError(f"The request cannot be sent: {redact(failure.reason)}")
-        case "connection" | "unreached":
-            where = request.url.partition("?")[0]
-            error = APIConnectionError(f"No answer from {where}: {redact(failure.reason)}")
+    error = limits.ended_by(failure)
+    if error is None and failure.kind == "unusable":
+        error = ConfigurationError(f"The request cannot be sent: {redact(failure.reason)}")
+    elif error is None:
+        where = request.url.partition("?")[0]
+        error = APIConnectionError(f"No answer from {where}: {redact(failure.reason)}")
     error.__cause__ = _safe_cause(failure, redact)
     return error
 
@@ -145,18 +159,15 @@ def read_chunk(limits: Limits, redact: Redactor) -> Exchange[bytes]:
 
     Raises:
         APITimeoutError: a limit passed.
+        AbortedError: the caller's token was cancelled.
         StreamInterruptedError: the connection was lost.
     """
     try:
         return (yield from ReadChunk(limits.read_timeout()))
     except TransportFailure as failure:
         cause = _safe_cause(failure, redact)
-        if failure.kind == "read_timeout":
-            raise limits.passed() from cause
-        reason = redact(failure.reason)
-        raise StreamInterruptedError(
-            f"The connection was lost within the answer: {reason}"
-        ) from cause
+        lost = f"The connection was lost within the answer: {redact(failure.reason)}"
+        raise limits.ended_by(failure) or StreamInterruptedError(lost) from cause
     finally:
         limits.has_waited()
 
@@ -219,7 +230,9 @@ def _read_error_body(limits: Limits) -> Exchange[str]:
             break
         try:
             chunk = yield from ReadChunk(seconds)
-        except TransportFailure:
+        except TransportFailure as failure:
+            if failure.kind == "aborted":
+                raise limits.ended_by(failure) or failure from None
             break
         if not chunk:
             break

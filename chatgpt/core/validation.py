@@ -20,6 +20,7 @@ from math import inf, isnan
 from typing import Any, Final, TypeVar
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
+from chatgpt.core.cancelling import CancelToken
 from chatgpt.core.errors import ConfigurationError
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import CountTokens
@@ -372,6 +373,14 @@ def truth_of(name: str, value: object) -> bool:
 def optional_number(name: str, value: object) -> int | None:
     """Check that an argument is an `int` of at least 1, or `None`."""
     return None if value is None else whole_number(name, value, 1)
+
+
+def token_of(name: str, value: object) -> CancelToken | None:
+    """Check that an argument is a `CancelToken`, or `None`."""
+    if value is None or isinstance(value, CancelToken):
+        return value
+    made = ": make one of the class" if value is CancelToken else f", not {kind_of(value)}"
+    raise TypeError(f"{name} must be a CancelToken{made}.")
 
 
 def function_of(name: str, value: _Function) -> _Function:

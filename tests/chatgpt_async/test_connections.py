@@ -15,7 +15,8 @@ import anyio.lowlevel
 import httpx2
 import pytest
 
-from chatgpt.core.needs import HttpRequest
+from chatgpt.core.needs import HttpRequest, SendRequest
+from chatgpt.core.sending import get
 from chatgpt.routes import route_of
 from chatgpt.testing import Answer, ChatGPTServer, Fault
 from chatgpt_async import APIConnectionError, ChatGPTAPI, ChatGPTError
@@ -312,7 +313,8 @@ async def test_what_a_hook_of_the_callers_session_raises_is_his_own(
 
 @pytest.mark.anyio
 async def test_a_connection_that_is_shared_is_not_closed_for_one_call() -> None:
-    opening = module.Opening(connect_timeout=10)
+    need = SendRequest(get("https://chat.example/", {}), 10, 10, 10)
+    opening = module.Opening(need)
     closed: list[str] = []
 
     class Stream:

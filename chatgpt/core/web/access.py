@@ -170,8 +170,8 @@ class Access(ABC):
         seen = self._last
         try:
             yield from TakeTurn(max(limits.remaining, 0.0))
-        except TransportFailure:
-            raise limits.total_passed("another call was getting an access token") from None
+        except TransportFailure as failure:
+            raise _ended(limits, failure, "another call was getting an access token") from None
         last, token = self._last, self.token
         if token is not None:
             yield from PassTurn()
@@ -240,12 +240,18 @@ class GivenAccess(Access):
             given = yield from AskForAccessToken(
                 self._function, self._credentials, max(limits.remaining, 0.0), self._failed
             )
-        except TransportFailure:
-            raise limits.total_passed("get_access_token was not done") from None
+        except TransportFailure as failure:
+            raise _ended(limits, failure, "get_access_token was not done") from None
         token = secret_of("What get_access_token returned", given)
         if token is None:
             raise ConfigurationError("get_access_token returned None, not an access token.")
         return token
+
+
+def _ended(limits: Limits, failure: TransportFailure, reason: str) -> ChatGPTError:
+    error = limits.ended_by(failure, reason)
+    assert error is not None, "these waits end by a limit or by the token alone"
+    return error
 
 
 def _again(error: Exception) -> Exception:

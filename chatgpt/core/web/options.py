@@ -19,6 +19,7 @@ from urllib.parse import urlunsplit
 
 from attrs import evolve, field, frozen
 
+from chatgpt.core.cancelling import CancelToken
 from chatgpt.core.errors import ConfigurationError
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.options import as_settings, connection_options
@@ -39,6 +40,7 @@ from chatgpt.core.validation import (
     seconds_of,
     secret_of,
     text_to_send,
+    token_of,
     truth_of,
     url_of,
     uuid_of,
@@ -74,6 +76,7 @@ class SendMessageBrowserOptions(TypedDict, total=False):
     message_id: str | None
     action: MessageActionType
     timeout: float | None
+    abort: CancelToken | None
     on_progress: Callable[[ChatMessage], object] | None
     on_conversation_response: Callable[[ConversationResponseEvent], object] | None
 
@@ -348,6 +351,7 @@ class WebCallOptions:
         is_reported: whether the parts of the reply go to the caller.
         on_event: a function of the caller for the raw events.
         timeout: seconds for the whole call.
+        abort: the token that stops it.
     """
 
     text: str = field(repr=False)
@@ -358,6 +362,7 @@ class WebCallOptions:
     is_reported: bool
     on_event: Callable[[Any], object] | None = field(repr=False)
     timeout: float
+    abort: CancelToken | None
 
 
 def web_call_options(
@@ -369,6 +374,7 @@ def web_call_options(
     message_id: object = None,
     action: object = "next",
     timeout: object = None,
+    abort: object = None,
     on_progress: object = None,
     on_conversation_response: object = None,
     is_iterated: bool = False,
@@ -392,6 +398,7 @@ def web_call_options(
             function_of("on_conversation_response", on_conversation_response),
         ),
         timeout=settings.timeout if timeout is None else seconds_of("timeout", timeout),
+        abort=token_of("abort", abort),
     )
 
 

@@ -16,6 +16,7 @@ from chatgpt.core.errors import StreamError
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import Exchange, ResponseHead, Surroundings
 from chatgpt.core.reading import read_reply
+from chatgpt.core.sending import obey
 from chatgpt.core.web.access import Access, if_refused
 from chatgpt.core.web.conversations import current_message_id
 from chatgpt.core.web.options import WebCallOptions, WebSettings
@@ -46,6 +47,7 @@ def send_message(
         timeout=options.timeout,
         idle_timeout=settings.idle_timeout,
     )
+    yield from obey(options.abort)
     parent_id = options.parent_message_id
     if parent_id is None and options.conversation_id is not None:
         parent_id = yield from current_message_id(call, options.conversation_id)

@@ -1,0 +1,249 @@
+"""The connections of the sync twin: those of urllib3, each of whose waits can be ended from outside.
+
+Strategy: urllib3 opens a connection in `_new_conn` and `connect`, sends in `request`, and gives the connection back
+in `_put_conn`. There it is told to the call that has the connection (`Interruption`).
+
+Rules:
+
+1. A socket waits for ever by itself: the limits are the call's to keep. While connecting it has a limit, too, so
+   that an address that does not answer leaves time for the next one.
+2. A name is looked up in a thread that can be abandoned: the system offers no way to stop it.
+3. All that precedes the request is the connecting: the name, TLS, and the answers of proxies.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+from contextvars import ContextVar
+from functools import cache
+from http.client import LineTooLong
+from typing import Any, Final, TypeAlias
+
+from requests.adapters import HTTPAdapter
+from urllib3 import PoolManager, connection, exceptions
+from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.response import HTTPResponse
+from urllib3.util.connection import allowed_gai_family
+
+from chatgpt.interruptions import Interruption
+
+LONGEST_HEAD: Final = 102_400
+"""Bytes of the headers of an answer that are taken; httpx2 takes as many."""
+
+interruption: ContextVar[Interruption] = ContextVar("interruption")
+"""That of the call whose request is on its way in this thread."""
+
+Address: TypeAlias = tuple[Any, ...]
+
+
+class StoppableConnection(connection.HTTPConnection):
+    """A connection that tells the call which has it what it waits for.
+
+    Attributes:
+        call: the one that has it.
+        requests_sent: how many requests were sent over it.
+    """
+
+    call: Interruption | None = None
+    requests_sent = 0
+
+    def _new_conn(self) -> socket.socket:
+        call = interruption.get()
+        # That of SOCKS has the address of its proxy here.
+        proxy: dict[str, Any] | None = getattr(self, "_socks_options", None)
+        server = (self._dns_host, self.port)
+        host, port = server if proxy is None else (proxy["proxy_host"], int(proxy["proxy_port"]))
+        try:
+            addresses = look_up(host.strip("[]"), port, call)
+            opened = self._opened(addresses, server, proxy, call)
+        except socket.gaierror as error:
+            raise exceptions.NameResolutionError(self.host, self, error) from error
+        except TimeoutError as error:
+            raise exceptions.ConnectTimeoutError(self, "connecting took too long") from error
+        except OSError as error:
+            raise exceptions.NewConnectionError(self, str(error)) from error
+        sys.audit("http.client.connect", self, self.host, self.port)
+        return opened
+
+    def _opened(
+        self,
+        addresses: list[Address],
+        server: tuple[str, int],
+        proxy: dict[str, Any] | None,
+        call: Interruption,
+    ) -> socket.socket:
+        """Connect to the first address that takes a connection."""
+        problem: OSError | None = None
+        for position, (family, kind, protocol, _, address) in enumerate(addresses):
+            opening = (
+                socket.socket(family, kind, protocol)
+                if proxy is None
+                else _socks_socket(family, proxy, address)
+            )
+            try:
+                for option in self.socket_options or ():
+                    opening.setsockopt(*option)
+                call.hold(opening)
+                opening.settimeout(max(call.remaining / (len(addresses) - position), 0.001))
+                opening.connect(address if proxy is None else server)
+                opening.settimeout(None)
+            except OSError as error:
+                call.let_go()
+                opening.close()
+                problem = error
+                call.check()
+            except BaseException:
+                call.let_go()
+                opening.close()
+                raise
+            else:
+                return opening
+        try:
+            raise problem or OSError("the name has no address")
+        finally:
+            problem = None  # it would hold on to this frame
+
+    def connect(self) -> None:
+        """Connect, and all that precedes a request."""
+        self.requests_sent = 0
+        super().connect()
+        interruption.get().begin_answer()
+
+    def request(self, *args: Any, **options: Any) -> None:
+        """Send a request, for the call of this thread."""
+        self.call = interruption.get()
+        self.call.has_used_connection = self.requests_sent > 0
+        self.requests_sent += 1
+        if self.sock is not None:
+            self.call.hold(self.sock)
+            self.call.begin_answer()
+        super().request(*args, **options)
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override] # urllib3 overrides it alike
+        """Wait for the head of the answer."""
+        response = super().getresponse()
+        if sum(len(name) + len(value) for name, value in response.headers.items()) > LONGEST_HEAD:
+            raise LineTooLong("the head")
+        return response
+
+    def let_go(self) -> None:
+        """It is given back: nobody may stop it any more."""
+        call, self.call = self.call, None
+        if call is not None:
+            call.let_go()
+
+
+class _GivesBack(HTTPConnectionPool):
+    """A pool whose connections belong to no call."""
+
+    def _put_conn(self, conn: Any) -> None:
+        if isinstance(conn, StoppableConnection):
+            conn.let_go()
+        super()._put_conn(conn)
+
+
+@cache
+def _stoppable(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
+    """The same kind of pool, of connections whose waits can be ended."""
+    if issubclass(pool, _GivesBack):
+        return pool
+    kind = pool.ConnectionCls
+    connection_class = type(f"_Stoppable{kind.__name__}", (StoppableConnection, kind), {})
+    return type(
+        f"_Stoppable{pool.__name__}", (_GivesBack, pool), {"ConnectionCls": connection_class}
+    )
+
+
+class StoppableAdapter(HTTPAdapter):
+    """Sends over connections whose waits can be ended, through a proxy or not."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Make the pools of connections without a proxy."""
+        super().init_poolmanager(*args, **options)
+        self._use_pools(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **options: Any) -> PoolManager:
+        """Make the pools of a proxy."""
+        manager: PoolManager = super().proxy_manager_for(*args, **options)
+        self._use_pools(manager)
+        return manager
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:  # noqa: ARG002
+        """Verify the certificates, whatever the URL: requests verifies no https proxy when it asks it for http."""
+        super().cert_verify(conn, "https://", verify, cert)  # type: ignore[no-untyped-call] # its stub is not typed
+
+    @staticmethod
+    def _use_pools(manager: PoolManager) -> None:
+        manager.pool_classes_by_scheme = {
+            scheme: _stoppable(pool) for scheme, pool in manager.pool_classes_by_scheme.items()
+        }
+
+
+def _socks_socket(family: int, proxy: dict[str, Any], address: tuple[Any, ...]) -> socket.socket:
+    """A socket that connects through a proxy for SOCKS, whose address is known."""
+    import socks
+
+    made: socket.socket = socks.socksocket(family, socket.SOCK_STREAM)
+    made.set_proxy(  # type: ignore[attr-defined] # PySocks has no types
+        proxy["socks_version"],
+        address[0],
+        address[1],
+        proxy["rdns"],
+        proxy["username"],
+        proxy["password"],
+    )
+    return made
+
+
+# --- names -----------------------------------------------------------------------------------
+
+
+def look_up(host: str, port: int, call: Interruption) -> list[Address]:
+    """Look the addresses of a host up.
+
+    Raises:
+        TransportFailure: the call was stopped meanwhile.
+        OSError: the host is not known.
+    """
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise exceptions.LocationParseError(f"'{host}', label empty or too long") from None
+    try:
+        return _addresses(host, port, socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        lookup = _Lookup(host, port)
+    try:
+        lookup.start()
+    except RuntimeError:  # the interpreter shuts down: there are no new threads
+        return _addresses(host, port)
+    with call.woken_by(lookup.is_over.set):
+        lookup.is_over.wait()
+    if lookup.problem is not None:
+        raise lookup.problem
+    return lookup.found
+
+
+def _addresses(host: str, port: int, flags: int = 0) -> list[Address]:
+    return [*socket.getaddrinfo(host, port, allowed_gai_family(), socket.SOCK_STREAM, flags=flags)]
+
+
+class _Lookup(threading.Thread):
+    """Looks a name up, for as long as the system takes."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(name="chatgpt-lookup", daemon=True)
+        self._server = host, port
+        self.is_over = threading.Event()
+        self.found: list[Address] = []
+        self.problem: OSError | None = None
+
+    def run(self) -> None:
+        try:
+            self.found = _addresses(*self._server)
+        except OSError as error:
+            self.problem = error.with_traceback(None)
+        finally:
+            self.is_over.set()

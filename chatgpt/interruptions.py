@@ -1,0 +1,322 @@
+"""What ends the waits of a call in the sync twin: its deadlines, its token, and whoever closes it.
+
+Strategy: a thread that is blocked in a read, in `connect` or in a TLS handshake cannot look at anything. Another
+one wakes it: `socket.shutdown` on a duplicate of its socket ends whatever waits for the connection. (Closing the
+socket from another thread does not, and could hit a file descriptor that has another owner by then.) One thread of
+the process, the watchdog, does so for all deadlines; `CancelToken.cancel` and `close` do it in their own thread.
+
+Rules:
+
+1. A call waits for one thing at a time, and says how to wake it (`hold`, `woken_by`). After each wait it asks why
+   it ended (`check`): a connection that was shut down looks like one that has ended.
+2. A connection is let go before it is given back: what is stopped later must not hit the call of another thread.
+3. Starting the watchdog, or a step of it, costs a call nothing while the deadlines only grow: it looks again when
+   the nearest deadline that it knows has passed.
+4. `cancel` may come from a signal handler, in the middle of any line here: locks are reentrant.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from math import inf
+from time import monotonic
+from typing import Final
+
+from chatgpt.core.cancelling import CancelToken
+from chatgpt.core.needs import FailureKind, SendRequest, TransportFailure
+
+LINGERING: Final = 5.0
+"""Seconds for which the watchdog stays when there is nothing to watch."""
+
+_REASONS: Final[dict[FailureKind, str]] = {
+    "connect_timeout": "connecting took too long",
+    "read_timeout": "nothing came",
+    "aborted": "the token was cancelled",
+    "connection": "the call was closed",
+}
+
+
+class Interruption:
+    """What may end the waits of one call.
+
+    Attributes:
+        cause: what has ended them, once something has.
+        deadline: when the watchdog stops the present wait, by `time.monotonic`.
+        has_used_connection: whether the request went over a connection that was used before.
+    """
+
+    __slots__ = (
+        "_end",
+        "_handle",
+        "_is_waiting",
+        "_limit",
+        "_lock",
+        "_read_timeout",
+        "_socket",
+        "_take_back",
+        "_wake",
+        "cause",
+        "deadline",
+        "has_used_connection",
+        "is_watched",
+    )
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._wake: Callable[[], object] | None = None
+        self._handle: socket.socket | None = None
+        self._socket: socket.socket | None = None
+        self._take_back: Callable[[], None] | None = None
+        self._limit: FailureKind = "timeout"
+        self._end = self._read_timeout = inf
+        self._is_waiting = False
+        self.cause: FailureKind | None = None
+        self.deadline = inf
+        self.is_watched = False
+        self.has_used_connection = False
+
+    # --- what ends a wait ---
+
+    def obey(self, token: CancelToken) -> None:
+        """Be stopped by a token from now on."""
+        self._take_back = token.tell(partial(self.stop, "aborted"))
+
+    def stop(self, cause: FailureKind) -> None:
+        """End the present wait, and those to come."""
+        with self._lock:
+            if self.cause is None or cause == "connection":
+                self.cause = cause
+            if self._wake is not None:
+                self._wake()
+
+    def stop_if_late(self) -> None:
+        """End the present wait, if its deadline has passed."""
+        with self._lock:
+            if self.deadline <= monotonic():
+                self.deadline = inf
+                self.stop(self._limit)
+
+    def check(self) -> None:
+        """Say why a wait has ended, if it was ended.
+
+        Raises:
+            TransportFailure: it was.
+        """
+        if self.cause is not None:
+            raise TransportFailure(self.cause, _REASONS.get(self.cause, ""))
+
+    # --- waits ---
+
+    def begin_request(self, need: SendRequest) -> None:
+        """A request is to be sent: what ended the one before is no matter, if it was a deadline.
+
+        Raises:
+            TransportFailure: the call was stopped.
+        """
+        with self._lock:
+            if self.cause not in ("aborted", "connection"):
+                self.cause = None
+        self._end = monotonic() + need.timeout
+        self._read_timeout = need.read_timeout
+        self.has_used_connection = False
+        self.begin_wait("connect_timeout", need.connect_timeout)
+
+    def begin_answer(self) -> None:
+        """There is a connection: the wait for the answer begins."""
+        rest = self._end - monotonic()
+        if rest < self._read_timeout:
+            self.begin_wait("timeout", rest)
+        else:
+            self.begin_wait("read_timeout", self._read_timeout)
+
+    def begin_wait(self, limit: FailureKind, seconds: float) -> None:
+        """A wait begins that may take so long; `end_wait` ends it.
+
+        Raises:
+            TransportFailure: the call was stopped.
+        """
+        self.check()
+        self._is_waiting = True
+        self._limit = limit
+        self.deadline = monotonic() + seconds
+        if not (self.is_watched and self.deadline >= _watchdog.next_look):
+            self.is_watched = _watchdog.watch(self)
+            if not self.is_watched and self._socket is not None:
+                self._socket.settimeout(max(seconds, 0.001))
+
+    def end_wait(self) -> None:
+        """The wait is over, whatever came of it."""
+        self.deadline = inf
+        self._is_waiting = False
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the deadline of the present wait."""
+        return self.deadline - monotonic()
+
+    def hold(self, waiting: socket.socket) -> None:
+        """Wake whoever waits for this socket, from now on until it is let go.
+
+        Raises:
+            TransportFailure: the call was stopped.
+        """
+        self.let_go()
+        handle = socket.fromfd(waiting.fileno(), socket.AF_INET, socket.SOCK_STREAM)
+        with self._lock:
+            self._socket, self._handle = waiting, handle
+            self._wake = partial(_shut_down, handle)
+        self.check()
+
+    def let_go(self) -> None:
+        """Leave the socket alone from now on."""
+        with self._lock:
+            handle, self._handle = self._handle, None
+            self._wake = self._socket = None
+        if handle is not None:
+            handle.close()
+
+    @contextmanager
+    def woken_by(self, wake: Callable[[], object]) -> Iterator[None]:
+        """Wake a wait for something else than a socket.
+
+        Args:
+            wake: ends it; called in another thread, or in a signal handler.
+
+        Raises:
+            TransportFailure: the call was stopped, before or meanwhile.
+        """
+        with self._lock:
+            was_waiting, self._is_waiting = self._is_waiting, True
+            self._wake = wake
+        try:
+            self.check()
+            yield
+            self.check()
+        finally:
+            with self._lock:
+                self._wake, self._is_waiting = None, was_waiting
+
+    def sleep(self, seconds: float) -> None:
+        """Wait.
+
+        Raises:
+            TransportFailure: the call was stopped.
+        """
+        woken = threading.Event()
+        with self.woken_by(woken.set):
+            woken.wait(min(seconds, threading.TIMEOUT_MAX))
+
+    def close(self) -> None:
+        """The call is over. Where another thread waits for something, its wait is ended, and it closes."""
+        if self._is_waiting:
+            self.stop("connection")
+            return
+        take_back, self._take_back = self._take_back, None
+        if take_back is not None:
+            take_back()
+        if self.is_watched:
+            _watchdog.forget(self)
+            self.is_watched = False
+        self.let_go()
+
+
+def _shut_down(handle: socket.socket) -> None:
+    with suppress(OSError):  # there is no connection any more
+        handle.shutdown(socket.SHUT_RDWR)
+
+
+class _Watchdog:
+    """The thread that stops the waits whose deadline has passed.
+
+    Attributes:
+        next_look: when it looks at the deadlines again, by `time.monotonic`.
+    """
+
+    def __init__(self) -> None:
+        self._watched: set[Interruption] = set()
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """In a child there is neither the thread nor a call that it watched."""
+        for call in self._watched:
+            call.is_watched = False
+        self._changed = threading.Condition()  # another thread of the parent may hold the old one
+        self._watched = set()
+        self._thread: threading.Thread | None = None
+        self._is_resting = False
+        self.next_look = inf
+
+    def watch(self, call: Interruption) -> bool:
+        """Watch the deadline of a call; whether there can be a thread that does."""
+        with self._changed:
+            self._watched.add(call)
+            if call.deadline < self.next_look:
+                self.next_look = call.deadline
+                self._changed.notify()
+            if self._thread is None:
+                return self._start()
+        return True
+
+    def forget(self, call: Interruption) -> None:
+        """A call is over."""
+        with self._changed:
+            self._watched.discard(call)
+
+    def rest(self) -> None:
+        """End the thread: the process forks."""
+        with self._changed:
+            self._is_resting = True
+            self._changed.notify()
+            thread = self._thread
+        if thread is not None:
+            thread.join(1.0)
+
+    def go_on(self) -> None:
+        """The process has forked, and this is the parent."""
+        with self._changed:
+            self._is_resting = False
+            if any(call.deadline < inf for call in self._watched):
+                self._start()
+
+    def _start(self) -> bool:
+        thread = threading.Thread(target=self._run, name="chatgpt-watchdog", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the interpreter shuts down, or there are too many threads
+            self._watched.clear()
+            return False
+        self._thread = thread
+        return True
+
+    def _run(self) -> None:
+        with self._changed:
+            while not self._is_resting:
+                for call in [*self._watched]:
+                    if call.deadline <= monotonic():
+                        call.stop_if_late()
+                self.next_look = min((call.deadline for call in self._watched), default=inf)
+                if self._watched:
+                    self._changed.wait(_until(self.next_look))
+                elif not self._changed.wait(LINGERING) and not self._watched:
+                    break
+            self._thread = None
+            self.next_look = inf
+
+
+def _until(moment: float) -> float | None:
+    return None if moment == inf else max(moment - monotonic(), 0.0)
+
+
+_watchdog = _Watchdog()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_watchdog.rest,
+        after_in_parent=_watchdog.go_on,
+        after_in_child=_watchdog.begin_anew,
+    )
