@@ -18,13 +18,13 @@ import sys
 import threading
 from contextvars import ContextVar
 from functools import cache
-from http.client import LineTooLong
+from http.client import SWITCHING_PROTOCOLS, HTTPResponse, LineTooLong, parse_headers
 from typing import Any, Final, TypeAlias
 
 from requests.adapters import HTTPAdapter
 from urllib3 import PoolManager, connection, exceptions
 from urllib3.connectionpool import HTTPConnectionPool
-from urllib3.response import HTTPResponse
+from urllib3.response import BaseHTTPResponse
 from urllib3.util.connection import allowed_gai_family
 
 from chatgpt.interruptions import Interruption
@@ -38,6 +38,17 @@ interruption: ContextVar[Interruption] = ContextVar("interruption")
 Address: TypeAlias = tuple[Any, ...]
 
 
+class _FinalResponse(HTTPResponse):
+    """An answer that is no informational one (1xx): http.client takes `103 Early Hints` for the answer."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc] # it is private
+            if not 100 <= status < 200 or status == SWITCHING_PROTOCOLS:
+                return version, status, reason
+            parse_headers(self.fp)
+
+
 class StoppableConnection(connection.HTTPConnection):
     """A connection that tells the call which has it what it waits for.
 
@@ -46,6 +57,7 @@ class StoppableConnection(connection.HTTPConnection):
         requests_sent: how many requests were sent over it.
     """
 
+    response_class = _FinalResponse
     call: Interruption | None = None
     requests_sent = 0
 
@@ -105,6 +117,11 @@ class StoppableConnection(connection.HTTPConnection):
         finally:
             problem = None  # it would hold on to this frame
 
+    def _tunnel(self) -> None:
+        super()._tunnel()
+        # http.client takes the end of a connection for that of a proxy's head, and TLS would go on with it.
+        interruption.get().check()
+
     def connect(self) -> None:
         """Connect, and all that precedes a request."""
         self.requests_sent = 0
@@ -121,7 +138,7 @@ class StoppableConnection(connection.HTTPConnection):
             self.call.begin_answer()
         super().request(*args, **options)
 
-    def getresponse(self) -> HTTPResponse:  # type: ignore[override] # urllib3 overrides it alike
+    def getresponse(self) -> BaseHTTPResponse:  # type: ignore[override] # urllib3 overrides it alike
         """Wait for the head of the answer."""
         response = super().getresponse()
         if sum(len(name) + len(value) for name, value in response.headers.items()) > LONGEST_HEAD:

@@ -3,9 +3,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chatgpt.core import errors
-from chatgpt.core.retry import RetryPolicy, is_final, retry_after
+from chatgpt.core.retry import RetryPolicy, is_final, refill_seconds, retry_after
 from tests.stepping import NOW
 
 POLICY = RetryPolicy(max_retries=2)
@@ -107,7 +109,74 @@ DATE = (NOW + timedelta(seconds=90)).strftime("%a, %d %b %Y %H:%M:%S GMT")
         ({"retry-after": "nan"}, None),
         ({"retry-after": "inf"}, None),
         ({"retry-after": "Sun, 99 Nov 20260 99:00:00 GMT"}, None),
+        ({"retry-after-ms": "0"}, 0.0),
+        # The three forms of RFC 9110, 5.6.7.
+        ({"retry-after": "Sun, 22 Nov 2026 12:00:30 GMT"}, 30.0),
+        ({"retry-after": "Sunday, 22-Nov-26 12:00:30 GMT"}, 30.0),
+        ({"retry-after": "Sun Nov 22 12:00:30 2026"}, 30.0),
     ],
 )
 def test_what_the_server_asks_for(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers, NOW) == seconds
+
+
+def test_a_clock_that_is_wrong_does_no_harm() -> None:
+    """A date is compared with the server's own: here it is years later, or earlier."""
+    for year in (2020, 2031):
+        headers = {
+            "date": f"Sun, 22 Nov {year} 12:00:00 GMT",
+            "retry-after": f"Sun, 22 Nov {year} 12:00:07 GMT",
+        }
+        assert retry_after(headers, NOW) == 7.0
+    assert retry_after({"date": "today", "retry-after": DATE}, NOW) == 90.0
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, 0.0),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6ms"}, 0.006),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "1m0.052s"}, 60.052),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "6m0s"}, 360.0),
+        (
+            {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "1h2m3s4us"},
+            3723.000004,
+        ),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "20"}, 20.0),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "-1"}, 0.0),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "soon"}, 0.0),
+        ({"x-ratelimit-remaining-tokens": "0"}, 0.0),
+        ({"x-ratelimit-remaining-tokens": "-1", "x-ratelimit-reset-tokens": "20"}, 0.0),
+        ({"x-ratelimit-remaining-tokens": "149984", "x-ratelimit-reset-tokens": "6s"}, 0.0),
+        (
+            {
+                "x-ratelimit-remaining-requests": "0",
+                "x-ratelimit-reset-requests": "9ms",
+                "x-ratelimit-remaining-tokens_usage_based": "0",
+                "x-ratelimit-reset-tokens_usage_based": "2s",
+            },
+            2.0,
+        ),
+    ],
+)
+def test_when_a_bucket_is_full_again(headers: dict[str, str], seconds: float) -> None:
+    assert refill_seconds(headers) == pytest.approx(seconds)
+
+
+def test_an_empty_bucket_makes_the_own_wait_longer() -> None:
+    """Up to the longest wait, and never what the server asks for."""
+    policy = RetryPolicy(2)
+    for refill, expected in ((0.1, 0.5), (3.0, 3.0), (360.0, 8.0)):
+        assert policy.delay(0, status(429), chance=0.0, refill=refill) == expected
+    asked = status(429, retry_after=0.2)
+    assert policy.delay(0, asked, chance=0.0, refill=360.0) == 0.2
+
+
+@given(st.text(max_size=30), st.text(max_size=30))
+def test_any_header_is_borne(value: str, other: str) -> None:
+    names = ("retry-after", "retry-after-ms", "date", "x-ratelimit-reset-tokens")
+    for name in names:
+        headers = {"x-ratelimit-remaining-tokens": "0", **dict.fromkeys(names, other), name: value}
+        seconds = retry_after(headers, NOW)
+        assert seconds is None or seconds >= 0
+        assert refill_seconds(headers) >= 0

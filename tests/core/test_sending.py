@@ -54,6 +54,22 @@ def test_what_is_tried_again_and_how_long_is_waited() -> None:
     assert stepper.of(Sleep) == [Sleep(0.494), Sleep(1.0)]
 
 
+def test_a_connection_that_was_closed_while_idle_is_no_failure() -> None:
+    """It is sent again at once, as often as it happens, and not counted."""
+    stale = TransportFailure("stale", "the server closed the connection too early")
+    stepper = Stepper(*[stale] * 5, json_answer(completion("Hello!")))
+    assert send(stepper, client={"max_retries": 0}).text == "Hello!"
+    assert stepper.of(Sleep) == []
+    assert len(stepper.of(SendRequest)) == 6
+
+
+def test_an_empty_bucket_is_waited_for() -> None:
+    empty = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "2.5s"}
+    stepper = Stepper(json_answer(RATE_LIMIT, 429, empty), json_answer(completion("Hello!")))
+    assert send(stepper).text == "Hello!"
+    assert stepper.of(Sleep) == [Sleep(2.5)]
+
+
 def test_after_the_last_try_the_error_is_raised_and_nothing_stored() -> None:
     stepper = Stepper(*(json_answer(RATE_LIMIT, 429) for _ in range(3)))
     with pytest.raises(RateLimitError) as caught:

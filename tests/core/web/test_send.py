@@ -139,6 +139,7 @@ def test_the_reply() -> None:
         (json_answer({"detail": "Too many requests in 1 hour. Try again later."}, 429), RateLimitError),
         (json_answer({}, 503, {"retry-after": "1", "x-should-retry": "true"}), InternalServerError),
         (LOST, APIConnectionError),
+        (TransportFailure("stale", "closed"), APIConnectionError),
         (TransportFailure("read_timeout", "silence"), APITimeoutError),
     ],
 )  # fmt: skip
