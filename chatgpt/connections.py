@@ -113,7 +113,7 @@ class StoppableConnection(connection.HTTPConnection):
             else:
                 return opening
         try:
-            raise problem or OSError("the name has no address")
+            raise problem or socket.gaierror(socket.EAI_NONAME, "the name has no address")
         finally:
             problem = None  # it would hold on to this frame
 
@@ -140,6 +140,7 @@ class StoppableConnection(connection.HTTPConnection):
 
     def getresponse(self) -> BaseHTTPResponse:  # type: ignore[override] # urllib3 overrides it alike
         """Wait for the head of the answer."""
+        self.timeout = interruption.get().socket_timeout
         response = super().getresponse()
         if sum(len(name) + len(value) for name, value in response.headers.items()) > LONGEST_HEAD:
             raise LineTooLong("the head")

@@ -31,7 +31,7 @@ from chatgpt.core.cancelling import CancelToken
 from chatgpt.core.needs import FailureKind, SendRequest, TransportFailure
 
 LINGERING: Final = 5.0
-"""Seconds for which the watchdog stays when there is nothing to watch."""
+"""Seconds after which the watchdog looks whether there is still something to watch, and goes if not."""
 
 _REASONS: Final[dict[FailureKind, str]] = {
     "connect_timeout": "connecting took too long",
@@ -48,6 +48,8 @@ class Interruption:
         cause: what has ended them, once something has.
         deadline: when the watchdog stops the present wait, by `time.monotonic`.
         has_used_connection: whether the request went over a connection that was used before.
+        is_watched: whether the watchdog knows the call.
+        socket_timeout: seconds for single waits of the socket; `None` for none: there is a watchdog.
     """
 
     __slots__ = (
@@ -64,6 +66,7 @@ class Interruption:
         "deadline",
         "has_used_connection",
         "is_watched",
+        "socket_timeout",
     )
 
     def __init__(self) -> None:
@@ -79,6 +82,7 @@ class Interruption:
         self.deadline = inf
         self.is_watched = False
         self.has_used_connection = False
+        self.socket_timeout: float | None = None
 
     # --- what ends a wait ---
 
@@ -146,8 +150,9 @@ class Interruption:
         self.deadline = monotonic() + seconds
         if not (self.is_watched and self.deadline >= _watchdog.next_look):
             self.is_watched = _watchdog.watch(self)
-            if not self.is_watched and self._socket is not None:
-                self._socket.settimeout(max(seconds, 0.001))
+            self.socket_timeout = None if self.is_watched else max(seconds, 0.001)
+            if self.socket_timeout is not None and self._socket is not None:
+                self._socket.settimeout(self.socket_timeout)
 
     def end_wait(self) -> None:
         """The wait is over, whatever came of it."""
@@ -300,16 +305,11 @@ class _Watchdog:
                     if call.deadline <= monotonic():
                         call.stop_if_late()
                 self.next_look = min((call.deadline for call in self._watched), default=inf)
-                if self._watched:
-                    self._changed.wait(_until(self.next_look))
-                elif not self._changed.wait(LINGERING) and not self._watched:
+                seconds = min(max(self.next_look - monotonic(), 0.0), LINGERING)
+                if not self._changed.wait(seconds) and not self._watched:
                     break
             self._thread = None
             self.next_look = inf
-
-
-def _until(moment: float) -> float | None:
-    return None if moment == inf else max(moment - monotonic(), 0.0)
 
 
 _watchdog = _Watchdog()

@@ -1,0 +1,124 @@
+"""How the sync twin opens connections; the limits of each phase are tried in `tests/reliability`."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+import requests
+
+from chatgpt import AbortedError, APIConnectionError, APITimeoutError, CancelToken, ChatGPTAPI
+from chatgpt.connections import look_up
+from chatgpt.interruptions import Interruption
+from tests.chatgpt_async.peers import FullBacklog
+from tests.engines import Engine
+from tests.reliability.test_deadlines import CHUNKED, WORD
+from tests.reliability.test_stopping import Stopping, Waiting, sending
+from tests.reliability.wire import WELL_TEXT, RawServer, Wire, answering_and_staying
+
+
+def test_an_address_that_does_not_answer_leaves_time_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with FullBacklog() as full, RawServer() as server:
+        addresses = [
+            (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))
+            for port in (9, full.port, server.port)
+        ]
+
+        def look_up(host: str, *_: object, flags: int = 0) -> Any:
+            if flags & socket.AI_NUMERICHOST:
+                raise socket.gaierror(socket.EAI_NONAME, "it is a name")
+            return addresses
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        with ChatGPTAPI(
+            api_key="sk-test",
+            api_base_url="http://three.example/v1",
+            connect_timeout=1,
+            max_retries=0,
+        ) as client:
+            assert client.send_message("hi").text == WELL_TEXT
+            addresses[:] = []
+            client.close()
+            with pytest.raises(APIConnectionError, match="the name has no address"):
+                client.send_message("hi")
+
+
+def test_a_name_that_nobody_knows(engine: Engine) -> None:
+    client = engine.client(
+        api_key="sk-test", api_base_url="http://nobody.invalid/v1", max_retries=0
+    )
+    with pytest.raises(
+        APIConnectionError, match=r"No answer from http://nobody\.invalid/v1"
+    ) as caught:
+        client.send_message("hi")
+    assert isinstance(caught.value.__cause__, socket.gaierror)
+
+
+def test_addresses_are_not_looked_up_in_a_thread() -> None:
+    found = look_up("127.0.0.1", 80, Interruption())
+    assert [address[4] for address in found] == [("127.0.0.1", 80)]
+    assert look_up("::1", 80, Interruption())[0][4][:2] == ("::1", 80)
+
+
+def test_hints_are_not_the_answer(engine: Engine) -> None:
+    """Nor is any other informational answer; http.client knows `100 Continue` alone."""
+
+    def hinting(wire: Wire) -> None:
+        wire.read_request()
+        for line in (b"100 Continue", b"103 Early Hints\r\nlink: </a>", b"199 Soon"):
+            wire.send(b"HTTP/1.1 " + line + b"\r\n\r\n")
+        wire.send(CHUNKED + WORD + b"0\r\n\r\n")
+
+    with RawServer(hinting) as server:
+        client = engine.client(api_key="sk-test", api_base_url=server.base_url, max_retries=0)
+        with pytest.raises(Exception, match="ended before it was complete") as caught:
+            client.send_message("hi", stream=True)
+        assert getattr(caught.value, "partial", None) == "word "
+
+
+# --- a session of the caller -----------------------------------------------------------------
+
+
+def test_a_token_stops_a_stream_over_the_callers_session() -> None:
+    waiting = Waiting(sending(CHUNKED + WORD))
+    with requests.Session() as session, RawServer(waiting) as server:
+        client = ChatGPTAPI(api_key="sk-test", api_base_url=server.base_url, session=session)
+        stopping = Stopping()
+        with pytest.raises(AbortedError) as caught:
+            client.send_message("hi", stream=True, abort=stopping.token)
+        assert caught.value.partial == "word "
+        assert waiting.is_left.wait(5)
+        assert client.send_message("hi").text == WELL_TEXT
+
+
+def test_the_limits_of_a_stream_over_the_callers_session() -> None:
+    with (
+        requests.Session() as session,
+        RawServer(answering_and_staying(CHUNKED + WORD), answering_and_staying(b"")) as server,
+    ):
+        client = ChatGPTAPI(
+            api_key="sk-test", api_base_url=server.base_url, session=session, max_retries=0
+        )
+        for partial in ("word ", None):
+            with pytest.raises(APITimeoutError) as caught:
+                client.send_message("hi", stream=True, timeout=0.2)
+            assert caught.value.partial == partial
+        assert client.send_message("hi").text == WELL_TEXT
+
+
+def test_a_token_is_obeyed_as_soon_as_the_callers_session_returns() -> None:
+    token = CancelToken()
+
+    class Slow(requests.Session):
+        def request(self, *args: Any, **options: Any) -> requests.Response:
+            answer = super().request(*args, **options)
+            token.cancel()
+            return answer
+
+    with Slow() as session, RawServer() as server:
+        client = ChatGPTAPI(api_key="sk-test", api_base_url=server.base_url, session=session)
+        with pytest.raises(AbortedError):
+            client.send_message("hi", abort=token)

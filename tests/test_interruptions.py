@@ -1,0 +1,224 @@
+"""The watchdog, and what it stops, by themselves; `tests/reliability` tries them within calls."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chatgpt import APITimeoutError, CancelToken, ChatGPTAPI, interruptions
+from chatgpt.core.needs import SendRequest, TransportFailure
+from chatgpt.core.sending import get
+from chatgpt.interruptions import Interruption, _watchdog
+from chatgpt.testing import ChatGPTServer
+from tests.reliability.wire import RawServer, answering_and_staying
+
+REQUEST = get("http://chat.example/", {})
+
+
+@pytest.fixture
+def call() -> Iterator[Interruption]:
+    made = Interruption()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+def watchdogs() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "chatgpt-watchdog"]
+
+
+def until_there_are(count: int) -> None:
+    end = time.monotonic() + 5
+    while len(watchdogs()) != count:
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_a_read_is_ended_by_its_deadline(
+    call: Interruption, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    ours, _ = pair
+    call.hold(ours)
+    call.begin_wait("read_timeout", 0.05)
+    assert ours.recv(1) == b""  # as if the other side had closed it
+    call.end_wait()
+    with pytest.raises(TransportFailure) as caught:
+        call.check()
+    assert caught.value.kind == "read_timeout"
+    with pytest.raises(TransportFailure):
+        call.begin_wait("read_timeout", 5)
+
+
+def test_what_is_let_go_is_left_alone(
+    call: Interruption, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    ours, theirs = pair
+    call.hold(ours)
+    call.let_go()
+    call.stop("aborted")
+    theirs.send(b"x")
+    assert ours.recv(1) == b"x"
+    with pytest.raises(TransportFailure):
+        call.hold(ours)
+
+
+def test_the_handle_is_closed_with_the_call(pair: tuple[socket.socket, socket.socket]) -> None:
+    before = len([*Path("/dev/fd").iterdir()])
+    call = Interruption()
+    for _ in range(3):  # a call may send several times
+        call.hold(pair[0])
+    call.close()
+    call.close()
+    assert len([*Path("/dev/fd").iterdir()]) == before
+
+
+def test_a_deadline_is_forgotten_with_the_next_request_and_a_token_is_not(
+    call: Interruption,
+) -> None:
+    need = SendRequest(REQUEST, 5, 5, 5)
+    call.stop("connect_timeout")
+    call.begin_request(need)
+    call.end_wait()
+    call.check()
+    token = CancelToken()
+    call.obey(token)
+    token.cancel()
+    call.stop("read_timeout")
+    with pytest.raises(TransportFailure) as caught:
+        call.begin_request(need)
+    assert caught.value.kind == "aborted"
+
+
+def test_the_nearest_limit_is_told(call: Interruption) -> None:
+    """Of a request that took long to be sent, little is left of the whole call's time."""
+    call.begin_request(SendRequest(REQUEST, 5, 5, 0.05))
+    time.sleep(0.02)
+    call.begin_answer()
+    assert call.remaining < 0.05
+    with pytest.raises(TransportFailure) as caught:
+        call.sleep(5)
+    assert caught.value.kind == "timeout"
+    call.end_wait()
+
+
+def test_a_sleep_without_an_end() -> None:
+    call, token = Interruption(), CancelToken()
+    call.obey(token)
+    threading.Timer(0.05, token.cancel).start()
+    with pytest.raises(TransportFailure):
+        call.sleep(1e300)
+    call.close()
+
+
+def test_deadlines_that_grow_do_not_wake_the_watchdog(
+    call: Interruption, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call.begin_wait("read_timeout", 10)
+    nearest = _watchdog.next_look
+    watched: list[Interruption] = []
+
+    def watch(_: object, call: Interruption) -> bool:
+        watched.append(call)
+        return True
+
+    monkeypatch.setattr(type(_watchdog), "watch", watch)
+    for seconds in (11, 20, 12):
+        call.end_wait()
+        call.begin_wait("read_timeout", seconds)
+    assert watched == []
+    assert _watchdog.next_look == nearest
+    call.begin_wait("read_timeout", 5)
+    assert watched == [call]
+
+
+def test_the_watchdog_goes_when_there_is_nothing_to_watch(
+    call: Interruption, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _watchdog.rest()
+    _watchdog.go_on()
+    until_there_are(0)
+    monkeypatch.setattr(interruptions, "LINGERING", 0.05)
+    call.begin_wait("read_timeout", 0.01)
+    until_there_are(1)
+    call.end_wait()
+    time.sleep(0.1)
+    assert len(watchdogs()) == 1  # the call is not over
+    call.close()
+    until_there_are(0)
+    other = Interruption()
+    other.begin_wait("read_timeout", 0.01)
+    with pytest.raises(TransportFailure):
+        other.sleep(5)
+    other.end_wait()
+    other.close()
+
+
+def test_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the interpreter shuts down: then the sockets have limits of their own."""
+    _watchdog.rest()
+    _watchdog.go_on()
+    until_there_are(0)
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("chatgpt-"):
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with (
+        RawServer(answering_and_staying(b"")) as server,
+        ChatGPTAPI(
+            api_key="sk-test", api_base_url=f"http://localhost:{server.port}/v1", max_retries=0
+        ) as client,
+    ):
+        with pytest.raises(APITimeoutError) as caught:
+            client.send_message("hi", timeout=0.2)
+        assert caught.value.limit == "total"
+        assert client.send_message("hi").text == "Still here."
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_fork_leaves_nobody_unwatched(chatgpt_server: ChatGPTServer) -> None:
+    """Neither a call that another thread of the parent waits for, nor one of the child."""
+    seconds: list[float] = []
+    with RawServer(*[answering_and_staying(b"")] * 2) as server:
+        client = ChatGPTAPI(api_key="sk-test", api_base_url=server.base_url, max_retries=0)
+
+        def wait() -> None:
+            begun = time.monotonic()
+            with pytest.raises(APITimeoutError):
+                client.send_message("hi", timeout=0.4)
+            seconds.append(time.monotonic() - begun)
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        time.sleep(0.1)
+        child = os.fork()
+        if child == 0:
+            status = 2
+            try:
+                assert watchdogs() == []
+                wait()
+                status = 0 if seconds[0] < 2 else 1
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        thread.join(5)
+        assert len(seconds) == 1
+        client.close()
+    with ChatGPTAPI(api_key=chatgpt_server.api_key, api_base_url=chatgpt_server.base_url) as client:
+        assert client.send_message("hi").text
