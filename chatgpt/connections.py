@@ -131,12 +131,12 @@ class StoppableConnection(connection.HTTPConnection):
     def request(self, *args: Any, **options: Any) -> None:
         """Send a request, for the call of this thread."""
         self.call = interruption.get()
-        self.call.has_used_connection = self.requests_sent > 0
-        self.requests_sent += 1
         if self.sock is not None:
+            self.call.has_used_connection = self.requests_sent > 0
             self.call.hold(self.sock)
             self.call.begin_answer()
         super().request(*args, **options)
+        self.requests_sent += 1
 
     def getresponse(self) -> BaseHTTPResponse:  # type: ignore[override] # urllib3 overrides it alike
         """Wait for the head of the answer."""

@@ -160,7 +160,6 @@ class Transport:
         Raises:
             TransportFailure: there is no answer.
         """
-        call.begin_request(need)
         if self._given is not None:
             # A session of the caller has its own proxies and certificates.
             outcome = _attempt(self._given, need, None, call)
@@ -217,6 +216,7 @@ def _attempt(
     # The limits of a connection of ours are the call's; None is none.
     timeout = (need.connect_timeout, need.read_timeout) if route is None else None
     try:
+        call.begin_request(need)
         return session.request(
             request.method,
             request.url,

@@ -7,15 +7,16 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from chatgpt import APITimeoutError, CancelToken, ChatGPTAPI, interruptions
+from chatgpt import APITimeoutError, CancelToken, ChatGPTAPI, ChatGPTError, interruptions
 from chatgpt.core.needs import SendRequest, TransportFailure
 from chatgpt.core.sending import get
 from chatgpt.interruptions import Interruption, _watchdog
-from chatgpt.testing import ChatGPTServer
+from chatgpt.testing import ChatGPTServer, Fault
 from tests.reliability.wire import RawServer, answering_and_staying
 
 REQUEST = get("http://chat.example/", {})
@@ -25,6 +26,7 @@ REQUEST = get("http://chat.example/", {})
 def call() -> Iterator[Interruption]:
     made = Interruption()
     yield made
+    made.end_wait()
     made.close()
 
 
@@ -110,7 +112,6 @@ def test_the_nearest_limit_is_told(call: Interruption) -> None:
     with pytest.raises(TransportFailure) as caught:
         call.sleep(5)
     assert caught.value.kind == "timeout"
-    call.end_wait()
 
 
 def test_a_sleep_without_an_end() -> None:
@@ -222,3 +223,21 @@ def test_a_fork_leaves_nobody_unwatched(chatgpt_server: ChatGPTServer) -> None:
         client.close()
     with ChatGPTAPI(api_key=chatgpt_server.api_key, api_base_url=chatgpt_server.base_url) as client:
         assert client.send_message("hi").text
+
+
+def test_no_call_is_left_behind(chatgpt_server: ChatGPTServer) -> None:
+    """However it ends: neither a deadline that is watched nor an open handle."""
+    chatgpt_server.inject(Fault(), Fault(status=500), Fault(cut_after=700), Fault(reset=True))
+    options: list[dict[str, str]] = [{}] * 5 + [{"proxy": "http://127.0.0.1:9"}]
+    for given in options:
+        with (
+            ChatGPTAPI(
+                api_key=chatgpt_server.api_key,
+                api_base_url=chatgpt_server.base_url,
+                max_retries=0,
+                **given,  # type: ignore[arg-type] # of text alone
+            ) as client,
+            suppress(ChatGPTError),
+        ):
+            client.send_message("hi", stream=True)
+    assert _watchdog._watched == set()

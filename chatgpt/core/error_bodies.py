@@ -43,6 +43,8 @@ _CLOUDFLARE: Final = re.compile(
     r"just a moment|challenge-error-text|cf-error|cloudflare|unable to load site", re.IGNORECASE
 )
 _PAGE: Final = re.compile(r"<[!?a-z]", re.IGNORECASE)
+_TITLE: Final = re.compile("<title", re.IGNORECASE)
+_TITLE_END: Final = re.compile("</title", re.IGNORECASE)
 _UNUSUAL: Final = re.compile(r"(?:unusual|suspicious) activity", re.IGNORECASE)
 # A text that is no sentence: `{"detail": "invalid_token"}`.
 _CODE: Final = re.compile(r"[a-z]+(?:_[a-z]+)+")
@@ -115,7 +117,7 @@ def read_error(text: str) -> ErrorDetails:
 
 def _redacted(details: ErrorDetails, redact: Redactor) -> ErrorDetails:
     def masked(value: str | None) -> str | None:
-        return None if value is None else redact(lenient(value))
+        return None if value is None else redact(lenient(value))[:LONGEST_BODY]
 
     return evolve(
         details,
@@ -133,16 +135,16 @@ def words_of(error: errors.ChatGPTError) -> str:
 
 
 def redacted_body(body: object, redact: Redactor) -> object:
-    """A body with the secrets masked in every string of it; `None` if it is nested too deeply."""
+    """A body with the secrets masked in every string of it, valid Unicode; `None` if it is nested too deeply."""
 
     def masked(value: object) -> object:
         match value:
             case str():
-                return redact(value)[:LONGEST_BODY]
+                return redact(lenient(value))[:LONGEST_BODY]
             case list():
                 return [masked(item) for item in value]
             case dict():
-                return {redact(str(key)): masked(item) for key, item in value.items()}
+                return {redact(lenient(str(key))): masked(item) for key, item in value.items()}
             case _:
                 return value
 
@@ -186,7 +188,7 @@ def status_error(head: ResponseHead, text: str, redact: Redactor) -> errors.APIS
     details = read_error(text)
     kind = _class_of(head.status, details, text)
     details = _redacted(details, redact)
-    phrase = f"{head.status} {redact(head.reason)}".strip()
+    phrase = _shortened(f"{head.status} {redact(head.reason)}".strip())
     message = details.message or (details.code and f"code {details.code}")
     if 300 <= head.status < 400 and head.status != NOT_MODIFIED:
         message = "the server redirects; redirects are not followed, as keys and tokens stay here"
@@ -332,7 +334,7 @@ def _find_in_object(value: dict[str, Any], depth: int) -> ErrorDetails:
         seconds=_as_seconds(value.get("clears_in")),
     )
     if isinstance(value.get("loc"), list) and isinstance(value.get("msg"), str):  # pydantic's items
-        place = ".".join(str(step) for step in value["loc"])
+        place = ".".join(str(step) for step in value["loc"] if isinstance(step, (str, int)))
         return evolve(own, message=f"{place}: {value['msg']}", param=place)
     metadata = value.get("metadata")
     wrapped = [value.get(wrapping) for wrapping in ("error", "detail", "message", "choices")]
@@ -382,11 +384,10 @@ def _from_text(text: str) -> str | None:
 
 def _title_of(page: str) -> str:
     """The title of a page. Searched step by step: a pattern could be made to take for ever."""
-    lowered = page.lower()
-    begin = lowered.find("<title")
-    begin = lowered.find(">", begin) + 1 if begin >= 0 else 0
-    end = lowered.find("</title", begin) if begin else -1
-    return page[begin:end].strip() if end >= 0 else ""
+    opened = _TITLE.search(page)
+    begin = page.find(">", opened.start()) + 1 if opened is not None else 0
+    closed = _TITLE_END.search(page, begin) if begin else None
+    return page[begin : closed.start()].strip() if closed is not None else ""
 
 
 def _shortened(message: str | None) -> str:

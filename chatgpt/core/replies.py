@@ -169,6 +169,8 @@ class Reply(GrowingReply):
         finish_reason = choice.get("finish_reason")
         if finish_reason and isinstance(finish_reason, str):
             if finish_reason == "error":
+                if self.is_complete:
+                    return None  # nothing of the reply is missing
                 raise stream_error(data, self._redact, partial=self.text)
             self._finish_reason = lenient(finish_reason)
         if is_whole:

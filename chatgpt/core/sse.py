@@ -14,6 +14,8 @@ Rules:
    field of older llama.cpp servers, naked JSON, plain text. (answers.py drops a byte order mark.)
 4. A block is at most 16 MiB, so that a server cannot fill the memory, and at most 1,000 lines:
    sseclient's time grows with their square.
+5. A block that is refused takes no event with it that came before, in the same bytes: the next call
+   raises.
 """
 
 from __future__ import annotations
@@ -67,6 +69,7 @@ class SSEDecoder:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._searched = 0
+        self._refusal: InvalidResponseError | None = None
         self._blocks = _Blocks()
         # An iterable is enough for sseclient, and is iterated anew for each block.
         self._client = SSEClient(cast("Iterator[bytes]", self._blocks))
@@ -81,11 +84,36 @@ class SSEDecoder:
         """Take some bytes and return the events that they complete.
 
         Raises:
-            InvalidResponseError: a block exceeds 16 MiB.
+            InvalidResponseError: a block exceeds 16 MiB or 1,000 lines.
         """
-        buffer = self._buffer
-        buffer += chunk
+        if self._refusal is not None:
+            raise self._refusal
+        self._buffer += chunk
         events: list[Event] = []
+        try:
+            self._take_blocks(events)
+        except InvalidResponseError as refusal:
+            if not events:
+                raise
+            self._refusal = refusal
+        return events
+
+    def end(self) -> list[Event]:
+        """Return the event whose closing blank line is missing, where there is one.
+
+        Whether it is complete is for the reader to decide: `[DONE]` and valid JSON are.
+
+        Raises:
+            InvalidResponseError: a block exceeds 1,000 lines.
+        """
+        if self._refusal is not None:
+            raise self._refusal
+        block, self._buffer = bytes(self._buffer), bytearray()
+        return self._parse(block)
+
+    def _take_blocks(self, events: list[Event]) -> None:
+        """Parse the blocks that are complete, and add their events."""
+        buffer = self._buffer
         begin = 0
         while (end := _BLANK_LINE.search(buffer, max(self._searched, begin))) is not None:
             events += self._parse(bytes(buffer[begin : end.start()]))
@@ -100,15 +128,6 @@ class SSEDecoder:
             raise InvalidResponseError(
                 f"The stream holds an event of more than {LARGEST_BLOCK} bytes."
             )
-        return events
-
-    def end(self) -> list[Event]:
-        """Return the event whose closing blank line is missing, where there is one.
-
-        Whether it is complete is for the reader to decide: `[DONE]` and valid JSON are.
-        """
-        block, self._buffer = bytes(self._buffer), bytearray()
-        return self._parse(block)
 
     def _parse(self, block: bytes) -> list[Event]:
         block = block.strip(_LINE_ENDS)
