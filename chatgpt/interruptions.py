@@ -116,8 +116,12 @@ class Interruption:
 
     # --- waits ---
 
-    def begin_request(self, need: SendRequest) -> None:
+    def begin_request(self, need: SendRequest, *, tells_steps: bool = True) -> None:
         """A request is to be sent: what ended the one before is no matter, if it was a deadline.
+
+        Args:
+            need: its limits.
+            tells_steps: whether the connection says when it is made (`begin_answer`).
 
         Raises:
             TransportFailure: the call was stopped.
@@ -128,7 +132,10 @@ class Interruption:
         self._end = monotonic() + need.timeout
         self._read_timeout = need.read_timeout
         self.has_used_connection = False
-        self.begin_wait("connect_timeout", need.connect_timeout)
+        if tells_steps:
+            self.begin_wait("connect_timeout", need.connect_timeout)
+        else:
+            self.begin_wait("timeout", need.timeout)
 
     def begin_answer(self) -> None:
         """There is a connection: the wait for the answer begins."""

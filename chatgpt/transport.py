@@ -18,6 +18,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from http.client import (
     BadStatusLine,
     HTTPException,
@@ -216,7 +217,7 @@ def _attempt(
     # The limits of a connection of ours are the call's; None is none.
     timeout = (need.connect_timeout, need.read_timeout) if route is None else None
     try:
-        call.begin_request(need)
+        call.begin_request(need, tells_steps=route is not None)
         return session.request(
             request.method,
             request.url,
@@ -285,7 +286,8 @@ class _Body:
     def _borrow(self, used: socket.socket | None) -> None:
         if used is not None:
             used.settimeout(None)
-            self._call.hold(used)
+            with suppress(TransportFailure):  # it was stopped: the next wait says so
+                self._call.hold(used)
 
     def read(self, seconds: float) -> bytes:
         """Return what there is, waiting at most `seconds` for it; `b""` at the end.

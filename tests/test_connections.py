@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from tests.chatgpt_async.peers import FullBacklog
 from tests.engines import Engine
 from tests.reliability.test_deadlines import CHUNKED, WORD
 from tests.reliability.test_stopping import Stopping, Waiting, sending
-from tests.reliability.wire import WELL_TEXT, RawServer, Wire, answering_and_staying
+from tests.reliability.wire import WELL, WELL_TEXT, RawServer, Wire, answering_and_staying
 
 
 def test_an_address_that_does_not_answer_leaves_time_for_the_next(
@@ -106,6 +107,20 @@ def test_the_limits_of_a_stream_over_the_callers_session() -> None:
             with pytest.raises(APITimeoutError) as caught:
                 client.send_message("hi", stream=True, timeout=0.2)
             assert caught.value.partial == partial
+        assert client.send_message("hi").text == WELL_TEXT
+
+
+def test_a_slow_answer_over_the_callers_session_is_no_slow_connection() -> None:
+    def slow(wire: Wire) -> None:
+        wire.read_request()
+        time.sleep(0.4)
+        wire.send(WELL)
+        wire.keep()
+
+    with requests.Session() as session, RawServer(slow) as server:
+        client = ChatGPTAPI(
+            api_key="sk-test", api_base_url=server.base_url, session=session, connect_timeout=0.2
+        )
         assert client.send_message("hi").text == WELL_TEXT
 
 
