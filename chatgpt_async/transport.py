@@ -77,7 +77,7 @@ from chatgpt_async.stores.protocol import MessageStore
 T = TypeVar("T")
 
 NO_TIMEOUT: Final = httpx2.Timeout(None)
-"""httpx2 sets no limits: each wait is in a cancel scope, which bounds all of it."""
+"""httpx2 keeps none: each wait is in a cancel scope, which bounds all of it."""
 
 WAITS: Final = (AskForAccessToken, ReadChunk, SendRequest, Sleep, TakeTurn)
 """What a token stops."""
@@ -143,7 +143,9 @@ class Transport:
         """
         if self._given is not None:
             # A session of the caller has its own proxies and certificates.
-            outcome = await _attempt(_already_open(self._given), need, Opening(need))
+            # Nor need its transport tell what it does, which is what bounds the silence of ours.
+            silence = httpx2.Timeout(need.read_timeout, connect=None, pool=None)
+            outcome = await _attempt(_already_open(self._given), need, Opening(need), silence)
             # A ValueError may be his own.
             answer = answer_of(outcome, httpx2.Response, LIBRARY_ERRORS, failure_of)
             answer.stream = DrainedStream(answer.stream)
@@ -151,7 +153,7 @@ class Transport:
         route = route_of(need.request, self._proxy, SOCKS_PACKAGE)
         secrets = route.secrets
         progress = Opening(need)
-        outcome = await _attempt(self._own.on(route), need, progress, secrets)
+        outcome = await _attempt(self._own.on(route), need, progress, NO_TIMEOUT, secrets)
         failing = failure_of if route.proxy is None else failure_on_the_way
         # Nonsense from a proxy for SOCKS is whatever socksio and httpcore2 make of it.
         errors = (Exception,) if route.is_socks else NETWORK_ERRORS
@@ -187,6 +189,7 @@ async def _attempt(
     opening: Awaitable[FetchFn],
     need: SendRequest,
     progress: Opening,
+    limits: httpx2.Timeout,
     route_secrets: Sequence[Secret] = (),
 ) -> object:
     """Send a request; return the answer or, without its tracebacks, the exception."""
@@ -203,7 +206,7 @@ async def _attempt(
                     request.url,
                     content=request.body,
                     headers={name: revealed(value) for name, value in request.headers.items()},
-                    timeout=NO_TIMEOUT,
+                    timeout=limits,
                     extensions={"trace": progress.trace},
                 ),
                 stream=True,

@@ -19,6 +19,7 @@ from anyio import to_thread
 
 from chatgpt.testing import Answer, ChatGPTServer, Fault, RawAnswer
 from chatgpt_async import (
+    APITimeoutError,
     ChatGPTAPI,
     ConfigurationError,
     MemoryStore,
@@ -336,3 +337,28 @@ def open_sockets() -> int:
         except OSError:
             continue
     return count
+
+
+class Wordless(httpx2.AsyncBaseTransport):
+    """A transport that tells nobody what it does."""
+
+    def __init__(self) -> None:
+        self._behind = httpx2.AsyncHTTPTransport()
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        request.extensions.pop("trace")
+        return await self._behind.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._behind.aclose()
+
+
+@pytest.mark.anyio
+async def test_silence_is_bounded_over_any_session(chatgpt_server: ChatGPTServer) -> None:
+    chatgpt_server.inject(Fault(delay=30), Fault(part_delay=30))
+    async with httpx2.AsyncClient(transport=Wordless()) as session:
+        client = client_of(chatgpt_server, session=session, idle_timeout=0.2, max_retries=0)
+        for _ in range(2):
+            with pytest.raises(APITimeoutError) as caught:
+                await client.send_message("hi", stream=True)
+            assert caught.value.limit == "idle"
