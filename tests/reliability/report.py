@@ -14,6 +14,9 @@ Failing: TypeAlias = Literal["hangs", "untyped errors", "lost partials", "secret
 
 FAILINGS: Final[tuple[Failing, ...]] = ("hangs", "untyped errors", "lost partials", "secrets found")
 
+BAR: Final = "&#124;"
+"""A bar within a cell, which ends it otherwise."""
+
 ENGINES: Final = ("sync", "asyncio", "trio")
 
 
@@ -67,4 +70,5 @@ class Report:
             engines = [key[3] for key in self._cases if key[:3] == (group, fault, seen)]
             ordered = [name for name in ENGINES if name in engines] or engines
             cases = sum(self._cases[group, fault, seen, name] for name in engines)
-            yield f"| {fault} | {', '.join(ordered)} | {seen} | {cases:,} |"
+            cells = (fault, ", ".join(ordered), seen, f"{cases:,}")
+            yield f"| {' | '.join(cell.replace('|', BAR) for cell in cells)} |"

@@ -10,6 +10,7 @@ import requests
 from chatgpt import (
     AChatGPTAPI,
     APITimeoutError,
+    CancelToken,
     ChatGPTAPI,
     ChatGPTError,
     ChatGPTSessionAPI,
@@ -99,7 +100,11 @@ with ChatGPTAPI(
     chat.send("Hi", system_message="x")  # type: ignore[call-arg] # an option of the chat
     assert_type(client.send_moderation("Hi"), Moderation)
 
-    options: SendMessageOptions = {"parent_message_id": reply.id, "timeout": 3.0}
+    options: SendMessageOptions = {
+        "parent_message_id": reply.id,
+        "timeout": 3.0,
+        "abort": CancelToken(),
+    }
     client.send_message("Hi", **options)
 
     try:

@@ -10,6 +10,7 @@ import httpx2
 import chatgpt
 from chatgpt_async import (
     APITimeoutError,
+    CancelToken,
     ChatGPTAPI,
     ChatGPTError,
     ChatGPTSessionAPI,
@@ -93,7 +94,11 @@ async def main() -> None:
         await chat.send("Hi", system_message="x")  # type: ignore[call-arg] # an option of the chat
         assert_type(await client.send_moderation("Hi"), Moderation)
 
-        options: SendMessageOptions = {"parent_message_id": reply.id, "timeout": 3.0}
+        options: SendMessageOptions = {
+            "parent_message_id": reply.id,
+            "timeout": 3.0,
+            "abort": CancelToken(),
+        }
         await client.send_message("Hi", **options)
 
         try:
