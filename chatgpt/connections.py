@@ -89,27 +89,27 @@ class StoppableConnection(connection.HTTPConnection):
         """Connect to the first address that takes a connection."""
         problem: OSError | None = None
         for position, (family, kind, protocol, _, address) in enumerate(addresses):
-            opening = (
-                socket.socket(family, kind, protocol)
-                if proxy is None
-                else _socks_socket(family, proxy, address)
-            )
+            opening: socket.socket | None = None
             try:
+                opening = (
+                    socket.socket(family, kind, protocol)
+                    if proxy is None
+                    else _socks_socket(family, proxy, address)
+                )
                 for option in self.socket_options or ():
                     opening.setsockopt(*option)
                 call.hold(opening)
                 opening.settimeout(max(call.remaining / (len(addresses) - position), 0.001))
                 opening.connect(address if proxy is None else server)
                 opening.settimeout(None)
-            except OSError as error:
+            except BaseException as error:
                 call.let_go()
-                opening.close()
+                if opening is not None:
+                    opening.close()
+                if not isinstance(error, OSError):
+                    raise
                 problem = error
                 call.check()
-            except BaseException:
-                call.let_go()
-                opening.close()
-                raise
             else:
                 return opening
         try:

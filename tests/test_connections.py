@@ -23,10 +23,11 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with FullBacklog() as full, RawServer() as server:
-        addresses = [
+        addresses: list[tuple[int, int, int, str, tuple[str, int]]] = [
             (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port))
             for port in (9, full.port, server.port)
         ]
+        addresses.insert(0, (9999, socket.SOCK_STREAM, 0, "", ("?", 9)))  # unknown here
 
         def look_up(host: str, *_: object, flags: int = 0) -> Any:
             if flags & socket.AI_NUMERICHOST:
