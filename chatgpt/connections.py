@@ -18,8 +18,7 @@ import sys
 import threading
 from contextvars import ContextVar
 from functools import cache
-from http.client import SWITCHING_PROTOCOLS, HTTPResponse, LineTooLong, parse_headers
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from requests.adapters import HTTPAdapter
 from urllib3 import PoolManager, connection, exceptions
@@ -27,26 +26,13 @@ from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.response import BaseHTTPResponse
 from urllib3.util.connection import allowed_gai_family
 
+from chatgpt.http_responses import StrictResponse
 from chatgpt.interruptions import Interruption
-
-LONGEST_HEAD: Final = 102_400
-"""Bytes of the headers of an answer that are taken; httpx2 takes as many."""
 
 interruption: ContextVar[Interruption] = ContextVar("interruption")
 """That of the call whose request is on its way in this thread."""
 
 Address: TypeAlias = tuple[Any, ...]
-
-
-class _FinalResponse(HTTPResponse):
-    """An answer that is no informational one (1xx): http.client takes `103 Early Hints` for the answer."""
-
-    def _read_status(self) -> tuple[str, int, str]:
-        while True:
-            version, status, reason = super()._read_status()  # type: ignore[misc] # it is private
-            if not 100 <= status < 200 or status == SWITCHING_PROTOCOLS:
-                return version, status, reason
-            parse_headers(self.fp)
 
 
 class StoppableConnection(connection.HTTPConnection):
@@ -57,7 +43,7 @@ class StoppableConnection(connection.HTTPConnection):
         requests_sent: how many requests were sent over it.
     """
 
-    response_class = _FinalResponse
+    response_class = StrictResponse
     call: Interruption | None = None
     requests_sent = 0
 
@@ -141,10 +127,7 @@ class StoppableConnection(connection.HTTPConnection):
     def getresponse(self) -> BaseHTTPResponse:  # type: ignore[override] # urllib3 overrides it alike
         """Wait for the head of the answer."""
         self.timeout = interruption.get().socket_timeout
-        response = super().getresponse()
-        if sum(len(name) + len(value) for name, value in response.headers.items()) > LONGEST_HEAD:
-            raise LineTooLong("the head")
-        return response
+        return super().getresponse()
 
     def let_go(self) -> None:
         """It is given back: nobody may stop it any more."""

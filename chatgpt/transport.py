@@ -275,9 +275,6 @@ class _Body:
         self._response = response
         self._call = call
         self._raw: HTTPResponse = response.raw
-        self._chunks: Iterator[bytes] | None = (
-            self._raw.read_chunked(READ_SIZE, decode_content=True) if self._raw.chunked else None
-        )
         connection = self._raw.connection
         if connection is not None and not isinstance(connection, StoppableConnection):
             # It belongs to a session of the caller, and to this call until its answer is read.
@@ -299,11 +296,7 @@ class _Body:
         call = self._call
         call.begin_wait("read_timeout", seconds)
         try:
-            chunk = (
-                self._raw.read1(READ_SIZE, decode_content=True)
-                if self._chunks is None
-                else next(self._chunks, b"")
-            )
+            chunk = self._raw.read1(READ_SIZE, decode_content=True)
         except (*NETWORK_ERRORS, AttributeError) as error:  # the latter if another thread closes it
             call.check()
             raise failure_of(without_tracebacks(error, handled)) from None

@@ -13,9 +13,9 @@ Rules:
 3. Closing waits for the calls that are running, and does not wait itself: the last of them closes the
    pool. None is cut or sent again.
 4. Closing comes to its end, whatever is cancelled meanwhile (`completed_close`).
-5. Two more things of httpx2 and httpcore2 (2.16) are mended here: a connection that is lost when its
-   TLS handshake is cancelled (`Opening`), and a generator that is left suspended when the body is left
-   (`DrainedStream`).
+5. Three more things of httpx2 and httpcore2 (2.16) are mended here: a connection that is lost when its
+   TLS handshake is cancelled (`Opening`), a generator that is left suspended when the body is left
+   (`DrainedStream`), and bytes behind an answer that are taken for the next one (`_retire_if_more_came`).
 """
 
 from __future__ import annotations
@@ -305,6 +305,7 @@ class DrainedStream(httpx2.AsyncByteStream):
 
     async def _close(self) -> None:
         try:
+            _retire_if_more_came(self._stream)
             await self._stream.aclose()
             with contextlib.suppress(RuntimeError):  # another task may wait for a part
                 await self.drain()
@@ -318,6 +319,21 @@ class DrainedStream(httpx2.AsyncByteStream):
             without_waiting.cancel()
             async for _ in self._parts:
                 continue
+
+
+def _retire_if_more_came(stream: Any) -> None:
+    """See that a connection is not used again that holds bytes behind the end of its answer.
+
+    httpcore2 (2.16) would read them as the answer to the next request. h11 knows of them; told that
+    sending has failed, it goes through no further cycle, and httpcore2 closes the connection.
+    """
+    pool_request = getattr(getattr(stream, "_httpcore_stream", None), "_pool_request", None)
+    connection = getattr(pool_request, "connection", None)
+    while (inner := getattr(connection, "_connection", None)) is not None:
+        connection = inner
+    state = getattr(connection, "_h11_state", None)
+    if state is not None and state.trailing_data[0]:
+        state.send_failed()
 
 
 async def completed_close(closing: Coroutine[Any, Any, None]) -> None:

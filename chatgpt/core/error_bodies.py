@@ -38,6 +38,8 @@ LONGEST_TIME: Final = 1e9
 """Seconds beyond which a time is nonsense."""
 LONGEST_BODY: Final = 64 * 1024
 _DEEPEST: Final = 8
+_DEEPEST_BODY: Final = 200
+"""Levels that any Python can pickle; some read far more than they can write."""
 
 _CLOUDFLARE: Final = re.compile(
     r"just a moment|challenge-error-text|cf-error|cloudflare|unable to load site", re.IGNORECASE
@@ -137,19 +139,24 @@ def words_of(error: errors.ChatGPTError) -> str:
 def redacted_body(body: object, redact: Redactor) -> object:
     """A body with the secrets masked in every string of it, valid Unicode; `None` if it is nested too deeply."""
 
-    def masked(value: object) -> object:
+    def masked(value: object, depth: int) -> object:
+        if depth > _DEEPEST_BODY:
+            raise RecursionError
         match value:
             case str():
                 return redact(lenient(value))[:LONGEST_BODY]
             case list():
-                return [masked(item) for item in value]
+                return [masked(item, depth + 1) for item in value]
             case dict():
-                return {redact(lenient(str(key))): masked(item) for key, item in value.items()}
+                return {
+                    redact(lenient(str(key))): masked(item, depth + 1)
+                    for key, item in value.items()
+                }
             case _:
                 return value
 
     try:
-        return masked(body)
+        return masked(body, 0)
     except RecursionError:
         return None
 

@@ -30,6 +30,7 @@ from chatgpt.core.surrogates import DeltaJoiner, lenient
 
 MOST_TOKENS: Final = 10**9
 """A figure beyond it is nonsense."""
+DEEPEST_THOUGHT: Final = 8
 
 
 class Reply(GrowingReply):
@@ -253,8 +254,11 @@ def _first_choice(choices: object, *, is_whole: bool) -> dict[str, Any] | None:
     return found[0] if is_whole and found else None
 
 
-def _joined_parts(parts: list[Any]) -> tuple[str, str]:
-    """Text and reasoning of a content that is a list of parts (Mistral's magistral)."""
+def _joined_parts(parts: list[Any], depth: int = 0) -> tuple[str, str]:
+    """Text and reasoning of a content that is a list of parts (Mistral's magistral).
+
+    Thoughts within thoughts are looked for a few levels deep: a server may nest them for ever.
+    """
     text, thought = "", ""
     for part in parts:
         if isinstance(part, str):
@@ -264,8 +268,8 @@ def _joined_parts(parts: list[Any]) -> tuple[str, str]:
                 text += part["text"]
             inner = part.get("thinking")
             thought += (
-                _joined_parts(inner)[0]
-                if isinstance(inner, list)
+                _joined_parts(inner, depth + 1)[0]
+                if isinstance(inner, list) and depth < DEEPEST_THOUGHT
                 else inner
                 if isinstance(inner, str)
                 else ""

@@ -35,6 +35,7 @@ MOST_LINES: Final = 1_000
 # begins with one character, so that the search leaps from line end to line end.
 _BLANK_LINE: Final = re.compile(rb"\n(?:\n|\r\n?)|\r(?:\n(?:\n|\r\n?)|\r\n?)")
 _COMMENTS: Final = re.compile(rb"[\r\n]*(?::[^\r\n]*[\r\n]+)+")
+_LINE_END: Final = re.compile(rb"[\r\n]")
 _LINE_ENDS: Final = b"\r\n"
 _FIELD: Final = re.compile(rb"(?:data|event|id|retry)(?::|$)")
 
@@ -115,11 +116,15 @@ class SSEDecoder:
         """Parse the blocks that are complete, and add their events."""
         buffer = self._buffer
         begin = 0
+        has_line_end = _LINE_END.search(buffer, self._searched) is not None
+        if has_line_end and (comments := _COMMENTS.match(buffer)) is not None:  # no blocks of theirs
+            begin = self._searched = comments.end()
         while (end := _BLANK_LINE.search(buffer, max(self._searched, begin))) is not None:
             events += self._parse(bytes(buffer[begin : end.start()]))
             begin = self._searched = end.end()
-        # Comments that nothing follows yet are dropped: a server may send them for ever.
-        if (comments := _COMMENTS.match(buffer, begin)) is not None:
+        # Comments that nothing follows yet are dropped: a server may send them for ever. (They are looked
+        # for only when a line has ended: else a long one would be searched again with each piece of it.)
+        if has_line_end and (comments := _COMMENTS.match(buffer, begin)) is not None:
             begin = comments.end()
         del buffer[:begin]
         # A blank line may be cut: up to three of its bytes may be at the end already.

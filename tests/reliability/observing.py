@@ -119,9 +119,10 @@ def _classified(report: Report, outcome: object, told: str | None) -> Seen:
         return Seen(text=outcome.text)
     if not isinstance(outcome, ChatGPTError):
         report.count("untyped errors")
-        if isinstance(outcome, BaseException):
-            raise AssertionError("An error that is no ChatGPTError.") from outcome
-        pytest.fail(f"Neither a reply nor an error: {outcome!r}.")
+        if not isinstance(outcome, BaseException):
+            pytest.fail(f"Neither a reply nor an error: {outcome!r}.")
+        outcome.add_note("It is no ChatGPTError.")
+        raise outcome
     if told is not None and (outcome.partial or "") != told:
         report.count("lost partials")
         pytest.fail(f"partial is {outcome.partial!r}, but the parts were {told!r}: {outcome!r}")
@@ -172,7 +173,7 @@ def see_stream(
     def call(parts: list[str]) -> object:
         with client.stream_message(text, **options) as stream:
             for part in stream:
-                parts.append(part.delta or "")
+                parts.append(part.delta or "")  # noqa: PERF401 - it may end before its end
         return stream.result()
 
     return observe(report, call, is_watched=True, deadline=deadline)

@@ -179,9 +179,7 @@ class RawServer:
                 connection, _ = self._listener.accept()
                 self.connections += 1
                 script = self.scripts.pop(0) if self.scripts else None
-                threading.Thread(
-                    target=self._serve, args=(connection, script), daemon=True
-                ).start()
+                threading.Thread(target=self._serve, args=(connection, script), daemon=True).start()
 
     def _serve(self, connection: socket.socket, script: Script | None) -> None:
         with self._lock:
@@ -314,9 +312,7 @@ def answer_of(
 
 def chunked_answer(*chunks: bytes, headers: Sequence[bytes] = ()) -> bytes:
     """An answer in chunks, with the last one that ends it."""
-    head = b"\r\n".join(
-        [b"HTTP/1.1 200 OK", *headers, b"transfer-encoding: chunked", b"", b""]
-    )
+    head = b"\r\n".join([b"HTTP/1.1 200 OK", *headers, b"transfer-encoding: chunked", b"", b""])
     return head + b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in (*chunks, b""))
 
 
