@@ -13,6 +13,8 @@ Rules:
 3. Starting the watchdog, or a step of it, costs a call nothing while the deadlines only grow: it looks again when
    the nearest deadline that it knows has passed.
 4. `cancel` may come from a signal handler, in the middle of any line here: locks are reentrant.
+5. A child of a fork does nothing to the calls of its parent (`is_of_parent`): the connections are shared, and
+   who holds a lock may not be there.
 """
 
 from __future__ import annotations
@@ -58,6 +60,7 @@ class Interruption:
         "_is_waiting",
         "_limit",
         "_lock",
+        "_process",
         "_read_timeout",
         "_socket",
         "_take_back",
@@ -71,6 +74,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
+        self._process = os.getpid()
         self._wake: Callable[[], object] | None = None
         self._handle: socket.socket | None = None
         self._socket: socket.socket | None = None
@@ -90,8 +94,16 @@ class Interruption:
         """Be stopped by a token from now on."""
         self._take_back = token.tell(partial(self.stop, "aborted"))
 
+    @property
+    def is_of_parent(self) -> bool:
+        """Whether it was begun before a fork: its connection and its locks are the parent's."""
+        return self._process != os.getpid()
+
     def stop(self, cause: FailureKind) -> None:
         """End the present wait, and those to come."""
+        if self.is_of_parent:
+            self.cause = cause
+            return
         with self._lock:
             if self.cause is None or cause == "connection":
                 self.cause = cause
@@ -116,8 +128,14 @@ class Interruption:
 
     # --- waits ---
 
+    def forget_deadline(self) -> None:
+        """Something new is to be waited for: what ended the wait before is no matter, if it was a deadline."""
+        with self._lock:
+            if self.cause not in ("aborted", "connection"):
+                self.cause = None
+
     def begin_request(self, need: SendRequest, *, tells_steps: bool = True) -> None:
-        """A request is to be sent: what ended the one before is no matter, if it was a deadline.
+        """A request is to be sent.
 
         Args:
             need: its limits.
@@ -126,9 +144,7 @@ class Interruption:
         Raises:
             TransportFailure: the call was stopped.
         """
-        with self._lock:
-            if self.cause not in ("aborted", "connection"):
-                self.cause = None
+        self.forget_deadline()
         self._end = monotonic() + need.timeout
         self._read_timeout = need.read_timeout
         self.has_used_connection = False
@@ -184,6 +200,12 @@ class Interruption:
             self._wake = partial(_shut_down, handle)
         self.check()
 
+    def shut_down(self) -> None:
+        """End the connection: the child of a fork may have it, too, and closing it here alone would not end it."""
+        with self._lock:
+            if self._handle is not None:
+                _shut_down(self._handle)
+
     def let_go(self) -> None:
         """Leave the socket alone from now on."""
         with self._lock:
@@ -219,12 +241,15 @@ class Interruption:
         Raises:
             TransportFailure: the call was stopped.
         """
+        self.forget_deadline()
         woken = threading.Event()
         with self.woken_by(woken.set):
             woken.wait(min(seconds, threading.TIMEOUT_MAX))
 
     def close(self) -> None:
         """The call is over. Where another thread waits for something, its wait is ended, and it closes."""
+        if self.is_of_parent:
+            return
         if self._is_waiting:
             self.stop("connection")
             return

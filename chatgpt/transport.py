@@ -308,6 +308,10 @@ class _Body:
 
     def close(self) -> None:
         """Close the connection, if the body is not read to its end."""
+        if self._call.is_of_parent:  # so is the connection
+            return
+        if self._raw.connection is not None:  # it is not given back
+            self._call.shut_down()
         self._response.close()
 
 
@@ -380,9 +384,11 @@ class Call(Generic[T]):
     def close(self) -> None:
         """End the exchange where it stands, and its connection with it if it is not read empty."""
         self._running.close()
-        self._interruption.close()
         self._pass_turn()
-        self._close_answer()
+        try:
+            self._close_answer()
+        finally:
+            self._interruption.close()
 
     def _pass_turn(self) -> None:
         # Another thread may close what is not done, or what still waits for its turn: this one passes

@@ -25,6 +25,7 @@ class Turn:
         Raises:
             TransportFailure: it took too long, or the call was stopped.
         """
+        call.forget_deadline()
         with call.woken_by(self._look_again), self._changed:
             wait = min(seconds, threading.TIMEOUT_MAX)
             if not self._changed.wait_for(lambda: self._owner is None or call.cause, wait):

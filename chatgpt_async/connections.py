@@ -23,6 +23,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final
@@ -305,7 +306,11 @@ class DrainedStream(httpx2.AsyncByteStream):
 
     async def _close(self) -> None:
         try:
-            _retire_if_more_came(self._stream)
+            connection = _http11_connection(self._stream)
+            if connection is not None and self._is_read:
+                _retire_if_more_came(connection)
+            elif connection is not None:
+                _shut_down(connection)
             await self._stream.aclose()
             with contextlib.suppress(RuntimeError):  # another task may wait for a part
                 await self.drain()
@@ -321,19 +326,32 @@ class DrainedStream(httpx2.AsyncByteStream):
                 continue
 
 
-def _retire_if_more_came(stream: Any) -> None:
+def _http11_connection(stream: Any) -> Any:
+    """The connection of HTTP/1.1 on which an answer comes; `None` where it is another one, or cannot be told."""
+    stream = getattr(stream, "_stream", stream)  # a client of the caller wraps it once more
+    pool_request = getattr(getattr(stream, "_httpcore_stream", None), "_pool_request", None)
+    connection = getattr(pool_request, "connection", None)
+    while (inner := getattr(connection, "_connection", None)) is not None:
+        connection = inner
+    return connection if hasattr(connection, "_h11_state") else None
+
+
+def _retire_if_more_came(connection: Any) -> None:
     """See that a connection is not used again that holds bytes behind the end of its answer.
 
     httpcore2 (2.16) would read them as the answer to the next request. h11 knows of them; told that
     sending has failed, it goes through no further cycle, and httpcore2 closes the connection.
     """
-    pool_request = getattr(getattr(stream, "_httpcore_stream", None), "_pool_request", None)
-    connection = getattr(pool_request, "connection", None)
-    while (inner := getattr(connection, "_connection", None)) is not None:
-        connection = inner
-    state = getattr(connection, "_h11_state", None)
-    if state is not None and state.trailing_data[0]:
-        state.send_failed()
+    if connection._h11_state.trailing_data[0]:  # noqa: SLF001 - there is no public way
+        connection._h11_state.send_failed()  # noqa: SLF001
+
+
+def _shut_down(connection: Any) -> None:
+    """End a connection: the child of a fork may have it, too, and closing it here alone would not end it."""
+    its_socket = connection._network_stream.get_extra_info("socket")  # noqa: SLF001 - nor here
+    if its_socket is not None:
+        with contextlib.suppress(OSError):  # it has ended already
+            its_socket.shutdown(socket.SHUT_RDWR)
 
 
 async def completed_close(closing: Coroutine[Any, Any, None]) -> None:

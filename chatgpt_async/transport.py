@@ -371,9 +371,11 @@ class Call(Generic[T]):
     async def aclose(self) -> None:
         """End the exchange where it stands, and its connection with it if it is not read empty."""
         self._running.close()
-        self._interruption.close()
         self._pass_turn()
-        await self._close_answer()
+        try:
+            await self._close_answer()
+        finally:
+            self._interruption.close()
 
     def _pass_turn(self) -> None:
         # Another task may close what is not done: this one passes it on when it comes to its end.

@@ -203,7 +203,12 @@ def _read(
             chunk = yield from read_chunk(limits, redact)
         except (APITimeoutError, StreamInterruptedError) as error:
             chunk, failure = b"", error
-        events = decoder.feed(chunk) if chunk else decoder.end()
+        try:
+            events = decoder.feed(chunk) if chunk else decoder.end()
+        except InvalidResponseError:
+            if not reply.is_complete:
+                raise
+            chunk, events = b"", []  # whatever else comes is no matter
         if events or decoder.has_begun_event:
             limits.progress()
         for event in events:

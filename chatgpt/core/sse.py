@@ -117,7 +117,9 @@ class SSEDecoder:
         buffer = self._buffer
         begin = 0
         has_line_end = _LINE_END.search(buffer, self._searched) is not None
-        if has_line_end and (comments := _COMMENTS.match(buffer)) is not None:  # no blocks of theirs
+        if (
+            has_line_end and (comments := _COMMENTS.match(buffer)) is not None
+        ):  # no blocks of theirs
             begin = self._searched = comments.end()
         while (end := _BLANK_LINE.search(buffer, max(self._searched, begin))) is not None:
             events += self._parse(bytes(buffer[begin : end.start()]))
