@@ -44,6 +44,7 @@ class StoppableConnection(connection.HTTPConnection):
     """
 
     response_class = StrictResponse
+    debuglevel = 0  # a program may set http.client's, which prints the headers
     call: Interruption | None = None
     requests_sent = 0
 

@@ -24,7 +24,7 @@ from typing import Any, Final
 from chatgpt.core.error_bodies import is_error, not_understood, stream_error
 from chatgpt.core.messages import ChatMessage, ContextReport, TextBuffer, Usage
 from chatgpt.core.reading import GrowingReply
-from chatgpt.core.secrets import Redactor
+from chatgpt.core.secrets import Redactor, masked_values
 from chatgpt.core.sse import Event
 from chatgpt.core.surrogates import DeltaJoiner, lenient
 
@@ -65,6 +65,7 @@ class Reply(GrowingReply):
         self._joiner = DeltaJoiner()
         self._thought_joiner = DeltaJoiner()
         self._detail: dict[str, object] | None = None
+        self._detail_data = ""
         self._finish_reason: str | None = None
         self.usage: Usage | None = None
         self._begun = begun
@@ -77,7 +78,7 @@ class Reply(GrowingReply):
     @property
     def id(self) -> str:
         """The server's id of the reply, or the fallback."""
-        return self._id
+        return self._redact(self._id)
 
     @property
     def text(self) -> str:
@@ -110,6 +111,7 @@ class Reply(GrowingReply):
             now: the date and time.
             is_stripped: whether white space around the text is no part of it.
         """
+        redact = self._redact
         text, reasoning = self.text, str(self._reasoning) if self._has_reasoning else None
         told, thought = text, reasoning
         if self._begun is not None:  # of what was there before, this request says nothing
@@ -121,15 +123,20 @@ class Reply(GrowingReply):
             role="assistant",
             parent_message_id=self._parent_message_id,
             conversation_id=self._conversation_id,
-            detail=self._detail,
-            model=self._model,
+            detail=self._masked_detail(),
+            model=redact(self._model),
             usage=self.usage or (lambda: estimate(told, thought)),
-            finish_reason=self._finish_reason,
+            finish_reason=redact(self._finish_reason) if self._finish_reason else None,
             reasoning=reasoning,
             context=context,
             created_at=now,
-            request_id=request_id,
+            request_id=redact(request_id) if request_id else None,
         )
+
+    def _masked_detail(self) -> Any:
+        """What is stored of the answer: a server may repeat a key beside the reply."""
+        is_clean = self._redact(self._detail_data) == self._detail_data
+        return self._detail if is_clean else masked_values(self._detail, self._redact)
 
     def _take_json(self, answer: object, event: Event) -> ChatMessage | None:
         name, data, kind = event
@@ -166,7 +173,7 @@ class Reply(GrowingReply):
             return None
         if "usage" in choice:
             self._take_usage(choice["usage"])
-        self._detail = answer
+        self._detail, self._detail_data = answer, data
         finish_reason = choice.get("finish_reason")
         if finish_reason and isinstance(finish_reason, str):
             if finish_reason == "error":

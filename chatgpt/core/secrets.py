@@ -48,11 +48,19 @@ _SHORTEST_PART: Final = 8
 # A header is a credential when its name says so: `Authorization`, `api-key`, `X-Auth-Token`,
 # `Cookie`, `X-Amz-Security-Token`. Better one too many than one too few: it costs only a mask.
 _CREDENTIAL_WORDS: Final = (
+    "assertion",
     "auth",
+    "bearer",
     "cookie",
     "credential",
+    "dpop",
+    "hmac",
+    "jwt",
     "key",
+    "oidc",
+    "organization",
     "pass",
+    "pwd",
     "secret",
     "session",
     "signature",
@@ -162,8 +170,10 @@ def wrap(value: Any, variable: str | None = None) -> Secret | None:
 
 def wrap_headers(headers: object) -> object:
     """Wrap the credentials among a caller's headers before anything can fail."""
-    if not isinstance(headers, Mapping):
-        return headers
+    if headers is None:
+        return None
+    if not isinstance(headers, Mapping):  # it may hold some all the same, and is refused
+        return Secret(headers)  # type: ignore[arg-type] # of the wrong type
     return {
         name: wrap(value) if isinstance(name, str) and is_credential(name) else value
         for name, value in headers.items()
@@ -171,8 +181,11 @@ def wrap_headers(headers: object) -> object:
 
 
 def wrap_url(url: object, variable: str | None = None) -> object:
-    """Wrap a URL before anything can fail, if it may hold a user name and a password."""
-    return wrap(url, variable) if isinstance(url, str) and "@" in url else url
+    """Wrap a URL before anything can fail, if it may hold a user name and a password, or a key in its query."""
+    if not isinstance(url, str):
+        return url
+    names = (field.partition("=")[0] for field in url.partition("?")[2].split("&"))
+    return wrap(url, variable) if "@" in url or any(map(is_credential, names)) else url
 
 
 class SecretMask:
@@ -198,6 +211,22 @@ class SecretMask:
             if value in text:
                 text = text.replace(value, MASK)
         return text
+
+
+def masked_values(value: object, redact: Redactor) -> Any:
+    """Parsed JSON with the secrets masked in all of its texts; `None` where it is nested too deeply to look."""
+    try:
+        match value:
+            case str():
+                return redact(value)
+            case list():
+                return [masked_values(item, redact) for item in value]
+            case dict():
+                return {redact(name): masked_values(item, redact) for name, item in value.items()}
+            case _:
+                return value
+    except RecursionError:
+        return None
 
 
 def tokens_in(text: str) -> list[Secret]:

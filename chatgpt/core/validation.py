@@ -210,7 +210,8 @@ def headers_of(value: object) -> Mapping[str, str | Secret]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise TypeError(f"headers must be a mapping of names to values, not {kind_of(value)}.")
+        kind = value.kind if isinstance(value, Secret) else kind_of(value)
+        raise TypeError(f"headers must be a mapping of names to values, not {kind}.")
     headers: dict[str, str | Secret] = {}
     for name, item in value.items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
@@ -245,9 +246,9 @@ def url_of(name: str, value: object, example: str = _EXAMPLES) -> SplitResult:
         value: its value.
         example: what could stand there.
     """
-    if isinstance(value, Secret):  # it holds an @ (`secrets.wrap_url`)
+    if isinstance(value, Secret):  # `secrets.wrap_url` saw one
         raise ConfigurationError(
-            f"{name} must hold no user name or password: give them in headers."
+            f"{name} must hold no user name or password, nor a key in its query: give them in headers. (URLs are logged.)"
         )
     text = text_of(name, value).strip()
     try:

@@ -28,7 +28,7 @@ from chatgpt.core.error_bodies import is_error, not_understood, stream_error
 from chatgpt.core.errors import InvalidResponseError, StreamError
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.reading import GrowingReply
-from chatgpt.core.secrets import Redactor
+from chatgpt.core.secrets import Redactor, masked_values
 from chatgpt.core.sse import Event
 from chatgpt.core.surrogates import lenient
 from chatgpt.core.web.deltas import DeltaError
@@ -125,19 +125,19 @@ class WebReply(GrowingReply):
         """
         shown = self._last_shown()
         assert shown is not None, "`end` has raised where there is no message"
-        reason = shown.message.finish_reason
+        reason, redact = shown.message.finish_reason, self._redact
         return ChatMessage(
-            id=self._id(shown.message),
+            id=redact(self._id(shown.message)),
             text=self.text,
             role="assistant",
             parent_message_id=self._question.id,
             conversation_id=self._conversation_id,
             # A tree may have gone on to another message.
-            detail={**shown.snapshot.root, "message": shown.message.fields},
-            model=self._model_of(shown.message),
-            finish_reason=None if reason is None else lenient(reason),
+            detail=masked_values({**shown.snapshot.root, "message": shown.message.fields}, redact),
+            model=redact(self._model_of(shown.message)),
+            finish_reason=None if reason is None else redact(lenient(reason)),
             created_at=now,
-            request_id=request_id,
+            request_id=redact(request_id) if request_id else None,
         )
 
     def _take_json(self, answer: object, event: Event) -> ChatMessage | None:
