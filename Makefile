@@ -5,9 +5,10 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$name && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+LOWEST := $(VENV)/lowest
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test format lint types imports tests bench clean help
+.PHONY: demo test test-lowest reliability fuzz audit format lint types imports tests bench clean help
 
 help:
 	@echo "make demo    a threaded, streamed conversation with the embedded server"
@@ -15,6 +16,10 @@ help:
 	@echo "make format  mend what ruff can mend"
 	@echo "make bench   the benchmarks"
 	@echo "make clean   remove the environment and what was built"
+	@echo "make reliability  docs/reliability.md anew, from a run of the tests in tests/reliability"
+	@echo "make fuzz         10,000 examples of each property, and atheris on the decoders"
+	@echo "make test-lowest  the tests with the lowest versions that the metadata allows"
+	@echo "make audit        known vulnerabilities of the lowest and the installed versions (needs the network)"
 
 demo: $(VENV)/.installed
 	@$(BIN)/python examples/conversation.py --embedded
@@ -36,6 +41,27 @@ tests: $(VENV)/.installed-dev
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage report --include 'chatgpt/core/*' --fail-under 95
 	$(BIN)/coverage report --fail-under 90
+
+reliability: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest tests/reliability --reliability-page docs/reliability.md
+
+# atheris is not for every machine, so it is no part of `dev`.
+fuzz: $(VENV)/.installed-dev
+	$(PIP_INSTALL) atheris
+	FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest tests/reliability/test_mutations.py
+	$(BIN)/python -m fuzzing --seconds 60
+
+# A plugin of anyio's lowest version uses a name that pytest has deprecated.
+test-lowest: $(VENV)/.installed-dev
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(BIN)/python -m tests.lowest > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' --constraint $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pytest -p no:cacheprovider -W 'ignore:_pytest.python.CallSpec2'
+
+# Its exit code: 0, nothing is known; 1, something is; 2, the advisories could not be asked.
+audit: $(VENV)/.installed-dev
+	$(PIP_INSTALL) pip-audit
+	$(BIN)/python -m tests.audit
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .

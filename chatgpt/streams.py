@@ -80,10 +80,12 @@ class MessageStream(StreamState, Iterator[ChatMessage]):
 
     def __del__(self) -> None:
         if self._state == "open":
-            warnings.warn(
-                "A stream was not read to its end and not closed.",
-                ResourceWarning,
-                stacklevel=2,
-                source=self,
-            )
-            self.close()
+            try:
+                warnings.warn(
+                    "A stream was not read to its end and not closed.",
+                    ResourceWarning,
+                    stacklevel=2,
+                    source=self,
+                )
+            finally:  # a warning may be an error
+                self.close()
