@@ -17,15 +17,19 @@ def rows_of(page: str) -> set[tuple[str, str]]:
     return set(re.findall(r"^\| (.+?) \| [^|]+ \| (.+?) \| [\d,]+ \|$", page, re.MULTILINE))
 
 
-def test_the_page_is_of_this_code(request: pytest.FixtureRequest, report: Report) -> None:
+@pytest.fixture
+def page(request: pytest.FixtureRequest) -> str:
     if request.config.getoption("--reliability-page", default=None):
         pytest.skip("it is written just now")
-    unknown = rows_of(report.page()) - rows_of(PAGE.read_text())
+    return PAGE.read_text()
+
+
+def test_the_page_is_of_this_code(page: str, report: Report) -> None:
+    unknown = rows_of(report.page()) - rows_of(page)
     assert unknown == set(), "run `make reliability`"
 
 
-def test_the_page_tells_of_no_failing() -> None:
-    page = PAGE.read_text()
+def test_the_page_tells_of_no_failing(page: str) -> None:
     assert re.search(r"\*\*[\d,]+ cases: " + ", ".join(f"0 {name}" for name in FAILINGS), page)
     groups = set(re.findall(r"^## (.+)$", page, re.MULTILINE))
     assert groups >= {"Deadlines", "Faults", "Fuzzing", "Retries", "Secrets", "Sharing", "Stopping"}
