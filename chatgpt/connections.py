@@ -18,7 +18,7 @@ import sys
 import threading
 from contextvars import ContextVar
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from requests.adapters import HTTPAdapter
 from urllib3 import PoolManager, connection, exceptions
@@ -27,7 +27,10 @@ from urllib3.response import BaseHTTPResponse
 from urllib3.util.connection import allowed_gai_family
 
 from chatgpt.http_responses import StrictResponse
-from chatgpt.interruptions import Interruption
+from chatgpt.interruptions import Alarm, Interruption
+
+SOCKS_PORT: Final = 1080
+"""Of a proxy whose URL names none."""
 
 interruption: ContextVar[Interruption] = ContextVar("interruption")
 """That of the call whose request is on its way in this thread."""
@@ -53,7 +56,11 @@ class StoppableConnection(connection.HTTPConnection):
         # That of SOCKS has the address of its proxy here.
         proxy: dict[str, Any] | None = getattr(self, "_socks_options", None)
         server = (self._dns_host, self.port)
-        host, port = server if proxy is None else (proxy["proxy_host"], int(proxy["proxy_port"]))
+        host, port = (
+            server
+            if proxy is None
+            else (proxy["proxy_host"], int(proxy["proxy_port"] or SOCKS_PORT))
+        )
         try:
             addresses = look_up(host.strip("[]"), port, call)
             opened = self._opened(addresses, server, proxy, call)
@@ -88,7 +95,7 @@ class StoppableConnection(connection.HTTPConnection):
                 call.hold(opening)
                 opening.settimeout(max(call.remaining / (len(addresses) - position), 0.001))
                 opening.connect(address if proxy is None else server)
-                opening.settimeout(None)
+                opening.settimeout(call.socket_timeout)
             except BaseException as error:
                 call.let_go()
                 if opening is not None:
@@ -222,7 +229,7 @@ def look_up(host: str, port: int, call: Interruption) -> list[Address]:
     except RuntimeError:  # the interpreter shuts down: there are no new threads
         return _addresses(host, port)
     with call.woken_by(lookup.is_over.set):
-        lookup.is_over.wait()
+        lookup.is_over.wait(threading.TIMEOUT_MAX)
     if lookup.problem is not None:
         raise lookup.problem
     return lookup.found
@@ -238,7 +245,7 @@ class _Lookup(threading.Thread):
     def __init__(self, host: str, port: int) -> None:
         super().__init__(name="chatgpt-lookup", daemon=True)
         self._server = host, port
-        self.is_over = threading.Event()
+        self.is_over = Alarm()
         self.found: list[Address] = []
         self.problem: OSError | None = None
 

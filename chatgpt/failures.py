@@ -37,7 +37,7 @@ HTTP_LIBRARIES: Final = frozenset({"aiohttp", "httpx", "httpx2", "niquests", "re
 
 
 def transport_failure(
-    kind: FailureKind, error: BaseException, otherwise: str = CLOSED, *, of_proxy: bool = False
+    kind: FailureKind, error: BaseException, otherwise: str | None = None, *, of_proxy: bool = False
 ) -> TransportFailure:
     """Tell the core of an exception.
 
@@ -50,21 +50,10 @@ def transport_failure(
     links = [*links_of(error)]
     if any(isinstance(link, ssl.SSLError) and link.library == "X509" for link in links):
         kind = "unusable"  # the certificates that are to be trusted are none
-    reason = _reason(links) or otherwise
+    reason = _reason(links) or otherwise or (MALFORMED if kind == "malformed" else CLOSED)
     if of_proxy:
         reason = f"the proxy failed: {reason}"
     return TransportFailure(kind, reason, links[-1])
-
-
-def on_used_connection(failure: TransportFailure) -> TransportFailure:
-    """A failure to get an answer, over a connection that was used before.
-
-    The server may have closed it long ago, and the request has crossed that on its way.
-    """
-    is_lost = failure.kind == "connection" and not failure.reason.endswith(MALFORMED)
-    if not is_lost:
-        return failure
-    return TransportFailure("stale", failure.reason, failure.cause, failure.secrets)
 
 
 def answer_of(

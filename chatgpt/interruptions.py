@@ -12,7 +12,8 @@ Rules:
 2. A connection is let go before it is given back: what is stopped later must not hit the call of another thread.
 3. Starting the watchdog, or a step of it, costs a call nothing while the deadlines only grow: it looks again when
    the nearest deadline that it knows has passed.
-4. `cancel` may come from a signal handler, in the middle of any line here: locks are reentrant.
+4. `cancel` may come from a signal handler, in the middle of any line here: locks are reentrant, and what is
+   waited for is an `Alarm`.
 5. A child of a fork does nothing to the calls of its parent (`is_of_parent`): the connections are shared, and
    who holds a lock may not be there.
 """
@@ -174,7 +175,7 @@ class Interruption:
         if not (self.is_watched and self.deadline >= _watchdog.next_look):
             self.is_watched = _watchdog.watch(self)
             self.socket_timeout = None if self.is_watched else max(seconds, 0.001)
-            if self.socket_timeout is not None and self._socket is not None:
+            if self.socket_timeout is not None and self._socket and self._socket.fileno() >= 0:
                 self._socket.settimeout(self.socket_timeout)
 
     def end_wait(self) -> None:
@@ -195,6 +196,8 @@ class Interruption:
         """
         self.let_go()
         handle = socket.fromfd(waiting.fileno(), socket.AF_INET, socket.SOCK_STREAM)
+        # With `socket.setdefaulttimeout` a new one does not block, and the connection with it.
+        handle.settimeout(waiting.gettimeout())
         with self._lock:
             self._socket, self._handle = waiting, handle
             self._wake = partial(_shut_down, handle)
@@ -242,17 +245,19 @@ class Interruption:
             TransportFailure: the call was stopped.
         """
         self.forget_deadline()
-        woken = threading.Event()
-        with self.woken_by(woken.set):
-            woken.wait(min(seconds, threading.TIMEOUT_MAX))
+        alarm = Alarm()
+        with self.woken_by(alarm.set):
+            alarm.wait(seconds)
 
     def close(self) -> None:
         """The call is over. Where another thread waits for something, its wait is ended, and it closes."""
         if self.is_of_parent:
             return
-        if self._is_waiting:
-            self.stop("connection")
-            return
+        with self._lock:
+            self.cause = "connection"  # no further wait begins
+            if self._is_waiting:
+                self.stop("connection")
+                return
         take_back, self._take_back = self._take_back, None
         if take_back is not None:
             take_back()
@@ -265,6 +270,28 @@ class Interruption:
 def _shut_down(handle: socket.socket) -> None:
     with suppress(OSError):  # there is no connection any more
         handle.shutdown(socket.SHUT_RDWR)
+
+
+class Alarm:
+    """Something to wait for until it is set, once. It may be set in a signal handler that interrupts the wait.
+
+    (`threading.Event` has a lock that its `wait` and its `set` both take, and that is not reentrant.)
+    """
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def set(self) -> None:
+        """End the wait, or let it not begin. May be called again."""
+        with suppress(RuntimeError):
+            self._lock.release()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait, at most so long; whether it was set."""
+        return self._lock.acquire(timeout=min(max(seconds, 0.0), threading.TIMEOUT_MAX))
 
 
 class _Watchdog:
@@ -336,6 +363,7 @@ class _Watchdog:
                 for call in [*self._watched]:
                     if call.deadline <= monotonic():
                         call.stop_if_late()
+                self.next_look = inf  # a wait that begins from here on has itself told (`watch`)
                 self.next_look = min((call.deadline for call in self._watched), default=inf)
                 seconds = min(max(self.next_look - monotonic(), 0.0), LINGERING)
                 if not self._changed.wait(seconds) and not self._watched:

@@ -31,6 +31,9 @@ from chatgpt.core.needs import HttpRequest, TransportFailure
 from chatgpt.core.secrets import PROXY_VARIABLE, Secret, revealed, wrap_url
 from chatgpt.core.validation import is_proxy_url
 
+IDLE_CONNECTIONS: Final = 32
+"""How many idle connections to a server a client keeps for the next call."""
+
 CERTIFICATE_VARIABLES: Final = (
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",

@@ -5,8 +5,9 @@ Rules:
 1. No decision is made here: no condition on a status, a header's meaning, an option or a message.
 2. Secrets are revealed in `_attempt` alone, a frame that raises nothing; what it returns of an
    exception has no traceback, because the frames below it hold the headers.
-3. Bytes are handed on as they arrive: `read_chunked` for chunked bodies, short reads for others.
-   (`iter_content` waits for the end of a body that is delimited by its length or its close.)
+3. Bytes are handed on as they arrive (`read1`); chunks are decoded by `StrictResponse`, over a session of the
+   caller by http.client. (`iter_content` waits for the end of a body that has a length or ends with its
+   connection, `read_chunked` for that of a chunk.)
 4. What ends a wait from outside is the `Interruption` of the call; it is asked before a failure or an
    end is believed. Over a session of the caller the wait for the head is bounded by requests alone.
 """
@@ -60,25 +61,20 @@ from chatgpt.core.secrets import Secret, revealed, wrap
 from chatgpt.core.validation import plain_function
 from chatgpt.failures import (
     CLOSED,
-    MALFORMED,
     answer_of,
     check_session,
     links_of,
-    on_used_connection,
     transport_failure,
     without_tracebacks,
 )
 from chatgpt.interruptions import Interruption
 from chatgpt.library_logs import mask_logs_of, sent_secrets
-from chatgpt.routes import Route, route_of
+from chatgpt.routes import IDLE_CONNECTIONS, Route, route_of
 from chatgpt.stores.protocol import MessageStore, replies_method
 from chatgpt.tokenizer import load_tokenizer
 from chatgpt.turns import Turn
 
 T = TypeVar("T")
-
-IDLE_CONNECTIONS: Final = 32
-"""How many idle connections to a server are kept for the next call."""
 
 READ_SIZE: Final = 65536
 """How many bytes are taken at once, at most: a chunk may be of any size."""
@@ -176,8 +172,7 @@ class Transport:
             answer = answer_of(outcome, requests.Response, NETWORK_ERRORS, failing, secrets=secrets)
         except TransportFailure as failure:
             call.check()
-            if call.has_used_connection:
-                raise on_used_connection(failure) from None
+            failure.on_used_connection = call.has_used_connection
             raise
         return answer, secrets
 
@@ -253,7 +248,7 @@ def failure_of(error: BaseException) -> TransportFailure:
     is_malformed = any(
         isinstance(link, NO_HTTP) and not isinstance(link, RemoteDisconnected) for link in links
     )
-    return transport_failure("connection", error, MALFORMED if is_malformed else CLOSED)
+    return transport_failure("malformed" if is_malformed else "connection", error)
 
 
 def failure_on_the_way(error: BaseException) -> TransportFailure:
@@ -294,8 +289,8 @@ class _Body:
         """
         handled = sys.exception()
         call = self._call
-        call.begin_wait("read_timeout", seconds)
         try:
+            call.begin_wait("read_timeout", seconds)
             chunk = self._raw.read1(READ_SIZE, decode_content=True)
         except (*NETWORK_ERRORS, AttributeError) as error:  # the latter if another thread closes it
             call.check()
@@ -304,6 +299,8 @@ class _Body:
             call.end_wait()
         if not chunk:
             call.check()
+        if self._raw.connection is None:  # it is given back, be it to a pool of the caller
+            call.let_go()
         return chunk
 
     def close(self) -> None:

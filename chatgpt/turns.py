@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
+from time import monotonic
 
 from chatgpt.core.needs import TransportFailure
 from chatgpt.failures import NO_TURN
-from chatgpt.interruptions import Interruption
+from chatgpt.interruptions import Alarm, Interruption
 
 
 class Turn:
@@ -16,8 +17,9 @@ class Turn:
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
         self._owner: object = None
+        self._waiting: list[Alarm] = []
 
     def take(self, owner: object, seconds: float, call: Interruption) -> None:
         """Wait until nobody has the turn, and take it.
@@ -25,21 +27,27 @@ class Turn:
         Raises:
             TransportFailure: it took too long, or the call was stopped.
         """
+        end = monotonic() + seconds
         call.forget_deadline()
-        with call.woken_by(self._look_again), self._changed:
-            wait = min(seconds, threading.TIMEOUT_MAX)
-            if not self._changed.wait_for(lambda: self._owner is None or call.cause, wait):
+        call.check()
+        while True:
+            alarm = Alarm()
+            with self._lock:
+                if self._owner is None:
+                    self._owner = owner
+                    return
+                self._waiting.append(alarm)
+            with call.woken_by(alarm.set):
+                is_set = alarm.wait(end - monotonic())
+            if not is_set:
                 raise TransportFailure("timeout", NO_TURN)
-            call.check()
-            self._owner = owner
-
-    def _look_again(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
 
     def pass_on(self, owner: object) -> None:
-        """Let the next one have it, if it is the owner's."""
-        with self._changed:
-            if self._owner is owner:
-                self._owner = None
-                self._changed.notify()
+        """Let another one have it, if it is the owner's."""
+        with self._lock:
+            if self._owner is not owner:
+                return
+            self._owner = None
+            waiting, self._waiting = self._waiting, []
+        for alarm in waiting:
+            alarm.set()

@@ -35,13 +35,10 @@ from anyio.lowlevel import EventLoopToken, current_token
 
 from chatgpt.core.needs import FailureKind, SendRequest
 from chatgpt.core.secrets import revealed
-from chatgpt.routes import Route
+from chatgpt.routes import IDLE_CONNECTIONS, Route
 
 MAX_CONNECTIONS: Final = 256
 """How many connections there are at most in an event loop; a call waits for a free one."""
-
-IDLE_CONNECTIONS: Final = 32
-"""How many idle connections to a server are kept for the next call."""
 
 MOST_LOSSES: Final = 32
 """After so many failures of opened connections a pool makes room for a new one."""
@@ -239,7 +236,7 @@ class Opening:
         step: what is cancelled when it takes too long: the connecting, or the wait for the head.
         limit: which of them it is.
         is_waiting: whether it waits for a free connection, and nothing else was done.
-        has_connected: whether a connection was opened for it.
+        has_used_connection: whether it was sent over a connection that was used before.
     """
 
     def __init__(self, need: SendRequest) -> None:
@@ -248,17 +245,19 @@ class Opening:
         self.step = anyio.CancelScope()
         self.limit: FailureKind = "connect_timeout"
         self.is_waiting = False
-        self.has_connected = False
+        self.has_used_connection = False
+        self._has_connected = False
 
     async def trace(self, event: str, details: dict[str, Any]) -> None:
         """Take note of a step; httpx2 calls this for each."""
         self.is_waiting = False
         if event.endswith("connect_tcp.started"):
-            self.has_connected = True
+            self._has_connected = True
             self._begin("connect_timeout", self._need.connect_timeout)
         elif event.endswith("connect_tcp.complete"):
             self._streams.append(details["return_value"])
         elif event.endswith("request_headers.started") and details["request"].method != b"CONNECT":
+            self.has_used_connection = not self._has_connected
             self._begin("read_timeout", self._need.read_timeout)
         if event.startswith("http2."):  # the connection is shared: other calls may be on it
             self._streams.clear()
@@ -348,10 +347,12 @@ def _retire_if_more_came(connection: Any) -> None:
 
 def _shut_down(connection: Any) -> None:
     """End a connection: the child of a fork may have it, too, and closing it here alone would not end it."""
-    its_socket = connection._network_stream.get_extra_info("socket")  # noqa: SLF001 - nor here
-    if its_socket is not None:
-        with contextlib.suppress(OSError):  # it has ended already
-            its_socket.shutdown(socket.SHUT_RDWR)
+    its_stream: Any = getattr(connection, "_network_stream", None)
+    # On a duplicate: what uvloop shows for a socket cannot be shut down. It may have ended already.
+    with contextlib.suppress(OSError, AttributeError):
+        number: int = its_stream.get_extra_info("socket").fileno()
+        with socket.fromfd(number, socket.AF_INET, socket.SOCK_STREAM) as handle:
+            handle.shutdown(socket.SHUT_RDWR)
 
 
 async def completed_close(closing: Coroutine[Any, Any, None]) -> None:

@@ -49,12 +49,10 @@ from chatgpt.core.secrets import Secret, revealed, wrap
 from chatgpt.core.validation import is_asynchronous
 from chatgpt.failures import (
     CLOSED,
-    MALFORMED,
     NO_TURN,
     answer_of,
     check_session,
     links_of,
-    on_used_connection,
     transport_failure,
     without_tracebacks,
 )
@@ -160,9 +158,8 @@ class Transport:
         try:
             return answer_of(outcome, httpx2.Response, errors, failing, secrets=secrets), secrets
         except TransportFailure as failure:
-            if progress.has_connected:
-                raise
-            raise on_used_connection(failure) from None
+            failure.on_used_connection = progress.has_used_connection
+            raise
 
     async def take_turn(self, seconds: float) -> anyio.Semaphore:
         """Wait until no other exchange of the client has the turn; releasing it passes it on.
@@ -236,7 +233,7 @@ def failure_of(error: BaseException) -> TransportFailure:
     is_malformed = isinstance(error, (httpx2.RemoteProtocolError, ValueError)) and not re.match(
         "Server disconnected|peer closed connection", str(error)
     )
-    return transport_failure("connection", error, MALFORMED if is_malformed else CLOSED)
+    return transport_failure("malformed" if is_malformed else "connection", error)
 
 
 def failure_on_the_way(error: BaseException) -> TransportFailure:
@@ -246,7 +243,7 @@ def failure_on_the_way(error: BaseException) -> TransportFailure:
     ):
         return transport_failure("connection", error, str(error) or CLOSED, of_proxy=True)
     if not isinstance(error, NETWORK_ERRORS):
-        return transport_failure("connection", error, MALFORMED, of_proxy=True)
+        return transport_failure("malformed", error, of_proxy=True)
     return failure_of(error)
 
 

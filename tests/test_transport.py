@@ -20,8 +20,8 @@ from chatgpt import (
     MemoryStore,
     StreamInterruptedError,
 )
+from chatgpt.routes import IDLE_CONNECTIONS
 from chatgpt.testing import Answer, ChatGPTServer, Fault, RawAnswer
-from chatgpt.transport import IDLE_CONNECTIONS
 from tests.engines import Engine
 
 

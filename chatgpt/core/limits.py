@@ -150,6 +150,12 @@ class Limits:
             case _:
                 return None
 
+    def end_of_wait(self, failure: TransportFailure, reason: str | None = None) -> ChatGPTError:
+        """The same of a wait that nothing else can end: for a turn, a token, another try."""
+        error = self.ended_by(failure, reason)
+        assert error is not None, "such a wait ends by a limit or by the caller's token"
+        return error
+
     @staticmethod
     def _error(limit: TimeoutLimit, message: str) -> APITimeoutError:
         error = APITimeoutError(message)

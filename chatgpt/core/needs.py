@@ -121,7 +121,7 @@ FailureKind: TypeAlias = Literal[
     "aborted",
     "unusable",
     "unreached",
-    "stale",
+    "malformed",
     "connection",
 ]
 
@@ -133,8 +133,7 @@ class TransportFailure(Exception):  # noqa: N818 - it is caught by the core, nev
         kind: `"connect_timeout"`, `"read_timeout"` or `"timeout"` when the limit of that name
             passed, `"aborted"` when the token of the call was cancelled, `"unusable"` when a setting
             makes it useless to try, `"unreached"` when no connection was made, so that nothing was
-            sent, `"stale"` when a connection that was used before was lost before anything of the
-            answer came, `"connection"` for every other failure.
+            sent, `"malformed"` when what came is no HTTP, `"connection"` for every other failure.
         reason: what happened, in one line and in words that are the same in both twins.
         cause: the transport's exception, already without tracebacks.
         secrets: those that reason and cause may repeat, and that only the transport knows.
@@ -152,6 +151,8 @@ class TransportFailure(Exception):  # noqa: N818 - it is caught by the core, nev
         self.kind = kind
         self.reason = reason
         self.cause = cause
+        self.on_used_connection = False
+        """Whether the connection was used before: the server may have closed it long ago."""
 
 
 @frozen
@@ -186,6 +187,8 @@ class ReadChunk(Need[bytes]):
 @frozen
 class ObeyToken(Need[None]):
     """From now on, let the needs that may fail fail with `"aborted"` once a token is cancelled.
+
+    A plain function that gets an access token cannot be stopped.
 
     Attributes:
         token: the caller's.

@@ -39,7 +39,7 @@ from chatgpt.core.errors import (
 )
 
 FIRST_WAIT: Final = 0.5
-LONGEST_WAIT: Final = 8.0
+LONGEST_BACKOFF: Final = 8.0
 RETRIED_STATUSES: Final = frozenset({408, 409, 429})
 
 # OpenAI writes `6ms`, `1m0.052s`, `6m0s`; Azure whole seconds, and -1 or 0 for nothing.
@@ -90,8 +90,8 @@ class RetryPolicy:
         if error.retry_after is not None and error.retry_after > 0:
             return error.retry_after
         # 2 ** 10 is far beyond the longest wait already; a larger power only risks an overflow.
-        wait = min(FIRST_WAIT * 2.0 ** min(retries, 10), LONGEST_WAIT) * (1 - 0.25 * chance)
-        return max(wait, min(refill, LONGEST_WAIT))
+        wait = min(FIRST_WAIT * 2.0 ** min(retries, 10), LONGEST_BACKOFF) * (1 - 0.25 * chance)
+        return max(wait, min(refill, LONGEST_BACKOFF))
 
 
 def is_final(error: ChatGPTError, headers: Mapping[str, str]) -> bool:

@@ -44,6 +44,8 @@ from chatgpt.core.validation import encode_json, is_loopback
 
 ERROR_BODY_SECONDS: Final = 5.0
 """How long the body of an error is worth waiting for, as a whole."""
+MOST_STALE: Final = 64
+"""How many connections may have been closed while they were idle; a client keeps fewer."""
 MASK_MARGIN: Final = 4096
 """Bytes that are read beyond what is shown: a secret at the cut must be whole to be masked."""
 
@@ -95,7 +97,7 @@ def send_with_retries(
         AbortedError: the caller's token was cancelled.
         ConfigurationError: a setting makes it useless to try.
     """
-    retries = 0
+    retries = stale = 0
     while True:
         was_sent, refill = True, 0.0
         try:
@@ -115,8 +117,10 @@ def send_with_retries(
             error.is_final = is_final(error, head.headers)
             refill = refill_seconds(head.headers)
         except TransportFailure as failure:
-            if failure.kind == "stale" and policy.repeats_sent:
-                continue  # each such connection is used once more at most, so this comes to an end
+            is_stale = failure.kind == "connection" and failure.on_used_connection
+            if is_stale and policy.repeats_sent and stale < MOST_STALE:
+                stale += 1
+                continue
             redact.also(failure.secrets)
             error = _connection_error(failure, request, limits, redact)
             error.is_final = is_final(error, {})
@@ -134,7 +138,7 @@ def _sleep(seconds: float, limits: Limits, error: ChatGPTError) -> Exchange[None
     try:
         yield from Sleep(seconds)
     except TransportFailure as failure:
-        raise limits.ended_by(failure) or error from error
+        raise limits.end_of_wait(failure) from error
 
 
 def _connection_error(
@@ -232,7 +236,7 @@ def _read_error_body(limits: Limits) -> Exchange[str]:
             chunk = yield from ReadChunk(seconds)
         except TransportFailure as failure:
             if failure.kind == "aborted":
-                raise limits.ended_by(failure) or failure from None
+                raise limits.end_of_wait(failure) from None
             break
         if not chunk:
             break

@@ -17,6 +17,7 @@ import httpx2
 import pytest
 from anyio import to_thread
 
+from chatgpt.routes import IDLE_CONNECTIONS
 from chatgpt.testing import Answer, ChatGPTServer, Fault, RawAnswer
 from chatgpt_async import (
     APITimeoutError,
@@ -24,7 +25,7 @@ from chatgpt_async import (
     ConfigurationError,
     MemoryStore,
 )
-from chatgpt_async.connections import IDLE_CONNECTIONS, MAX_CONNECTIONS
+from chatgpt_async.connections import MAX_CONNECTIONS
 from tests.chatgpt_async.peers import until
 from tests.chatgpt_async.test_cancellation import living_tasks
 

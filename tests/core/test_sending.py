@@ -28,6 +28,7 @@ from chatgpt.core.needs import (
     TransportFailure,
 )
 from chatgpt.core.official import send_message
+from chatgpt.core.sending import MOST_STALE
 from tests.stepping import (
     LOST,
     STREAM,
@@ -41,6 +42,8 @@ from tests.stepping import (
     sse,
 )
 
+STALE = TransportFailure("connection", "the server closed the connection too early")
+STALE.on_used_connection = True
 RATE_LIMIT = {"error": {"message": "slow", "code": "rate_limit_exceeded"}}
 
 
@@ -56,11 +59,17 @@ def test_what_is_tried_again_and_how_long_is_waited() -> None:
 
 def test_a_connection_that_was_closed_while_idle_is_no_failure() -> None:
     """It is sent again at once, as often as it happens, and not counted."""
-    stale = TransportFailure("stale", "the server closed the connection too early")
-    stepper = Stepper(*[stale] * 5, json_answer(completion("Hello!")))
+    stepper = Stepper(*[STALE] * 5, json_answer(completion("Hello!")))
     assert send(stepper, client={"max_retries": 0}).text == "Hello!"
     assert stepper.of(Sleep) == []
     assert len(stepper.of(SendRequest)) == 6
+
+
+def test_that_comes_to_an_end() -> None:
+    stepper = Stepper(*[STALE] * 200)
+    with pytest.raises(APIConnectionError):
+        send(stepper, client={"max_retries": 0})
+    assert len(stepper.of(SendRequest)) == MOST_STALE + 1
 
 
 def test_an_empty_bucket_is_waited_for() -> None:

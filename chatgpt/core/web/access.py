@@ -171,7 +171,7 @@ class Access(ABC):
         try:
             yield from TakeTurn(max(limits.remaining, 0.0))
         except TransportFailure as failure:
-            raise _ended(limits, failure, "another call was getting an access token") from None
+            raise limits.end_of_wait(failure, "another call was getting an access token") from None
         last, token = self._last, self.token
         if token is not None:
             yield from PassTurn()
@@ -241,17 +241,11 @@ class GivenAccess(Access):
                 self._function, self._credentials, max(limits.remaining, 0.0), self._failed
             )
         except TransportFailure as failure:
-            raise _ended(limits, failure, "get_access_token was not done") from None
+            raise limits.end_of_wait(failure, "get_access_token was not done") from None
         token = secret_of("What get_access_token returned", given)
         if token is None:
             raise ConfigurationError("get_access_token returned None, not an access token.")
         return token
-
-
-def _ended(limits: Limits, failure: TransportFailure, reason: str) -> ChatGPTError:
-    error = limits.ended_by(failure, reason)
-    assert error is not None, "these waits end by a limit or by the token alone"
-    return error
 
 
 def _again(error: Exception) -> Exception:

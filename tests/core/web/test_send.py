@@ -132,6 +132,10 @@ def test_the_reply() -> None:
 # --- a message is sent once ------------------------------------------------------------------
 
 
+STALE = TransportFailure("connection", "closed")
+STALE.on_used_connection = True
+
+
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
@@ -139,7 +143,7 @@ def test_the_reply() -> None:
         (json_answer({"detail": "Too many requests in 1 hour. Try again later."}, 429), RateLimitError),
         (json_answer({}, 503, {"retry-after": "1", "x-should-retry": "true"}), InternalServerError),
         (LOST, APIConnectionError),
-        (TransportFailure("stale", "closed"), APIConnectionError),
+        (STALE, APIConnectionError),
         (TransportFailure("read_timeout", "silence"), APITimeoutError),
     ],
 )  # fmt: skip
