@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 import socket
+import threading
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
-from chatgpt import AbortedError, APIConnectionError, APITimeoutError, CancelToken, ChatGPTAPI
+from chatgpt import (
+    AbortedError,
+    APIConnectionError,
+    APITimeoutError,
+    CancelToken,
+    ChatGPTAPI,
+    ChatGPTError,
+    ChatMessage,
+    MemoryStore,
+)
 from chatgpt.connections import look_up
 from chatgpt.interruptions import Interruption
 from tests.chatgpt_async.peers import FullBacklog
 from tests.engines import Engine
 from tests.reliability.test_deadlines import CHUNKED, WORD
-from tests.reliability.test_stopping import Stopping, Waiting, sending
+from tests.reliability.test_stopping import Stopping, Waiting, sending, until
 from tests.reliability.wire import WELL, WELL_TEXT, RawServer, Wire, answering_and_staying
 
 
@@ -138,3 +151,77 @@ def test_a_token_is_obeyed_as_soon_as_the_callers_session_returns() -> None:
         client = ChatGPTAPI(api_key="sk-test", api_base_url=server.base_url, session=session)
         with pytest.raises(AbortedError):
             client.send_message("hi", abort=token)
+
+
+def test_a_default_timeout_of_the_process_changes_nothing() -> None:
+    socket.setdefaulttimeout(30)
+    try:
+        with requests.Session() as session, RawServer() as server:
+            for own in (None, session):
+                client = ChatGPTAPI(api_key="sk-test", api_base_url=server.base_url, session=own)
+                assert client.send_message("hi").text == WELL_TEXT
+                client.close()
+    finally:
+        socket.setdefaulttimeout(None)
+
+
+def test_a_token_leaves_a_connection_of_the_caller_alone_that_is_given_back() -> None:
+    """It may be at work for somebody else by then."""
+    token = CancelToken()
+    others: list[requests.Response] = []
+
+    class Slow(MemoryStore):
+        def save(self, messages: Sequence[ChatMessage]) -> None:
+            thread = threading.Thread(target=ask)
+            thread.start()
+            until(lambda: len(server.requests) == 2)
+            token.cancel()
+            thread.join(5)
+            super().save(messages)
+
+    def slow(wire: Wire) -> None:
+        wire.read_request()
+        wire.send(WELL)
+        wire.read_request()
+        time.sleep(0.3)
+        wire.send(WELL)
+
+    def ask() -> None:
+        others.append(session.post(f"{server.base_url}/elsewhere", data=b"{}"))
+
+    with requests.Session() as session, RawServer(slow) as server:
+        client = ChatGPTAPI(
+            api_key="sk-test", api_base_url=server.base_url, session=session, message_store=Slow()
+        )
+        assert client.send_message("hi", abort=token).text == WELL_TEXT
+        assert [answer.status_code for answer in others] == [200]
+        assert server.connections == 1
+
+
+def test_a_proxy_for_socks_without_a_port(engine: Engine) -> None:
+    client = engine.client(
+        api_key="sk-test",
+        api_base_url="http://chat.example/v1",
+        proxy="socks5://127.0.0.1",
+        max_retries=0,
+    )
+    with pytest.raises(APIConnectionError, match="the proxy failed"):
+        client.send_message("hi")
+
+
+def test_certificates_that_cannot_be_read_are_tried_as_often_as_anything(
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """No connection was opened, and none was used before either."""
+    certificates = tmp_path / "certificates.pem"
+    certificates.write_text("nothing")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificates))
+    client = engine.client(api_key="sk-test", api_base_url="https://127.0.0.1:9/v1", max_retries=1)
+    caplog.set_level(logging.DEBUG, "chatgpt")
+    with pytest.raises(ChatGPTError):
+        client.send_message("hi", timeout=5)
+    sent = [record for record in caplog.records if "SendRequest(" in record.getMessage()]
+    assert 1 <= len(sent) <= 2

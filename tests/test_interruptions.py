@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trustme
 
 from chatgpt import APITimeoutError, CancelToken, ChatGPTAPI, ChatGPTError, interruptions
+from chatgpt.connections import look_up as look_up_name
 from chatgpt.core.needs import SendRequest, TransportFailure
 from chatgpt.core.sending import get
 from chatgpt.interruptions import Interruption, _watchdog
 from chatgpt.testing import ChatGPTServer, Fault
+from chatgpt.turns import Turn
 from tests.reliability.wire import RawServer, answering_and_staying
 
 REQUEST = get("http://chat.example/", {})
@@ -77,13 +83,14 @@ def test_what_is_let_go_is_left_alone(
 
 
 def test_the_handle_is_closed_with_the_call(pair: tuple[socket.socket, socket.socket]) -> None:
-    before = len([*Path("/dev/fd").iterdir()])
     call = Interruption()
+    handles = []
     for _ in range(3):  # a call may send several times
         call.hold(pair[0])
+        handles.append(call._handle)
     call.close()
     call.close()
-    assert len([*Path("/dev/fd").iterdir()]) == before
+    assert [handle.fileno() for handle in handles if handle is not None] == [-1, -1, -1]
 
 
 def test_a_deadline_is_forgotten_with_the_next_request_and_a_token_is_not(
@@ -166,11 +173,19 @@ def test_the_watchdog_goes_when_there_is_nothing_to_watch(
     other.close()
 
 
-def test_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_where_no_thread_can_be_started(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scheme: str
+) -> None:
     """While the interpreter shuts down: then the sockets have limits of their own."""
     _watchdog.rest()
     _watchdog.go_on()
     until_there_are(0)
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "authority.pem"))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(tls)
     start = threading.Thread.start
 
     def refuse(thread: threading.Thread) -> None:
@@ -180,15 +195,21 @@ def test_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     with (
-        RawServer(answering_and_staying(b"")) as server,
+        RawServer(answering_and_staying(b""), tls=tls if scheme == "https" else None) as server,
         ChatGPTAPI(
-            api_key="sk-test", api_base_url=f"http://localhost:{server.port}/v1", max_retries=0
+            api_key="sk-test", api_base_url=f"{scheme}://localhost:{server.port}/v1", max_retries=0
         ) as client,
     ):
         with pytest.raises(APITimeoutError) as caught:
-            client.send_message("hi", timeout=0.2)
+            client.send_message("hi", timeout=0.3)
         assert caught.value.limit == "total"
         assert client.send_message("hi").text == "Still here."
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = ChatGPTAPI(
+            api_key="sk-test", api_base_url=f"{scheme}://127.0.0.1:{silent.getsockname()[1]}/v1"
+        )
+        with pytest.raises(APITimeoutError):
+            client.send_message("hi", timeout=0.3)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -220,6 +241,7 @@ def test_a_fork_leaves_nobody_unwatched(chatgpt_server: ChatGPTServer) -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         thread.join(5)
         assert len(seconds) == 1
+        assert seconds[0] < 2
         client.close()
     with ChatGPTAPI(api_key=chatgpt_server.api_key, api_base_url=chatgpt_server.base_url) as client:
         assert client.send_message("hi").text
@@ -241,3 +263,96 @@ def test_no_call_is_left_behind(chatgpt_server: ChatGPTServer) -> None:
         ):
             client.send_message("hi", stream=True)
     assert _watchdog._watched == set()
+
+
+# --- what a review found ---------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+@pytest.mark.parametrize("what", ["sleep", "turn", "lookup"])
+def test_a_signal_handler_ends_a_wait_that_it_interrupts(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At any line of it: the moment is moved in small steps."""
+    released = threading.Event()
+    turn = Turn()
+    turn.take("somebody", 1, Interruption())
+    look_up = socket.getaddrinfo
+
+    def slowly(*args: Any, **options: Any) -> Any:
+        if options.get("flags"):
+            raise socket.gaierror(socket.EAI_NONAME, "it is a name")
+        released.wait(5)
+        return look_up("127.0.0.1", *args[1:])
+
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    begun = time.monotonic()
+    for number in range(40):
+        call, token = Interruption(), CancelToken()
+        call.obey(token)
+        before = signal.signal(signal.SIGALRM, lambda *_, token=token: token.cancel())
+        signal.setitimer(signal.ITIMER_REAL, 0.0005 + number * 0.00002)
+        try:
+            with pytest.raises(TransportFailure):
+                if what == "sleep":
+                    call.sleep(5)
+                elif what == "turn":
+                    turn.take("another", 5, call)
+                else:
+                    look_up_name("slow.example", 80, call)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+            call.close()
+    released.set()
+    assert time.monotonic() - begun < 5
+
+
+def test_no_deadline_is_lost_between_two_looks(call: Interruption) -> None:
+    """A wait that begins just as the watchdog looks must not wait for the next time it does."""
+    calls = [Interruption() for _ in range(20)]
+    begun = time.monotonic()
+    for _ in range(20):
+        for one in calls:
+            one.begin_wait("read_timeout", 0.01)
+        while any(one.cause is None for one in calls):
+            assert time.monotonic() - begun < 4
+            time.sleep(0.001)
+        for one in calls:
+            one.end_wait()
+            one.forget_deadline()
+    for one in calls:
+        one.close()
+
+
+def test_a_closed_call_begins_no_wait() -> None:
+    """Closed by another thread between two waits, while it asks a store or a function."""
+    call = Interruption()
+    call.begin_wait("read_timeout", 5)
+    call.end_wait()
+    call.close()
+    begins: list[Callable[[], object]] = [
+        lambda: call.begin_wait("read_timeout", 5),
+        lambda: call.begin_request(SendRequest(REQUEST, 5, 5, 5)),
+        lambda: call.sleep(5),
+        lambda: Turn().take("me", 5, call),
+    ]
+    for begin in begins:
+        with pytest.raises(TransportFailure):
+            begin()
+    assert _watchdog._watched == set()
+
+
+def test_a_handle_does_not_change_how_the_socket_waits(
+    call: Interruption, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    """With a default timeout a new socket does not block, and what shares its connection neither."""
+    ours, theirs = pair
+    ours.settimeout(None)
+    socket.setdefaulttimeout(30)
+    try:
+        call.hold(ours)
+        threading.Timer(0.05, theirs.send, (b"x",)).start()
+        assert ours.recv(1) == b"x"
+    finally:
+        socket.setdefaulttimeout(None)

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 import anyio
@@ -19,7 +20,13 @@ from chatgpt.core.needs import HttpRequest, SendRequest
 from chatgpt.core.sending import get
 from chatgpt.routes import route_of
 from chatgpt.testing import Answer, ChatGPTServer, Fault
-from chatgpt_async import APIConnectionError, ChatGPTAPI, ChatGPTError
+from chatgpt_async import (
+    AbortedError,
+    APIConnectionError,
+    CancelToken,
+    ChatGPTAPI,
+    ChatGPTError,
+)
 from chatgpt_async import connections as module
 from chatgpt_async.connections import OwnConnections, completed_close
 from chatgpt_async.transport import Call
@@ -342,3 +349,35 @@ def test_a_call_is_forgotten_when_it_has_ended(chatgpt_server: ChatGPTServer) ->
     anyio.run(converse)
     gc.collect()
     assert [thing for thing in gc.get_objects() if isinstance(thing, Call)] == []
+
+
+@pytest.mark.anyio
+async def test_the_connection_of_an_answer_is_known(chatgpt_server: ChatGPTServer) -> None:
+    """There is no public way to it: with a new version of httpcore2 its parts may have other names."""
+    async with client_of(chatgpt_server) as client, client.stream_message("hi") as stream:
+        assert stream._call is not None
+        answer = stream._call._answer
+        assert answer is not None
+        connection = module._http11_connection(answer._stream._stream)
+        assert isinstance(connection._h11_state.trailing_data[0], bytes)
+        assert connection._network_stream.get_extra_info("socket").fileno() > 0
+
+
+@pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop is not installed")
+def test_uvloop(chatgpt_server: ChatGPTServer) -> None:
+    """What it shows for a socket is none."""
+
+    async def converse() -> None:
+        token = CancelToken()
+        async with client_of(chatgpt_server) as client:
+            async with client.stream_message("one two three") as stream:
+                await anext(stream)
+            chatgpt_server.inject(Fault(part_delay=5), Fault(part_delay=5))
+            with anyio.move_on_after(0.1):
+                await client.send_message("hi", stream=True)
+            asyncio.get_running_loop().call_later(0.1, token.cancel)
+            with pytest.raises(AbortedError):
+                await client.send_message("hi", stream=True, abort=token)
+            assert (await client.send_message("hi")).text
+
+    anyio.run(converse, backend_options={"use_uvloop": True})
