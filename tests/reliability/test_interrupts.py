@@ -24,7 +24,8 @@ from tests.reliability.wire import RawServer, Script, answering
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="it has other signals")
 
 SYNC = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
 from chatgpt import ChatGPTAPI
 client = ChatGPTAPI(api_key="sk-test", api_base_url=sys.argv[1])
 print("ready", flush=True)
@@ -36,7 +37,8 @@ except KeyboardInterrupt:
     raise
 """
 ASYNC = """
-import sys, anyio
+import signal, sys, anyio
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
 from chatgpt_async import ChatGPTAPI
 async def main():
     async with ChatGPTAPI(api_key="sk-test", api_base_url=sys.argv[1]) as client:

