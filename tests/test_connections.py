@@ -27,8 +27,8 @@ from chatgpt.connections import look_up
 from chatgpt.interruptions import Interruption
 from tests.chatgpt_async.peers import FullBacklog
 from tests.engines import Engine
-from tests.reliability.test_deadlines import CHUNKED, WORD
-from tests.reliability.test_stopping import Stopping, Waiting, sending, until
+from tests.reliability.scripts import CHUNKED, WORD, Waiting, sending, until
+from tests.reliability.test_stopping import Stopping
 from tests.reliability.wire import WELL, WELL_TEXT, RawServer, Wire, answering_and_staying
 
 

@@ -7,11 +7,9 @@ time is the subject here; a machine that is busy may be late once, so each case 
 from __future__ import annotations
 
 import gzip
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from itertools import cycle
 from typing import Any, Final
 
 import pytest
@@ -23,60 +21,24 @@ from tests.chatgpt_async.peers import FullBacklog
 from tests.engines import Engine
 from tests.reliability.observing import Seen, observe
 from tests.reliability.report import Report
-from tests.reliability.wire import RawServer, Script, Wire, answering_and_staying
+from tests.reliability.scripts import (
+    CHUNKED,
+    CLOSED,
+    EVENT,
+    FINISHED,
+    WORD,
+    deaf,
+    dripping,
+    framed,
+    look_up_slowly,
+    repeating,
+    silent_from_the_beginning,
+)
+from tests.reliability.wire import RawServer, Script, answering_and_staying
 
 LIMIT: Final = 0.2
 """Seconds of the limit that is tried."""
 TOLERANCE: Final = 0.25
-PAUSE: Final = 0.03
-"""Seconds between the pieces of a server that drips: it is never silent for long."""
-
-EVENT: Final = b'data: {"choices": [{"index": 0, "delta": {"content": "word "}}]}\n\n'
-FINISHED: Final = b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\n'
-CHUNKED: Final = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-)
-CLOSED: Final = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
-
-
-def framed(*pieces: bytes) -> bytes:
-    return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
-
-
-def repeating(begin: bytes, piece: bytes) -> Script:
-    """Write something, and then a piece again and again, until the client leaves."""
-
-    def script(wire: Wire) -> None:
-        wire.read_request()
-        wire.send(begin)
-        while wire.send(piece):
-            time.sleep(PAUSE)
-
-    return script
-
-
-def dripping(begin: bytes, rest: bytes) -> Script:
-    """Write something, and then byte after byte, over and over, until the client leaves."""
-
-    def script(wire: Wire) -> None:
-        wire.read_request()
-        wire.send(begin)
-        for value in cycle(rest):
-            time.sleep(PAUSE)
-            if not wire.send(bytes([value])):
-                return
-
-    return script
-
-
-def silent_from_the_beginning(wire: Wire) -> None:
-    time.sleep(3)
-
-
-def deaf(wire: Wire) -> None:
-    """Takes a little of what is sent, and then nothing."""
-    wire.connection.recv(10)
-    time.sleep(3)
 
 
 @frozen
@@ -102,7 +64,6 @@ class Slow:
     text: str = "hi"
 
 
-WORD = framed(EVENT)
 PROXY = "http://127.0.0.1:{port}"
 SLOW = [
     Slow("accepts and says nothing", answering_and_staying(b"")),
@@ -234,17 +195,7 @@ def test_a_server_that_takes_no_connection(
 def test_a_name_that_is_looked_up_slowly(
     engine: Engine, report: Report, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    look_up = socket.getaddrinfo
-
-    def slowly(host: Any, *args: Any, **options: Any) -> Any:
-        if host not in ("slow.example", b"slow.example"):
-            return look_up(host, *args, **options)
-        if any(value & socket.AI_NUMERICHOST for value in (*args[4:], options.get("flags", 0))):
-            raise socket.gaierror(socket.EAI_NONAME, "it is a name")
-        time.sleep(1.5)
-        return look_up("127.0.0.1", *args, **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    look_up_slowly(monkeypatch, 1.5)
     client = engine.client(
         api_key="sk-test", api_base_url="http://slow.example:9/v1", max_retries=0, **{limit: LIMIT}
     )

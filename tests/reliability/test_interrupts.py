@@ -17,8 +17,7 @@ from typing import Any, Final
 import pytest
 
 from tests.reliability.report import Report
-from tests.reliability.test_deadlines import CHUNKED, WORD
-from tests.reliability.test_stopping import MOST_MORE, Waiting, Writing, reading, sending
+from tests.reliability.scripts import CHUNKED, MOST_MORE, WORD, Waiting, Writing, reading, sending
 from tests.reliability.wire import RawServer, Script, answering
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="it has other signals")

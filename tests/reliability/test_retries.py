@@ -12,7 +12,7 @@ from chatgpt.testing import ChatGPTServer, Fault
 from tests.engines import Engine
 from tests.reliability.observing import Seen, see_plain, see_stream
 from tests.reliability.report import Report
-from tests.reliability.test_deadlines import CHUNKED, WORD
+from tests.reliability.scripts import CHUNKED, WORD
 from tests.reliability.wire import (
     WELL,
     WELL_TEXT,

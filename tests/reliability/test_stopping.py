@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -26,68 +25,27 @@ from tests.chatgpt_async.peers import FullBacklog
 from tests.engines import Engine, stored_messages
 from tests.reliability.observing import Seen, observe
 from tests.reliability.report import Report
-from tests.reliability.test_deadlines import CHUNKED, WORD
+from tests.reliability.scripts import (
+    CHUNKED,
+    MOST_MORE,
+    PAUSE,
+    WORD,
+    Waiting,
+    Writing,
+    hearing,
+    look_up_slowly,
+    reading,
+    sending,
+    until,
+)
 from tests.reliability.wire import (
     WELL_TEXT,
     RawServer,
     Script,
-    Wire,
 )
 
 AT_ONCE: Final = 0.2
 """Seconds from stopping to the error."""
-PAUSE: Final = 0.02
-"""Seconds between the pieces of a server that goes on writing."""
-
-
-class Writing:
-    """A script that writes words until it is left.
-
-    Attributes:
-        written: how many pieces it could write.
-        is_left: set when it noticed.
-    """
-
-    def __init__(self) -> None:
-        self.written = 0
-        self.is_left = threading.Event()
-
-    def __call__(self, wire: Wire) -> None:
-        wire.read_request()
-        wire.send(CHUNKED)
-        while wire.send(WORD):
-            self.written += 1
-            time.sleep(PAUSE)
-        self.is_left.set()
-
-
-class Waiting:
-    """A script that does something, and then waits until it is left."""
-
-    def __init__(self, script: Script) -> None:
-        self._script = script
-        self.is_left = threading.Event()
-
-    def __call__(self, wire: Wire) -> None:
-        self._script(wire)
-        if wire.wait_until_left():
-            self.is_left.set()
-
-
-def reading(wire: Wire) -> None:
-    wire.read_request()
-
-
-def hearing(wire: Wire) -> None:
-    wire.connection.recv(10)
-
-
-def sending(answer: bytes) -> Script:
-    def script(wire: Wire) -> None:
-        wire.read_request()
-        wire.send(answer)
-
-    return script
 
 
 @frozen
@@ -206,17 +164,7 @@ def test_a_token_stops_connecting(engine: Engine, report: Report) -> None:
 def test_a_token_stops_the_lookup_of_a_name(
     engine: Engine, report: Report, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look_up = socket.getaddrinfo
-
-    def slowly(host: Any, *args: Any, **options: Any) -> Any:
-        if host in ("slow.example", b"slow.example"):
-            if any(value & socket.AI_NUMERICHOST for value in (*args[4:], options.get("flags", 0))):
-                raise socket.gaierror(socket.EAI_NONAME, "it is a name")
-            time.sleep(1.0)
-            host = "127.0.0.1"
-        return look_up(host, *args, **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    look_up_slowly(monkeypatch, 1.0)
     client = engine.client(api_key="sk-test", api_base_url="http://slow.example:9/v1")
     seen = stopped(
         report, lambda token, note: client.send_message("hi", on_progress=note, abort=token)
@@ -378,9 +326,6 @@ def test_a_token_that_is_cancelled_in_a_signal_handler(report: Report, phase: Sc
 
 # --- other ways to stop ----------------------------------------------------------------------
 
-MOST_MORE: Final = 5
-"""How many pieces a server can write after it is left, at most: one until it is told, some while it is told."""
-
 
 @pytest.mark.parametrize("way", ["break", "error", "close"])
 def test_a_stream_that_is_left(engine: Engine, report: Report, way: str) -> None:
@@ -455,11 +400,3 @@ def test_a_task_that_is_cancelled(report: Report, backend: str) -> None:
             )
 
     anyio.run(converse, backend=backend)
-
-
-def until(is_reached: Callable[[], bool]) -> None:
-    """Wait for another thread; fail if it takes too long."""
-    end = time.monotonic() + 5
-    while not is_reached():
-        assert time.monotonic() < end, "it takes too long"
-        time.sleep(0.005)
