@@ -157,22 +157,6 @@ def vars_of(reply: object) -> dict[str, object]:
     return {name: getattr(reply, name) for name in ("detail", "context", "usage", "request_id")}
 
 
-def test_an_interrupt_while_the_request_is_sent(
-    server: ChatGPTServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Ctrl-C hits the frames of requests and http.client, which hold the headers."""
-    import http.client
-
-    def interrupted(self: http.client.HTTPConnection, *_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(http.client.HTTPConnection, "getresponse", interrupted)
-    with ChatGPTAPI(**options_of(server)) as client:
-        with pytest.raises(KeyboardInterrupt) as caught:
-            client.send_message("hi")
-    check(shown(caught.value))
-
-
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("says", [b"", FIRST_EVENT], ids=["before the answer", "within a stream"])
@@ -314,31 +298,6 @@ def test_a_key_where_a_chunk_should_be(
         if not is_left:
             list(stream)
     check(logged.getvalue())
-
-
-def test_the_setters_that_fail(engine: Engine, server: ChatGPTServer) -> None:
-    client = engine.package.ChatGPTAPI(**options_of(server))
-    for attribute in ("api_key", "api_org"):
-        with pytest.raises(ConfigurationError) as caught:
-            setattr(client, attribute, f"{KEY} x")
-        check(shown(caught.value))
-
-
-def test_what_a_client_shows_of_itself(engine: Engine, server: ChatGPTServer) -> None:
-    client = engine.package.ChatGPTAPI(**options_of(server))
-    settings = client._settings
-    for value in (client, settings, client.api_key, client.api_org, client._given, vars(client)):
-        check(repr(value) + str(value) + f"{value}")
-    check(repr(pickle.dumps(client)))
-
-
-def test_what_is_stored(client: ChatGPTAPI) -> None:
-    client.send_message("hi", stream=True)
-    client.send_message("hi")
-    messages = stored_messages(client)
-    assert len(messages) == 4
-    for message in messages:
-        check(repr(message) + repr(pickle.dumps(message)))
 
 
 def test_streams_and_moderation(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import pickle
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -208,38 +206,6 @@ def test_sessions_that_are_not_made(engine: Engine, given: dict[str, Any]) -> No
     check(shown(caught.value))
 
 
-def test_a_function_that_returns_nonsense(engine: Engine, server: ChatGPTServer) -> None:
-    for returned in (f"{ACCESS}\n\nx", [ACCESS], {"token": ACCESS}):
-        client = engine.proxy_client(
-            get_access_token=lambda returned=returned, **_: returned,
-            api_reverse_proxy_url=server.proxy_options["api_reverse_proxy_url"],
-        )
-        with pytest.raises((ConfigurationError, TypeError)) as caught:
-            client.send_message("hi")
-        check(re.sub("<lambda>: .*", "", shown(caught.value)))
-
-
-def test_a_callback_that_fails_after_the_token_came(client: Any) -> None:
-    """The frames between hold answers to earlier needs."""
-
-    def fail(_: object) -> None:
-        raise LookupError("mine")
-
-    for name in ("on_progress", "on_conversation_response"):
-        with pytest.raises(LookupError) as caught:
-            client.send_message("hi", **{name: fail})
-        check(shown(caught.value))
-
-
-def test_what_a_client_shows_of_itself(client: Any) -> None:
-    client.send_message("hi")
-    behind = getattr(client, "_behind", client)
-    check_all(behind, behind._settings, behind._given, behind._access, vars(behind._access))
-    check_all(vars(behind))
-    with contextlib.suppress(pickle.PicklingError, AttributeError):  # a lambda
-        check_all(pickle.dumps(behind))
-
-
 def test_a_server_that_repeats_what_one_signs_in_with(
     engine: Engine, server: ChatGPTServer
 ) -> None:
@@ -266,12 +232,6 @@ def test_the_setter_that_fails(engine: Engine, server: ChatGPTServer) -> None:
     assert client.send_message("hi").text
 
 
-def test_debugging(client: Any, capfd: pytest.CaptureFixture[str], logged: io.StringIO) -> None:
-    client.send_message("hi", on_conversation_response=lambda _: None)
-    assert "SendRequest" in logged.getvalue()
-    check(logged.getvalue())
-
-
 def test_cookies_that_a_server_sets_anew(
     engine: Engine, server: ChatGPTServer, logged: io.StringIO
 ) -> None:
@@ -282,10 +242,3 @@ def test_cookies_that_a_server_sets_anew(
         server.inject(Fault(headers={"set-cookie": cookies, "location": f"/?t={OTHER_ACCESS}"}))
     client.send_message("hi")
     check(logged.getvalue())
-
-
-def test_no_token_is_in_a_url(client: Any, server: ChatGPTServer) -> None:
-    client.send_message("hi")
-    assert server.requests
-    for request in server.requests:
-        check(request.path)
