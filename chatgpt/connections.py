@@ -16,8 +16,10 @@ from __future__ import annotations
 import socket
 import sys
 import threading
+from collections import deque
 from contextvars import ContextVar
 from functools import cache
+from queue import Empty, Full
 from typing import Any, Final, TypeAlias
 
 from requests.adapters import HTTPAdapter
@@ -26,6 +28,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.response import BaseHTTPResponse
 from urllib3.util.connection import allowed_gai_family
 
+from chatgpt.core.limits import LONGEST_WAIT
 from chatgpt.http_responses import StrictResponse
 from chatgpt.interruptions import Alarm, Interruption
 
@@ -46,7 +49,7 @@ class StoppableConnection(connection.HTTPConnection):
         requests_sent: how many requests were sent over it.
     """
 
-    response_class = StrictResponse
+    answer: StrictResponse | None = None
     debuglevel = 0  # a program may set http.client's, which prints the headers
     call: Interruption | None = None
     requests_sent = 0
@@ -93,7 +96,7 @@ class StoppableConnection(connection.HTTPConnection):
                 for option in self.socket_options or ():
                     opening.setsockopt(*option)
                 call.hold(opening)
-                opening.settimeout(max(call.remaining / (len(addresses) - position), 0.001))
+                opening.settimeout(_share(call, len(addresses) - position))
                 opening.connect(address if proxy is None else server)
                 opening.settimeout(call.socket_timeout)
             except BaseException as error:
@@ -137,15 +140,50 @@ class StoppableConnection(connection.HTTPConnection):
         self.timeout = interruption.get().socket_timeout
         return super().getresponse()
 
+    def response_class(self, *args: Any, **options: Any) -> StrictResponse:  # type: ignore[override] # a class is called alike
+        """Make the answer that is read next."""
+        self.answer = StrictResponse(*args, **options)
+        return self.answer
+
     def let_go(self) -> None:
-        """It is given back: nobody may stop it any more."""
+        """It is given back: nobody may stop it any more, and it is closed where something came behind the answer."""
         call, self.call = self.call, None
         if call is not None:
             call.let_go()
+        answer, self.answer = self.answer, None
+        if (answer is not None and answer.has_rest) or _has_decrypted(self.sock):
+            self.close()
+
+
+class _Stack:
+    """Idle connections, the one that was used last on top; without a lock, before whose release Ctrl-C may come."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._items: deque[Any] = deque()
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: ARG002
+        """Put one on top; `queue.Full` if there are enough."""
+        if len(self._items) >= self._most:
+            raise Full
+        self._items.append(item)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: ARG002
+        """Take the one on top; `queue.Empty` if there is none."""
+        try:
+            return self._items.pop()
+        except IndexError:
+            raise Empty from None
+
+    def qsize(self) -> int:
+        """How many there are."""
+        return len(self._items)
 
 
 class _GivesBack(HTTPConnectionPool):
     """A pool whose connections belong to no call."""
+
+    QueueCls = _Stack  # type: ignore[assignment] # no more of a queue is asked for
 
     def _put_conn(self, conn: Any) -> None:
         if isinstance(conn, StoppableConnection):
@@ -190,6 +228,13 @@ class StoppableAdapter(HTTPAdapter):
         }
 
 
+def _share(call: Interruption, addresses: int) -> float:
+    """Seconds for one of so many addresses."""
+    remaining = call.remaining
+    call.check()  # the deadline may pass just now, and be none any more
+    return max(min(remaining, LONGEST_WAIT) / addresses, 0.001)
+
+
 def _socks_socket(family: int, proxy: dict[str, Any], address: tuple[Any, ...]) -> socket.socket:
     """A socket that connects through a proxy for SOCKS, whose address is known."""
     import socks
@@ -204,6 +249,13 @@ def _socks_socket(family: int, proxy: dict[str, Any], address: tuple[Any, ...]) 
         proxy["password"],
     )
     return made
+
+
+def _has_decrypted(used: Any) -> bool:
+    """Whether TLS holds bytes that nobody has read: no `select` sees them."""
+    source = getattr(used, "sslobj", used)  # that of TLS within TLS
+    pending = getattr(source, "pending", None)
+    return pending is not None and pending() > 0
 
 
 # --- names -----------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ end of a head, informational answers for the answer, lengths that are none. What
 Rules:
 
 1. What is no HTTP gives no answer: whoever forgives it may take the rest of one answer for the next.
-2. What is left behind the end of a body goes with the reader of that answer, and is never read as the next.
+2. What is left behind the end of a body is never read as the next answer: it goes with the reader of this one, and
+   where it is seen (`has_rest`) the connection goes, too.
 """
 
 from __future__ import annotations
@@ -100,6 +101,14 @@ class StrictResponse(HTTPResponse):
         }
         if len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
             raise BadStatusLine("content-length")
+        codings = self.headers.get_all("transfer-encoding", ())
+        if any(coding.strip().lower() != "chunked" for coding in codings) or len(codings) > 1:
+            raise BadStatusLine("transfer-encoding")
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether something came behind the last chunk."""
+        return self._chunks.is_over and bool(self._chunks.rest)
 
     def _read_status(self) -> tuple[str, int, str]:
         """Read the status line of the answer; informational ones (`103 Early Hints`) are passed over."""

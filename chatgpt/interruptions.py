@@ -309,7 +309,10 @@ class _Watchdog:
         """In a child there is neither the thread nor a call that it watched."""
         for call in self._watched:
             call.is_watched = False
-        self._changed = threading.Condition()  # another thread of the parent may hold the old one
+        # Another thread of the parent may hold the old ones. Ctrl-C leaves a bare lock never taken, but the
+        # `with` of a condition is code of Python.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._watched = set()
         self._thread: threading.Thread | None = None
         self._is_resting = False
@@ -317,7 +320,7 @@ class _Watchdog:
 
     def watch(self, call: Interruption) -> bool:
         """Watch the deadline of a call; whether there can be a thread that does."""
-        with self._changed:
+        with self._lock:
             self._watched.add(call)
             if call.deadline < self.next_look:
                 self.next_look = call.deadline
@@ -328,12 +331,12 @@ class _Watchdog:
 
     def forget(self, call: Interruption) -> None:
         """A call is over."""
-        with self._changed:
+        with self._lock:
             self._watched.discard(call)
 
     def rest(self) -> None:
         """End the thread: the process forks."""
-        with self._changed:
+        with self._lock:
             self._is_resting = True
             self._changed.notify()
             thread = self._thread
@@ -342,7 +345,7 @@ class _Watchdog:
 
     def go_on(self) -> None:
         """The process has forked, and this is the parent."""
-        with self._changed:
+        with self._lock:
             self._is_resting = False
             if any(call.deadline < inf for call in self._watched):
                 self._start()
@@ -363,6 +366,8 @@ class _Watchdog:
                 for call in [*self._watched]:
                     if call.deadline <= monotonic():
                         call.stop_if_late()
+                    elif call.deadline == inf:
+                        self._leave_aside(call)
                 self.next_look = inf  # a wait that begins from here on has itself told (`watch`)
                 self.next_look = min((call.deadline for call in self._watched), default=inf)
                 seconds = min(max(self.next_look - monotonic(), 0.0), LINGERING)
@@ -370,6 +375,14 @@ class _Watchdog:
                     break
             self._thread = None
             self.next_look = inf
+
+    def _leave_aside(self, call: Interruption) -> None:
+        """Watch a call no more that waits for nothing: it comes again, unless Ctrl-C has ended it."""
+        call.is_watched = False
+        if call.deadline == inf:
+            self._watched.discard(call)
+        else:  # it has just begun a wait, and may not have seen it
+            call.is_watched = True
 
 
 _watchdog = _Watchdog()

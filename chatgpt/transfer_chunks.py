@@ -31,11 +31,12 @@ class ChunkDecoder:
         rest: bytes that came behind the end.
     """
 
-    __slots__ = ("_is_data_over", "_left", "_problem", "is_over", "rest")
+    __slots__ = ("_is_data_over", "_left", "_problem", "_trailers", "is_over", "rest")
 
     def __init__(self) -> None:
         self._left = 0  # bytes of the present chunk, its line end included
         self._is_data_over = False
+        self._trailers = 0
         self._problem: ValueError | None = None
         self.is_over = False
         self.rest = b""
@@ -103,5 +104,8 @@ class ChunkDecoder:
                 if len(self.rest) > LONGEST_LINE:
                     raise ValueError("the trailers have no end")
                 return
+            self._trailers += end
+            if self._trailers > LONGEST_LINE:
+                raise ValueError("the trailers have no end")
             self.is_over = self.rest[:end] in (b"\r\n", b"\n")
             self.rest = self.rest[end:]

@@ -18,6 +18,7 @@ import logging
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from http.client import (
@@ -27,10 +28,10 @@ from http.client import (
     RemoteDisconnected,
     UnknownProtocol,
 )
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import requests
+from requests.cookies import RequestsCookieJar
 from urllib3 import exceptions
 from urllib3.response import HTTPResponse
 
@@ -127,6 +128,13 @@ class FetchFn(Protocol):
 # --- connections -----------------------------------------------------------------------------
 
 
+class _NoCookies(RequestsCookieJar):
+    """Keeps nothing, and takes no lock: Ctrl-C may come before that is released."""
+
+    def extract_cookies(self, response: object, request: object) -> None:
+        """Keep nothing of an answer."""
+
+
 class _Session(requests.Session):
     def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[requests.Response]:
         """Follow nothing: requests would read the whole body of a redirect to prepare the next step."""
@@ -145,8 +153,7 @@ class Transport:
         check_session(session, "requests", "Session", "request")
         self._given = session
         self._proxy = proxy
-        self._own: requests.Session | None = None
-        self._process: int | None = None
+        self._own: tuple[requests.Session, int] | None = None
         self._turns: dict[int, Turn] = {}
 
     def send(
@@ -185,19 +192,20 @@ class Transport:
     def close(self) -> None:
         """Close the connections; the next call opens new ones."""
         own, self._own = self._own, None
-        if own is not None and self._process == os.getpid():
-            own.close()
+        if own is not None and own[1] == os.getpid():
+            own[0].close()
 
     def _session(self) -> FetchFn:
         # A child process must not use the sockets of its parent: both would read from them.
-        if self._own is None or self._process != os.getpid():
+        own = self._own  # another thread may close it meanwhile
+        if own is None or own[1] != os.getpid():
             session = _Session()
             session.trust_env = False  # routes.py reads the environment, for both twins
-            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+            session.cookies = _NoCookies()
             for scheme in ("http://", "https://"):
                 session.mount(scheme, StoppableAdapter(pool_maxsize=IDLE_CONNECTIONS))
-            self._own, self._process = session, os.getpid()
-        return self._own
+            own = self._own = session, os.getpid()
+        return own[0]
 
 
 def _attempt(
@@ -270,6 +278,9 @@ class _Body:
         self._response = response
         self._call = call
         self._raw: HTTPResponse = response.raw
+        self._lock = threading.RLock()
+        self._reader: int | None = None
+        self._is_left = False
         connection = self._raw.connection
         if connection is not None and not isinstance(connection, StoppableConnection):
             # It belongs to a session of the caller, and to this call until its answer is read.
@@ -289,6 +300,10 @@ class _Body:
         """
         handled = sys.exception()
         call = self._call
+        with self._lock:
+            if self._is_left:
+                raise TransportFailure("connection", CLOSED)
+            self._reader = threading.get_ident()
         try:
             call.begin_wait("read_timeout", seconds)
             chunk = self._raw.read1(READ_SIZE, decode_content=True)
@@ -297,6 +312,7 @@ class _Body:
             raise failure_of(without_tracebacks(error, handled)) from None
         finally:
             call.end_wait()
+            self._stop_reading()
         if not chunk:
             call.check()
         if self._raw.connection is None:  # it is given back, be it to a pool of the caller
@@ -304,9 +320,27 @@ class _Body:
         return chunk
 
     def close(self) -> None:
-        """Close the connection, if the body is not read to its end."""
+        """Close the connection, if the body is not read to its end.
+
+        While another thread reads, it is that one's to close: urllib3 is not made for two, and the
+        connection might be given back twice.
+        """
         if self._call.is_of_parent:  # so is the connection
             return
+        with self._lock:
+            self._is_left = True
+            if self._reader not in (None, threading.get_ident()):
+                self._call.shut_down()
+                return
+        self._close()
+
+    def _stop_reading(self) -> None:
+        with self._lock:
+            self._reader = None
+        if self._is_left:  # by another thread
+            self._close()
+
+    def _close(self) -> None:
         if self._raw.connection is not None:  # it is not given back
             self._call.shut_down()
         self._response.close()

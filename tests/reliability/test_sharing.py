@@ -13,6 +13,7 @@ Rules:
 from __future__ import annotations
 
 import gc
+import json
 import multiprocessing
 import os
 import pickle
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
@@ -33,12 +35,19 @@ import pytest
 import trustme
 
 import chatgpt_async
-from chatgpt import ChatGPTAPI, ConfigurationError
+from chatgpt import (
+    AbortedError,
+    CancelToken,
+    ChatGPTAPI,
+    ConfigurationError,
+    StreamInterruptedError,
+)
 from chatgpt.testing import Answer, ChatGPTServer, RecordedRequest, echo
 from tests.engines import Engine
 from tests.reliability import forking
 from tests.reliability.endings import ASYNC_ENDS, SETTING, SYNC_ENDS
 from tests.reliability.report import Report
+from tests.reliability.wire import RawServer, Wire, answer_of, chunked_answer, event
 
 GROUP: Final = "Sharing"
 
@@ -336,6 +345,75 @@ def test_a_fork_beside_an_event_loop(report: Report, gate: ChatGPTServer, backen
         backend,
         "the child has connections of its own, the parent's stream goes on",
         4,
+    )
+
+
+# --- threads that stop what others do --------------------------------------------------------
+
+
+def test_streams_that_other_threads_close_hurt_nobody(report: Report) -> None:
+    """Connections come and go while calls are stopped at any moment: each answer is that of its question."""
+
+    def answer_all(wire: Wire) -> None:
+        while request := wire.read_request():
+            text = json.loads(request.partition(b"\r\n\r\n")[2])["messages"][-1]["content"]
+            parts = [event(text), event("!", finish_reason="stop"), b"data: [DONE]\n\n"]
+            if len(text) % 2:
+                wire.send(answer_of(b"".join(parts)))
+                continue
+            answer = chunked_answer(*parts)
+            for begin in range(0, len(answer), 90):
+                wire.send(answer[begin : begin + 90])
+                time.sleep(0.0005)
+
+    stopped: list[type[Exception]] = [AbortedError, StreamInterruptedError]
+    told: Counter[str] = Counter()
+    wrong: list[object] = []
+    is_over = threading.Event()
+
+    def ask(client: ChatGPTAPI, name: int) -> None:
+        number = 0
+        while not is_over.is_set():
+            number += 1
+            way = ("plain", "close", "plain", "token")[number % 4]
+            text, token = f"{name}.{number}", CancelToken()
+            stream = client.stream_message(text, abort=token)
+            timer = threading.Timer(
+                number % 7 / 500, token.cancel if way == "token" else stream.close
+            )
+            if way != "plain":
+                timer.start()
+            try:
+                with stream:
+                    for _ in stream:
+                        pass
+                if stream.result().text != f"{text}!":
+                    wrong.append(stream.result())
+                told[way] += 1
+            except Exception as error:  # noqa: BLE001 - whatever else it is, it is wrong
+                if way == "plain" or type(error) not in stopped:
+                    wrong.append(error)
+            timer.cancel()
+
+    with (
+        RawServer(*[answer_all] * 20_000) as server,
+        ChatGPTAPI(api_key="sk-test", api_base_url=server.base_url, max_retries=0) as client,
+    ):
+        threads = [threading.Thread(target=ask, args=(client, n)) for n in range(16)]
+        for thread in threads:
+            thread.start()
+        time.sleep(3)
+        is_over.set()
+        for thread in threads:
+            thread.join(PATIENCE)
+    assert wrong == []
+    assert told["plain"] > 50
+    report.tried(
+        GROUP,
+        "16 threads, streams closed and tokens cancelled by other threads at any moment",
+        "sync",
+        "nobody else is hurt",
+        told.total(),
     )
 
 
