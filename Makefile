@@ -11,15 +11,15 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .PHONY: demo test test-lowest reliability fuzz audit format lint types imports tests bench clean help
 
 help:
-	@echo "make demo    a threaded, streamed conversation with the embedded server"
-	@echo "make test    every check: format, lint, types, imports, tests, coverage"
-	@echo "make format  mend what ruff can mend"
-	@echo "make bench   the benchmarks"
-	@echo "make clean   remove the environment and what was built"
+	@echo "make demo         a threaded, streamed conversation with the embedded server"
+	@echo "make test         every check: format, lint, types, imports, tests, coverage"
+	@echo "make format       mend what ruff can mend"
+	@echo "make bench        the benchmarks"
 	@echo "make reliability  docs/reliability.md anew, from a run of the tests in tests/reliability"
 	@echo "make fuzz         10,000 examples of each property, and atheris on the decoders"
 	@echo "make test-lowest  the tests with the lowest versions that the metadata allows"
 	@echo "make audit        known vulnerabilities of the lowest and the installed versions (needs the network)"
+	@echo "make clean        remove the environment and what was built"
 
 demo: $(VENV)/.installed
 	@$(BIN)/python examples/conversation.py --embedded

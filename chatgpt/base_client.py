@@ -146,8 +146,8 @@ class BaseChatGPTAPI(
                 default 600, `math.inf` for no limit. The time of your own functions and store
                 counts, but they are not interrupted.
             idle_timeout: seconds of silence that are borne in a stream, comments being silence; by
-                default 120.
-            connect_timeout: seconds for connecting; by default 10.
+                default 120. An answer that is no stream is silent until it is done.
+            connect_timeout: seconds for connecting, each time; by default 10.
             max_retries: how often at most a request is repeated that was answered with 408, 409,
                 429 or 5xx or found no server; by default 2. A quota that is used up and an answer
                 that has begun are not.

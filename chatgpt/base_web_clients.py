@@ -150,7 +150,7 @@ class BaseUnofficialProxyAPI(BaseWebClient[FetchFnT], Generic[GetAccessTokenFnT,
                 default 600, `math.inf` for no limit. The time of your own functions counts, but they
                 are not interrupted.
             idle_timeout: seconds of silence that are borne in a stream; by default 120.
-            connect_timeout: seconds for connecting; by default 10.
+            connect_timeout: seconds for connecting, each time; by default 10.
             max_retries: how often at most a message is sent again to which no connection was made; by
                 default 2. One that may have reached the server is not.
             headers: further headers of each request. They win over the SDK's own, but for
@@ -252,7 +252,7 @@ class BaseSessionAPI(BaseWebClient[FetchFnT]):
                 by default 600, `math.inf` for no limit. The time of your own functions counts, but they
                 are not interrupted.
             idle_timeout: seconds of silence that are borne in a stream; by default 120.
-            connect_timeout: seconds for connecting; by default 10.
+            connect_timeout: seconds for connecting, each time; by default 10.
             max_retries: how often at most a request is repeated; by default 2. A message that may have
                 reached the server is not.
             headers: further headers of each request. They win over the SDK's own, but for

@@ -30,6 +30,7 @@ ResponseT = TypeVar("ResponseT")
 
 CLOSED: Final = "the server closed the connection too early"
 MALFORMED: Final = "what the server sent is not HTTP"
+OF_PARENT: Final = "the stream belongs to the process that this one was forked from"
 NO_TURN: Final = "another call of the client had the turn"
 
 HTTP_LIBRARIES: Final = frozenset({"aiohttp", "httpx", "httpx2", "niquests", "requests"})

@@ -62,6 +62,7 @@ from chatgpt.core.secrets import Secret, revealed, wrap
 from chatgpt.core.validation import plain_function
 from chatgpt.failures import (
     CLOSED,
+    OF_PARENT,
     answer_of,
     check_session,
     links_of,
@@ -300,6 +301,8 @@ class _Body:
         """
         handled = sys.exception()
         call = self._call
+        if call.is_of_parent:
+            raise TransportFailure("connection", OF_PARENT)
         with self._lock:
             if self._is_left:
                 raise TransportFailure("connection", CLOSED)

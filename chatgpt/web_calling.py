@@ -62,6 +62,8 @@ class WebCaller(Caller, BaseWebClient[FetchFn]):
 
         Raises:
             TypeError, ValueError: an option is wrong. Nothing was sent.
+            APITimeoutError: a limit passed; `limit` says which.
+            AbortedError: `abort` was cancelled.
             ChatGPTError: whatever else went wrong; `partial` holds the text that came.
         """
         exchange = self._sending(

@@ -113,6 +113,8 @@ class ChatGPTAPI(
             MessageNotFoundError: `parent_message_id` is not in the store.
             PromptTooLongError: the message cannot fit into the model's window.
             TypeError, ValueError: an option is wrong. Nothing was sent.
+            APITimeoutError: a limit passed; `limit` says which.
+            AbortedError: `abort` was cancelled.
             ChatGPTError: whatever else went wrong; `partial` holds the text that came.
         """
         exchange = self._sending(

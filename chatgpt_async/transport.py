@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 import ssl
 import sys
@@ -50,6 +51,7 @@ from chatgpt.core.validation import is_asynchronous
 from chatgpt.failures import (
     CLOSED,
     NO_TURN,
+    OF_PARENT,
     answer_of,
     check_session,
     links_of,
@@ -261,6 +263,7 @@ class _Body:
         self._secrets = secrets
         self._chunks = response.aiter_bytes()
         self._is_left = False
+        self._process = os.getpid()
 
     async def read(self, seconds: float) -> bytes:
         """Return what there is, waiting at most `seconds` for it; `b""` at the end.
@@ -268,6 +271,8 @@ class _Body:
         Raises:
             TransportFailure: nothing came, or the connection broke.
         """
+        if self._process != os.getpid():
+            raise TransportFailure("connection", OF_PARENT)
         handled = sys.exception()
         outside = sent_secrets.set(self._secrets)
         try:

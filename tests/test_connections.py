@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import requests
+import trustme
 
 from chatgpt import (
     AbortedError,
@@ -29,7 +31,15 @@ from tests.chatgpt_async.peers import FullBacklog
 from tests.engines import Engine
 from tests.reliability.scripts import CHUNKED, WORD, Waiting, sending, until
 from tests.reliability.test_stopping import Stopping
-from tests.reliability.wire import WELL, WELL_TEXT, RawServer, Wire, answering_and_staying
+from tests.reliability.wire import (
+    WELL,
+    WELL_TEXT,
+    RawServer,
+    Wire,
+    answer_of,
+    answering_and_staying,
+    document,
+)
 
 
 def test_an_address_that_does_not_answer_leaves_time_for_the_next(
@@ -225,3 +235,26 @@ def test_certificates_that_cannot_be_read_are_tried_as_often_as_anything(
         client.send_message("hi", timeout=5)
     sent = [record for record in caplog.records if "SendRequest(" in record.getMessage()]
     assert 1 <= len(sent) <= 2
+
+
+def test_what_tls_holds_back_is_no_answer(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Bytes behind an answer that are decrypted already: no look at the socket shows them."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "authority.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    long = document("first") + b" " * 9000  # more than a reader takes at once
+
+    def answer_twice(wire: Wire) -> None:
+        wire.read_request()
+        wire.send(answer_of(long) + answer_of(document("never asked for")))
+        wire.keep()
+
+    with RawServer(answer_twice, tls=context) as server:
+        client = engine.client(api_key="sk-test", api_base_url=server.base_url, max_retries=0)
+        said = [client.send_message("hi").text for _ in range(3)]
+        assert said == ["first", WELL_TEXT, WELL_TEXT]
+        assert server.connections == 2

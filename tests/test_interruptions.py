@@ -158,11 +158,16 @@ def test_the_watchdog_goes_when_there_is_nothing_to_watch(
     _watchdog.go_on()
     until_there_are(0)
     monkeypatch.setattr(interruptions, "LINGERING", 0.05)
-    call.begin_wait("read_timeout", 0.01)
+    call.begin_wait("read_timeout", 5)
+    until_there_are(1)
+    time.sleep(0.1)
+    assert len(watchdogs()) == 1
+    call.end_wait()  # a call that waits for nothing may never do so again: Ctrl-C may have ended it
+    until_there_are(0)
+    assert not call.is_watched
+    call.begin_wait("read_timeout", 5)
     until_there_are(1)
     call.end_wait()
-    time.sleep(0.1)
-    assert len(watchdogs()) == 1  # the call is not over
     call.close()
     until_there_are(0)
     other = Interruption()

@@ -62,6 +62,7 @@ def test_what_came_of_a_chunk_is_there_at_once() -> None:
         b"3\r\nabc\nd",
         b"5;" + b"x" * LONGEST_LINE,
         b"0\r\n" + b"x" * (LONGEST_LINE + 1),
+        b"0\r\n" + b"x: y\r\n" * (LONGEST_LINE // 6 + 1),
     ],
 )
 def test_what_is_no_chunk(broken: bytes) -> None:

@@ -70,7 +70,7 @@ def answer(
             claimed.append(message_id)
             if not call.claim(message_id):
                 raise ValueError(f"message_id {message_id!r} is that of a message on its way.")
-        yield from obey(call.options.abort)
+        yield from obey(call.options.abort, limits)
         draft = yield from drafting
         return (yield from _answer(draft, call, limits, claimed))
     finally:

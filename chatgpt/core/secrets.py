@@ -68,6 +68,9 @@ _CREDENTIAL_WORDS: Final = (
 )
 
 
+# Fields of URLs that hold one and do not say so: those of Azure's functions and of its signed links.
+_CREDENTIAL_FIELDS: Final = frozenset({"code", "sig"})
+
 # What a server of the web flow makes itself and writes into an answer: in a field of JSON, be it cut
 # or broken, or anywhere as a JSON web token (RFC 7519), which begins with `{"` in base64.
 _COOKIE: Final = re.compile(r"(?:session-token|cf_clearance)[\w.-]{0,40}=([^;,\s'\"]+)")
@@ -184,8 +187,12 @@ def wrap_url(url: object, variable: str | None = None) -> object:
     """Wrap a URL before anything can fail, if it may hold a user name and a password, or a key in its query."""
     if not isinstance(url, str):
         return url
-    names = (field.partition("=")[0] for field in url.partition("?")[2].split("&"))
-    return wrap(url, variable) if "@" in url or any(map(is_credential, names)) else url
+    fields = (field.partition("=") for field in re.split("[?&#]", url)[1:])
+    has_key = any(
+        is_credential(name) or name.lower() in _CREDENTIAL_FIELDS or value.startswith("sk-")
+        for name, _, value in fields
+    )
+    return wrap(url, variable) if "@" in url or has_key else url
 
 
 class SecretMask:

@@ -74,10 +74,17 @@ def json_request(
     return HttpRequest(method, url, headers, encode_json(body), is_loopback(url), other_secrets)
 
 
-def obey(token: CancelToken | None) -> Exchange[None]:
-    """Let the call be stopped by a token from now on; `None` for none."""
-    if token is not None:
-        yield from ObeyToken(token)
+def obey(token: CancelToken | None, limits: Limits) -> Exchange[None]:
+    """Let the call be stopped by a token from now on; `None` for none.
+
+    Raises:
+        AbortedError: it is cancelled already.
+    """
+    if token is None:
+        return
+    yield from ObeyToken(token)
+    if token.is_cancelled:
+        raise limits.end_of_wait(TransportFailure("aborted", ""))
 
 
 def send_with_retries(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -37,6 +39,28 @@ def test_a_token_tells_once_it_is_cancelled() -> None:
     assert told == ["first", "late"]
 
 
+def test_it_can_be_a_handler_itself() -> None:
+    token = CancelToken()
+    token.cancel(15, None)
+    assert token.is_cancelled
+
+
+def test_a_function_that_fails_keeps_nobody_from_being_told() -> None:
+    token, told = CancelToken(), list[str]()
+    token.tell(lambda: int("x"))
+    token.tell(lambda: told.append("second"))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="invalid literal"):
+            token.cancel()
+    assert told == ["second", "second"]
+
+
+@pytest.mark.parametrize("spread", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_it_holds_in_one_process(spread: Callable[[object], object]) -> None:
+    with pytest.raises(TypeError, match="A CancelToken holds in one process"):
+        spread(CancelToken())
+
+
 def test_nobody_is_missed_however_the_threads_meet() -> None:
     for _ in range(300):
         token, told = CancelToken(), threading.Event()
@@ -67,6 +91,8 @@ def test_a_call_with_a_cancelled_token_sends_nothing() -> None:
         send(stepper, abort=token)
     assert len(stepper.answers) == 1
     assert len(stepper.store) == 0
+    with pytest.raises(AbortedError):  # nothing else is asked either
+        send(stepper, abort=token, parent_message_id="unknown")
 
 
 def test_the_token_is_obeyed_before_anything_else() -> None:

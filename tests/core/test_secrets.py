@@ -86,6 +86,18 @@ def test_a_proxy_is_wrapped_when_it_holds_a_password() -> None:
     assert wrap_url(None) is None
 
 
+@pytest.mark.parametrize(
+    "query",
+    ["api-key=x", "a=b&key=x", "code=x", "sig=x", "Token=x", "a=sk-x", "a=b#access_token=x"],
+)
+def test_a_url_is_wrapped_when_its_query_holds_a_key(query: str) -> None:
+    assert isinstance(wrap_url(f"https://host/v1?{query}"), Secret)
+    assert (
+        wrap_url("https://host/v1?api-version=2024-06-01&a=b")
+        == "https://host/v1?api-version=2024-06-01&a=b"
+    )
+
+
 def test_redacting_masks_the_longest_first() -> None:
     redact = SecretMask([Secret("the-key"), Secret("the-key-long"), Secret(None), Secret("dummy")])
     assert redact("a the-key-long and a the-key, dummy") == "a *** and a ***, dummy"

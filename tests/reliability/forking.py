@@ -30,7 +30,7 @@ import anyio
 
 import chatgpt
 import chatgpt_async
-from chatgpt import CancelToken, ChatGPTAPI
+from chatgpt import CancelToken, ChatGPTAPI, StreamInterruptedError
 from chatgpt.streams import MessageStream
 
 PATIENCE: Final = 10.0
@@ -171,6 +171,26 @@ def child_closes_the_client(client: ChatGPTAPI) -> None:
         fork(close)
 
 
+def child_reads_the_stream(client: ChatGPTAPI) -> None:
+    """A part that a child took would be missing in the parent, who would not know."""
+
+    def child() -> None:
+        problem = None
+        try:
+            list(stream)
+        except StreamInterruptedError as error:
+            problem = str(error)
+        assert problem is not None, "the child could read"
+        assert "forked" in problem
+
+    with client.stream_message("held while a child reads") as stream:
+        first = next(stream)
+        for _ in range(3):
+            fork(child)
+        ask(client, "open")
+        assert (first.delta or "") + "".join(part.delta or "" for part in stream) == "first second"
+
+
 def parent_leaves_the_stream(client: ChatGPTAPI) -> None:
     """A child that lives on has the parent's connection, too; the server sees at once that the stream is left."""
     may_end = multiprocessing.get_context("fork").Event()
@@ -292,6 +312,7 @@ CASES: Final[dict[str, Callable[[ChatGPTAPI], None]]] = {
         child_closes_the_stream,
         child_cancels_the_token,
         child_closes_the_client,
+        child_reads_the_stream,
         parent_leaves_the_stream,
         many_forks,
     )

@@ -55,7 +55,8 @@ class Report:
             "# Reliability",
             "",
             "What was tried against the network at its worst, and what a caller saw. `make reliability` wrote this",
-            "page from a run of the tests in `tests/reliability`; do not edit it.",
+            "page from a run of the tests in `tests/reliability`; do not edit it. The limits were tried with streamed calls:",
+            "a plain one has no `idle_timeout`.",
             "",
             f"**{total:,} cases: {figures}.**",
         ]

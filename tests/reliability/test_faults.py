@@ -130,6 +130,7 @@ LENGTHS: Final = [
     Fault("a length of 100 digits", answering(OK + b"content-length: " + b"9" * 100 + b"\r\n\r\n" + DOCUMENT), NO_ANSWER),
     Fault("two different lengths", answering(answer_of(DOCUMENT, b"content-length: 3")), NO_ANSWER),
     Fault("the same length twice", answering(answer_of(DOCUMENT, b"content-length: %d" % len(DOCUMENT))), WHOLE),
+    Fault("a transfer coding beside chunks", answering(chunked_answer(*STREAM).replace(b": chunked", b": gzip, chunked")), NO_ANSWER),
     Fault("chunks and a length", answering(chunked_answer(*STREAM, headers=[b"content-length: 7"])), WHOLE),
     Fault("an answer 204 with a body", answering(answer_of(DOCUMENT, status=b"204 No Content"), keep=True), error_seen(StreamInterruptedError, 204)),
     Fault("an answer 204 with an answer behind", answering(b"HTTP/1.1 204 No Content\r\n\r\n" + SMUGGLED, keep=True), error_seen(StreamInterruptedError, 204)),

@@ -47,7 +47,7 @@ def send_message(
         timeout=options.timeout,
         idle_timeout=settings.idle_timeout,
     )
-    yield from obey(options.abort)
+    yield from obey(options.abort, call.limits)
     parent_id = options.parent_message_id
     if parent_id is None and options.conversation_id is not None:
         parent_id = yield from current_message_id(call, options.conversation_id)
