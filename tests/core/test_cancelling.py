@@ -46,11 +46,14 @@ def test_it_can_be_a_handler_itself() -> None:
 
 
 def test_a_function_that_fails_keeps_nobody_from_being_told() -> None:
+    def fail() -> None:
+        raise LookupError
+
     token, told = CancelToken(), list[str]()
-    token.tell(lambda: int("x"))
+    token.tell(fail)
     token.tell(lambda: told.append("second"))
     for _ in range(2):
-        with pytest.raises(ValueError, match="invalid literal"):
+        with pytest.raises(LookupError):
             token.cancel()
     assert told == ["second", "second"]
 
