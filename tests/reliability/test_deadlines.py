@@ -36,7 +36,7 @@ from tests.reliability.scripts import (
 )
 from tests.reliability.wire import RawServer, Script, answering_and_staying
 
-LIMIT: Final = 0.2
+LIMIT: Final = 0.15
 """Seconds of the limit that is tried."""
 TOLERANCE: Final = 0.25
 
