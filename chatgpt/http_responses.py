@@ -42,6 +42,7 @@ class _Head:
         self.connection = connection
         self._size = 0
         self._is_status_line = True
+        self._follows = False  # whether a line may go on with the one before
 
     def begin_status_line(self) -> None:
         """The next line is a status line."""
@@ -66,11 +67,22 @@ class _Head:
         is_status_line, self._is_status_line = self._is_status_line, False
         if is_status_line and line[: len(_STATUS_BEGINNING)] != _STATUS_BEGINNING[: len(line)]:
             return line  # no HTTP at all: http.client says so
+        if len(line) == limit and not line.endswith(b"\n"):
+            raise LineTooLong("a line of the head")
         if not line.endswith(b"\n"):
             raise RemoteDisconnected("the connection was closed within the head")
-        if not is_status_line and not _HEADER_LINE.fullmatch(line):
+        if is_status_line:
+            self._follows = False
+            return line
+        if not _HEADER_LINE.fullmatch(line) or (line[:1] in b" \t" and not self._follows):
             raise BadStatusLine("a header line")
-        return line
+        self._follows = True
+        # Spaces at the end are no part of a value (RFC 9112, section 5): http.client takes `chunked ` for a
+        # coding that it does not know.
+        stripped = line.rstrip(b" \t\r\n")
+        if not stripped and line[:1] in b" \t":  # it goes on with nothing, and is no end
+            return b" \r\n"
+        return stripped + b"\r\n"
 
 
 class StrictResponse(HTTPResponse):
@@ -104,6 +116,10 @@ class StrictResponse(HTTPResponse):
         codings = self.headers.get_all("transfer-encoding", ())
         if any(coding.strip().lower() != "chunked" for coding in codings) or len(codings) > 1:
             raise BadStatusLine("transfer-encoding")
+        if codings and not self.chunked:  # it was folded, and http.client has not seen it
+            self.chunked, self.length = True, None
+            self.chunk_left = None
+            self.will_close = self._check_close()  # type: ignore[attr-defined] # it is private
 
     @property
     def has_rest(self) -> bool:

@@ -106,7 +106,7 @@ class Interruption:
             self.cause = cause
             return
         with self._lock:
-            if self.cause is None or cause == "connection":
+            if self.cause is None or (cause == "connection" and self.cause != "aborted"):
                 self.cause = cause
             if self._wake is not None:
                 self._wake()
@@ -254,7 +254,8 @@ class Interruption:
         if self.is_of_parent:
             return
         with self._lock:
-            self.cause = "connection"  # no further wait begins
+            if self.cause != "aborted":
+                self.cause = "connection"  # no further wait begins
             if self._is_waiting:
                 self.stop("connection")
                 return

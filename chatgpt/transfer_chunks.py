@@ -19,7 +19,7 @@ from typing import Final
 LONGEST_LINE: Final = 16_384
 """Bytes of a line of framing, and of all trailers together."""
 
-_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\r\n]*)?\r\n")
+_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,20})(?:;[^\r\n]*)?[ \t]*\r\n")
 _LINE_END: Final = b"\r\n"
 
 

@@ -255,7 +255,10 @@ def failure_of(error: BaseException) -> TransportFailure:
     if any(isinstance(link, exceptions.NewConnectionError) for link in links):
         return transport_failure("unreached", error)
     is_malformed = any(
-        isinstance(link, NO_HTTP) and not isinstance(link, RemoteDisconnected) for link in links
+        # http.client says so, and no more, of a head of over 100 lines.
+        type(link) is HTTPException
+        or (isinstance(link, NO_HTTP) and not isinstance(link, RemoteDisconnected))
+        for link in links
     )
     return transport_failure("malformed" if is_malformed else "connection", error)
 
@@ -340,7 +343,8 @@ class _Body:
     def _stop_reading(self) -> None:
         with self._lock:
             self._reader = None
-        if self._is_left:  # by another thread
+            is_left = self._is_left
+        if is_left:  # by another thread, which has left it to this one
             self._close()
 
     def _close(self) -> None:

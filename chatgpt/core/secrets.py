@@ -19,7 +19,7 @@ import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from chatgpt.core.errors import ConfigurationError
 
@@ -192,7 +192,15 @@ def wrap_url(url: object, variable: str | None = None) -> object:
         is_credential(name) or name.lower() in _CREDENTIAL_FIELDS or value.startswith("sk-")
         for name, _, value in fields
     )
-    return wrap(url, variable) if "@" in url or has_key else url
+    return wrap(url, variable) if has_key or _has_user(url) else url
+
+
+def _has_user(url: str) -> bool:
+    try:
+        authority = urlsplit(url).netloc
+    except ValueError:
+        authority = ""
+    return "@" in (authority or url)
 
 
 class SecretMask:

@@ -96,6 +96,8 @@ def test_a_url_is_wrapped_when_its_query_holds_a_key(query: str) -> None:
         wrap_url("https://host/v1?api-version=2024-06-01&a=b")
         == "https://host/v1?api-version=2024-06-01&a=b"
     )
+    assert wrap_url("https://host/@scope/v1") == "https://host/@scope/v1"
+    assert isinstance(wrap_url("user:pass@host/v1"), Secret)
 
 
 def test_redacting_masks_the_longest_first() -> None:

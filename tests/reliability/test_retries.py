@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from chatgpt import ChatGPTAPI
+from chatgpt import APIConnectionError, ChatGPTAPI
 from chatgpt.testing import ChatGPTServer, Fault
 from tests.engines import Engine
 from tests.reliability.observing import Seen, see_plain, see_stream
@@ -218,3 +218,23 @@ def test_nothing_is_sent_again_after_the_first_byte(engine: Engine, report: Repo
         "`StreamInterruptedError`, sent once",
         2,
     )
+
+
+@pytest.mark.parametrize("line", [b"x: " + b"y" * 70_000, b"x: y\r\n" * 101 + b"z: z"])
+def test_a_head_that_is_refused_is_no_lost_connection(line: bytes) -> None:
+    """http.client takes no such head (httpx2 does): the server has answered, so nothing is sent again."""
+
+    def answer(wire: Wire) -> None:
+        wire.read_request()
+        wire.send(WELL)
+        wire.read_request()
+        wire.send(WELL.replace(b"\r\n", b"\r\n" + line + b"\r\n", 1))
+
+    with (
+        RawServer(answer) as server,
+        ChatGPTAPI(api_key="sk-test", api_base_url=server.base_url, max_retries=0) as client,
+    ):
+        assert client.send_message("hi").text == WELL_TEXT
+        with pytest.raises(APIConnectionError, match="what the server sent is not HTTP"):
+            client.send_message("hi")
+        assert len(server.requests) == 2
