@@ -17,12 +17,15 @@ import socket
 import sys
 import threading
 from collections import deque
+from collections.abc import Iterator
 from contextvars import ContextVar
 from functools import cache
 from queue import Empty, Full
 from typing import Any, Final, TypeAlias
 
+import requests
 from requests.adapters import HTTPAdapter
+from requests.cookies import RequestsCookieJar
 from urllib3 import PoolManager, connection, exceptions
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.response import BaseHTTPResponse
@@ -31,6 +34,7 @@ from urllib3.util.connection import allowed_gai_family
 from chatgpt.core.limits import LONGEST_WAIT
 from chatgpt.http_responses import StrictResponse
 from chatgpt.interruptions import Alarm, Interruption
+from chatgpt.routes import IDLE_CONNECTIONS
 
 SOCKS_PORT: Final = 1080
 """Of a proxy whose URL names none."""
@@ -226,6 +230,28 @@ class StoppableAdapter(HTTPAdapter):
         manager.pool_classes_by_scheme = {
             scheme: _stoppable(pool) for scheme, pool in manager.pool_classes_by_scheme.items()
         }
+
+
+class _NoCookies(RequestsCookieJar):
+    """Keeps nothing, and takes no lock: Ctrl-C may come before that is released."""
+
+    def extract_cookies(self, response: object, request: object) -> None:
+        """Keep nothing of an answer."""
+
+
+class StoppableSession(requests.Session):
+    """A session over such connections, which keeps no cookies, reads no environment and follows nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trust_env = False  # routes.py reads the environment, for both twins
+        self.cookies = _NoCookies()
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, StoppableAdapter(pool_maxsize=IDLE_CONNECTIONS))
+
+    def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[requests.Response]:
+        """Follow nothing: requests would read the whole body of a redirect to prepare the next step."""
+        return iter(())
 
 
 def _share(call: Interruption, addresses: int) -> float:

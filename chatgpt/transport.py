@@ -19,7 +19,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from http.client import (
     BadStatusLine,
@@ -31,11 +31,10 @@ from http.client import (
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import requests
-from requests.cookies import RequestsCookieJar
 from urllib3 import exceptions
 from urllib3.response import HTTPResponse
 
-from chatgpt.connections import StoppableAdapter, StoppableConnection, interruption
+from chatgpt.connections import StoppableConnection, StoppableSession, interruption
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import (
     AskForAccessToken,
@@ -71,7 +70,7 @@ from chatgpt.failures import (
 )
 from chatgpt.interruptions import Interruption
 from chatgpt.library_logs import mask_logs_of, sent_secrets
-from chatgpt.routes import IDLE_CONNECTIONS, Route, route_of
+from chatgpt.routes import Route, route_of
 from chatgpt.stores.protocol import MessageStore, replies_method
 from chatgpt.tokenizer import load_tokenizer
 from chatgpt.turns import Turn
@@ -127,19 +126,6 @@ class FetchFn(Protocol):
 
 
 # --- connections -----------------------------------------------------------------------------
-
-
-class _NoCookies(RequestsCookieJar):
-    """Keeps nothing, and takes no lock: Ctrl-C may come before that is released."""
-
-    def extract_cookies(self, response: object, request: object) -> None:
-        """Keep nothing of an answer."""
-
-
-class _Session(requests.Session):
-    def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[requests.Response]:
-        """Follow nothing: requests would read the whole body of a redirect to prepare the next step."""
-        return iter(())
 
 
 class Transport:
@@ -200,12 +186,7 @@ class Transport:
         # A child process must not use the sockets of its parent: both would read from them.
         own = self._own  # another thread may close it meanwhile
         if own is None or own[1] != os.getpid():
-            session = _Session()
-            session.trust_env = False  # routes.py reads the environment, for both twins
-            session.cookies = _NoCookies()
-            for scheme in ("http://", "https://"):
-                session.mount(scheme, StoppableAdapter(pool_maxsize=IDLE_CONNECTIONS))
-            own = self._own = session, os.getpid()
+            own = self._own = StoppableSession(), os.getpid()
         return own[0]
 
 

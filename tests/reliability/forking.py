@@ -2,7 +2,7 @@
 
 Strategy: forks of a process with many threads are tried in a process of its own, against a server in another one. The
 server holds the stream of a message that begins with "held" until somebody says "open"
-(`tests.reliability.test_sharing.Gate`); "endless" is a stream without end, and "was it left?" asks for it. So "the parent's stream goes on unharmed" means: it is forked, the
+(`tests.reliability.gates.Gate`); "endless" is a stream without end, and "was it left?" asks for it. So "the parent's stream goes on unharmed" means: it is forked, the
 children end, somebody says "open", and the rest of the stream arrives.
 
 Rules:

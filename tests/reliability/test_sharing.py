@@ -1,8 +1,7 @@
-"""A client is shared: by threads and tasks, with the children of a fork, with other processes by a pickle.
+"""A client is shared: by threads and tasks, and with other processes by a pickle. `test_forks` has the forks.
 
-Strategy: real threads, processes and interpreters against the loopback server. What an interpreter does at its end, and
-what a fork does to a process with many threads, is tried in interpreters of their own (`forking.py`, the programs of
-`endings.py`), whose exit code and standard error tell what happened.
+Strategy: real threads, processes and interpreters against the loopback server. What an interpreter does at its end is
+tried in interpreters of their own (the programs of `endings.py`), whose exit code and standard error tell what happened.
 
 Rules:
 
@@ -15,16 +14,12 @@ from __future__ import annotations
 import gc
 import json
 import multiprocessing
-import os
 import pickle
 import re
-import ssl
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -32,7 +27,6 @@ from typing import Any, Final
 
 import anyio
 import pytest
-import trustme
 
 import chatgpt_async
 from chatgpt import (
@@ -42,72 +36,24 @@ from chatgpt import (
     ConfigurationError,
     StreamInterruptedError,
 )
-from chatgpt.testing import Answer, ChatGPTServer, RecordedRequest, echo
+from chatgpt.testing import ChatGPTServer
 from tests.engines import Engine
-from tests.reliability import forking
 from tests.reliability.endings import ASYNC_ENDS, SETTING, SYNC_ENDS
+from tests.reliability.gates import PATIENCE, Endless, gate, run, wait_until
 from tests.reliability.report import Report
 from tests.reliability.wire import RawServer, Wire, answer_of, chunked_answer, event
+
+__all__ = ["gate"]  # a fixture
 
 GROUP: Final = "Sharing"
 
 SHARERS: Final = 32
 ROUNDS: Final = 6
 
-PATIENCE: Final = 30.0
 
-ROOT: Final = Path(__file__).parents[2]
-
-needs_fork: Final = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 needs_proc: Final = pytest.mark.skipif(
     not Path("/proc/self/fd").exists(), reason="this system has no /proc/self/fd"
 )
-
-
-class Endless(Answer):
-    """A reply that takes longer than a test waits."""
-
-    @property
-    def deltas(self) -> Any:
-        for number in range(3000):
-            yield f" {number}"
-            time.sleep(0.005)
-
-
-class Gate:
-    """What the server answers.
-
-    The stream of a message that begins with "held" is held after its first part, until somebody says "open". That
-    of "endless" goes on until its client leaves it, and "was it left?" is answered with yes or no.
-    """
-
-    def __init__(self) -> None:
-        self._is_open = threading.Event()
-        self._endless: RecordedRequest | None = None
-
-    def __call__(self, request: RecordedRequest) -> str | Answer:
-        text = str(request.messages[-1]["content"])
-        if text == "open":
-            self._is_open.set()
-        if text == "endless":
-            self._endless = request
-            return Endless()
-        if text == "was it left?":
-            endless = self._endless
-            assert endless is not None
-            return "yes" if wait_until(lambda: endless.is_disconnected) else "no"
-        if not text.startswith("held"):
-            return echo(request)
-        is_open = self._is_open
-
-        class Held(Answer):
-            @property
-            def deltas(self) -> Any:
-                yield "first"
-                assert is_open.wait(PATIENCE)
-                yield " second"
-
-        return Held()
 
 
 def open_sockets() -> int:
@@ -119,14 +65,6 @@ def open_sockets() -> int:
         except OSError:  # that of the listing itself
             continue
     return count
-
-
-def wait_until(condition: Callable[[], bool]) -> bool:
-    """Wait for what another thread does."""
-    end = time.monotonic() + 5
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.01)
-    return condition()
 
 
 # --- threads and tasks -----------------------------------------------------------------------
@@ -233,118 +171,6 @@ def test_one_client_for_many_threads_or_tasks(report: Report, engine: Engine) ->
         engine.name,
         "each its own answers and history; no socket is left",
         SHARERS * ROUNDS,
-    )
-
-
-# --- forks -----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def gate() -> Iterator[ChatGPTServer]:
-    with ChatGPTServer(Gate()) as server:
-        yield server
-
-
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run an interpreter to its end; a warning about forks of many threads is no matter."""
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env={**os.environ, "OPENAI_API_KEY": "sk-test", **environment},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-
-
-def run_fork(
-    report: Report, case: str, twin: str, server: ChatGPTServer, **environment: str
-) -> None:
-    try:
-        ended = run(
-            *("-W", "ignore:.*multi-threaded.*fork:DeprecationWarning"),
-            *("-m", "tests.reliability.forking", case, twin, server.base_url),
-            **environment,
-        )
-    except subprocess.TimeoutExpired:
-        report.count("hangs")
-        raise
-    if "HangError" in ended.stderr:
-        report.count("hangs")
-    assert (ended.returncode, ended.stderr) == (0, "")
-
-
-def ports(server: ChatGPTServer, beginning: str) -> set[int]:
-    """Those from which messages came that begin so."""
-    return {
-        request.client_port
-        for request in server.requests
-        if str(request.messages[-1]["content"]).startswith(beginning)
-    }
-
-
-@needs_fork
-@pytest.mark.parametrize("case", forking.CASES)
-def test_a_fork_in_the_middle_of_use(report: Report, gate: ChatGPTServer, case: str) -> None:
-    run_fork(report, case, "sync", gate)
-    children = ports(gate, "child")
-    others = {request.client_port for request in gate.requests} - children
-    assert not children & ports(gate, "before")
-    assert not children & ports(gate, "held")
-    assert others
-    report.tried(
-        GROUP,
-        f"fork: {case.replace('_', ' ')}",
-        "sync",
-        "the child has connections of its own, the parent's stream goes on",
-        max(len(children), 1),
-    )
-
-
-@needs_fork
-@pytest.mark.parametrize(
-    "case",
-    [
-        "open_stream_of_the_forking_thread",
-        "open_stream_of_another_thread",
-        "child_drops_the_stream",
-    ],
-)
-def test_a_fork_with_a_stream_over_tls(report: Report, tmp_path: Path, case: str) -> None:
-    """A child that closes a connection of TLS must not say so to the server."""
-    authority = trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    certificates = tmp_path / "authority.pem"
-    authority.cert_pem.write_to_path(str(certificates))
-    server = ChatGPTServer(Gate())
-    server._http.socket = context.wrap_socket(server._http.socket, server_side=True)
-    with server:
-        arguments = case, "sync", server.base_url.replace("http:", "https:")
-        ended = run(
-            *("-W", "ignore:.*multi-threaded.*fork:DeprecationWarning"),
-            *("-m", "tests.reliability.forking", *arguments),
-            REQUESTS_CA_BUNDLE=str(certificates),
-        )
-        assert (ended.returncode, ended.stderr) == (0, "")
-    report.tried(
-        GROUP, f"fork over TLS: {case.replace('_', ' ')}", "sync", "the parent's stream goes on"
-    )
-
-
-@needs_fork
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_fork_beside_an_event_loop(report: Report, gate: ChatGPTServer, backend: str) -> None:
-    run_fork(report, "async_child", backend, gate)
-    assert not ports(gate, "child") & ports(gate, "held")
-    assert len(ports(gate, "child")) == 4
-    report.tried(
-        GROUP,
-        "fork: a stream is open in an event loop, the child runs a loop of its own with the same client",
-        backend,
-        "the child has connections of its own, the parent's stream goes on",
-        4,
     )
 
 
@@ -573,18 +399,4 @@ def test_an_abandoned_stream_closes(
         f"a stream is abandoned, with {where} to it",
         "sync",
         "`ResourceWarning`, and the connection is closed",
-    )
-
-
-@needs_fork
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_stream_that_is_left_while_a_child_lives(
-    report: Report, gate: ChatGPTServer, backend: str
-) -> None:
-    run_fork(report, "async_parent_leaves", backend, gate)
-    report.tried(
-        GROUP,
-        "fork: a stream is left while the child lives",
-        backend,
-        "the server sees at once that it is left",
     )
