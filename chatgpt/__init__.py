@@ -103,16 +103,23 @@ if TYPE_CHECKING:
         SessionResult,
         User,
     )
-    from chatgpt.import_reports import ImportedConversation, ImportProblem, ImportReport
+    from chatgpt.import_reports import (
+        ArchiveProgress,
+        ImportedConversation,
+        ImportProblem,
+        ImportReport,
+    )
     from chatgpt.imports import import_chatgpt_export
     from chatgpt.proxy import (
         ChatGPTUnofficialProxyAPI,
         GetAccessTokenFn,
     )
+    from chatgpt.routes import RouteReport
     from chatgpt.session import (
         AChatGPTAPI,
         ChatGPTSessionAPI,
     )
+    from chatgpt.stores.conversations import StoredConversation
     from chatgpt.stores.functions import (
         GetMessageByIdFunction,
         UpsertMessageFunction,
@@ -135,11 +142,13 @@ if TYPE_CHECKING:
     from chatgpt.web_conversation import WebConversation
 
 _HOMES: Final = {
+    "ArchiveProgress": "chatgpt.import_reports",
     "ImportProblem": "chatgpt.import_reports",
     "ImportReport": "chatgpt.import_reports",
     "ImportedConversation": "chatgpt.import_reports",
     "RedisStore": "chatgpt.stores.redis",
     "SQLiteStore": "chatgpt.stores.sqlite",
+    "StoredConversation": "chatgpt.stores.conversations",
     "UnreadableMessage": "chatgpt.stores.unreadable",
     "export_messages": "chatgpt.archives",
     "import_messages": "chatgpt.archives",
@@ -210,6 +219,7 @@ _HOMES: Final = {
     "User": "chatgpt.core.wire.web",
     "ChatGPTUnofficialProxyAPI": "chatgpt.proxy",
     "GetAccessTokenFn": "chatgpt.proxy",
+    "RouteReport": "chatgpt.routes",
     "AChatGPTAPI": "chatgpt.session",
     "ChatGPTSessionAPI": "chatgpt.session",
     "GetMessageByIdFunction": "chatgpt.stores.functions",
@@ -227,6 +237,7 @@ __all__ = [
     "APIStatusError",
     "APITimeoutError",
     "AbortedError",
+    "ArchiveProgress",
     "AuthenticationError",
     "BadRequestError",
     "BlockedByCloudflareError",
@@ -286,6 +297,7 @@ __all__ = [
     "RequestChange",
     "RequestTooLargeError",
     "Role",
+    "RouteReport",
     "SQLiteStore",
     "Secret",
     "SendMessageBrowserOptions",
@@ -293,6 +305,7 @@ __all__ = [
     "ServerOverloadedError",
     "SessionResult",
     "StoreError",
+    "StoredConversation",
     "StreamError",
     "StreamInterruptedError",
     "TokenExpiredError",

@@ -1,8 +1,8 @@
 """A store as a file, and back: messages as JSON Lines, and documents for people.
 
 Strategy: messages go in batches from a store into a file, and from a file into a store, so that a store of any size needs
-little memory (of documents, and of Redis, the ids of all messages). The work is written once, for the stores of both
-twins (`stores.asking`). JSON Lines hold the record of a message on each line (`core.records`), in the order in which the
+little memory (of documents, and of Redis, the ids of all messages; of a thread or a conversation, that alone). The work
+is written once, for the stores of both twins (`stores.asking`), and tells how far it is. JSON Lines hold the record of a message on each line (`core.records`), in the order in which the
 messages were first saved: so the file of a store, read into an empty one of any kind that holds so many, makes the same
 file again, byte for byte.
 
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import os
 from codecs import BOM_UTF8
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOBase
 from pathlib import Path
@@ -31,8 +31,8 @@ from chatgpt.core.documents import Document, HtmlDocument, MarkdownDocument
 from chatgpt.core.errors import ConfigurationError, MessageIdTakenError, MessageNotFoundError
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.records import RecordError, from_json, origin_of, to_json
-from chatgpt.core.validation import identifier
-from chatgpt.import_reports import ImportProblem, ImportReport, Problems
+from chatgpt.core.validation import identifier, plain_function
+from chatgpt.import_reports import ArchiveProgress, ImportProblem, ImportReport, Problems
 from chatgpt.markdown_pages import markdown_renderer
 from chatgpt.stores.asking import (
     BATCH,
@@ -40,8 +40,10 @@ from chatgpt.stores.asking import (
     ask_store,
     get_each,
     next_messages,
+    read_conversation,
     read_path,
     save,
+    tell,
 )
 from chatgpt.stores.protocol import MessageStore, check_store
 
@@ -70,6 +72,7 @@ def export_messages(
     format: ArchiveFormat | None = None,  # noqa: A002 - what everybody calls it
     message_id: str | None = None,
     conversation_id: str | None = None,
+    on_progress: Callable[[ArchiveProgress], object] | None = None,
 ) -> int:
     """Write the messages of a store into a file: all of them, a thread, or a conversation.
 
@@ -82,6 +85,8 @@ def export_messages(
         format: `"jsonl"`, `"markdown"` or `"html"`; by default what the path ends with says.
         message_id: the newest message of a thread, which alone is written.
         conversation_id: the conversation that alone is written, with all its branches.
+        on_progress: called with an `ArchiveProgress` after each batch of at most 500 messages that was written, and at
+            the end. What it raises ends the work: there is no new file then.
 
     Returns:
         How many messages were written. Documents leave hidden ones out.
@@ -93,16 +98,24 @@ def export_messages(
         ValueError: the format cannot be told from the path, or is none.
         OSError: the file cannot be written.
     """
-    work = exporting(destination, format, message_id, conversation_id)
+    told = plain_function("on_progress", on_progress)
+    work = exporting(destination, format, message_id, conversation_id, told)
     return ask_store(work, check_store(store))
 
 
-def import_messages(source: ArchivePath, store: MessageStore) -> ImportReport:
+def import_messages(
+    source: ArchivePath,
+    store: MessageStore,
+    *,
+    on_progress: Callable[[ArchiveProgress], object] | None = None,
+) -> ImportReport:
     """Read messages from a file of JSON Lines, as `export_messages` writes it, into a store.
 
     Args:
         source: the path of the file, or a binary file that is open.
         store: where they are saved, 500 at a time.
+        on_progress: called with an `ArchiveProgress` after each of these, and at the end; its `fraction` is that of the
+            bytes of the file, `None` if they cannot be told in advance. What it raises ends the work.
 
     Returns:
         How many messages were saved, in place of those that are there already; and which lines were not: they hold
@@ -113,7 +126,8 @@ def import_messages(source: ArchivePath, store: MessageStore) -> ImportReport:
         OSError: the file cannot be read.
         StoreError: the store failed. What was saved is there; import the file again.
     """
-    return ask_store(importing(source), check_store(store))
+    work = importing(source, plain_function("on_progress", on_progress))
+    return ask_store(work, check_store(store))
 
 
 def _binary(name: str, file: object, mode: str) -> IO[bytes]:
@@ -126,7 +140,11 @@ def _binary(name: str, file: object, mode: str) -> IO[bytes]:
 
 
 def exporting(
-    destination: ArchivePath, given_format: object, message_id: object, conversation_id: object
+    destination: ArchivePath,
+    given_format: object,
+    message_id: object,
+    conversation_id: object,
+    on_progress: Callable[[ArchiveProgress], object] | None,
 ) -> Asking[int]:
     """The work of `export_messages`, which has the same arguments."""
     chosen = _format_of(destination, given_format)
@@ -141,6 +159,7 @@ def exporting(
         if chosen == "jsonl" or newest is not None or conversation is not None:
             while batch:
                 writer.write(batch)
+                yield from tell(on_progress, writer.count, wanted.fraction)
                 batch = yield from wanted.next_batch()
         else:
             ids: dict[str | None, list[str]] = {}  # of all messages the ids alone are in memory
@@ -148,11 +167,16 @@ def exporting(
                 for message in batch:
                     ids.setdefault(message.conversation_id, []).append(message.id)
                 batch = yield from wanted.next_batch()
+            total, done = sum(map(len, ids.values())), 0
             for own in ids.values():
                 for begin in range(0, len(own), BATCH):
-                    writer.write((yield from get_each(own[begin : begin + BATCH])))
+                    some = own[begin : begin + BATCH]
+                    writer.write((yield from get_each(some)))
+                    done += len(some)
+                    yield from tell(on_progress, writer.count, done / total)
                 writer.end_conversation()
         writer.finish()
+        yield from tell(on_progress, writer.count, 1.0)  # the last one who may end it
     return writer.count
 
 
@@ -168,6 +192,9 @@ class _Wanted:
         self._newest = newest
         self._conversation = conversation
         self._is_begun = False
+        self._known: Sequence[ChatMessage] | None = None
+        """All of them, where they can be had without going through the store."""
+        self._given = 0
 
     def next_batch(self) -> Asking[Sequence[ChatMessage]]:
         """The next ones; none at the end.
@@ -176,16 +203,32 @@ class _Wanted:
             MessageNotFoundError: there are none at all, though an id was given.
         """
         is_first, self._is_begun = not self._is_begun, True
-        if self._newest is not None:
-            return (yield from _thread(self._newest)) if is_first else ()
+        if is_first and self._newest is not None:
+            self._known = yield from _thread(self._newest)
+        elif is_first and self._conversation is not None:
+            self._known = yield from read_conversation(self._conversation)
+        batch = (yield from self._listed()) if self._known is None else self._next_known()
+        if is_first and not batch and self._conversation is not None:
+            raise MessageNotFoundError(
+                f"The conversation {self._conversation!r} has no message in the message store."
+            )
+        return batch
+
+    @property
+    def fraction(self) -> float | None:
+        """How many of them were given, of 1; `None` where nobody knows how many there are."""
+        return self._given / len(self._known) if self._known else None
+
+    def _next_known(self) -> Sequence[ChatMessage]:
+        batch = (self._known or ())[self._given : self._given + BATCH]
+        self._given += len(batch)
+        return batch
+
+    def _listed(self) -> Asking[Sequence[ChatMessage]]:
         while batch := (yield from next_messages()):
             own = [m for m in batch if self._conversation in (None, m.conversation_id)]
             if own:
                 return own
-        if is_first and self._conversation is not None:
-            raise MessageNotFoundError(
-                f"The conversation {self._conversation!r} has no message in the message store."
-            )
         return ()
 
 
@@ -296,13 +339,18 @@ _Numbered: TypeAlias = tuple[int, ChatMessage]
 """A message, and its line."""
 
 
-def importing(source: ArchivePath) -> Asking[ImportReport]:
-    """The work of `import_messages`, which has the same argument."""
+def importing(
+    source: ArchivePath, on_progress: Callable[[ArchiveProgress], object] | None
+) -> Asking[ImportReport]:
+    """The work of `import_messages`, which has the same arguments."""
     problems = Problems()
     count = 0
-    with _opened(source) as file:
+    with _opened(source) as opened:
+        file = _MeasuredFile(opened, None if on_progress is None else _bytes_ahead(opened))
         for batch in _batches(file, problems):
             count += yield from _saved(batch, problems)
+            yield from tell(on_progress, count, file.fraction)
+        yield from tell(on_progress, count, 1.0)
     return ImportReport((), count, problems.listed())
 
 
@@ -315,7 +363,46 @@ def _opened(source: ArchivePath) -> Iterator[IO[bytes]]:
         yield _binary("source", source, "rb")
 
 
-def _batches(file: IO[bytes], problems: Problems) -> Iterator[list[_Numbered]]:
+def _bytes_ahead(file: IO[bytes]) -> int | None:
+    """How many bytes are still to be read of a file; `None` where only its end tells."""
+    is_seekable = getattr(file, "seekable", None)
+    if is_seekable is None or not is_seekable():
+        return None
+    begin = file.tell()
+    try:
+        file.seek(0, os.SEEK_END)
+        return file.tell() - begin
+    except OSError:  # such as those of /proc, which have no end to go to
+        return None
+    finally:
+        file.seek(begin)
+
+
+class _MeasuredFile:
+    """A file that is read by lines, and how much of it was.
+
+    Args:
+        file: the file.
+        size: how many bytes it has; `None` where nobody knows.
+    """
+
+    def __init__(self, file: IO[bytes], size: int | None) -> None:
+        self._file = file
+        self._size = size
+        self._count = 0
+
+    def readline(self, limit: int) -> bytes:
+        line = self._file.readline(limit)
+        self._count += len(line)
+        return line
+
+    @property
+    def fraction(self) -> float | None:
+        """How much was read, of 1."""
+        return min(self._count / self._size, 1.0) if self._size else None  # it may grow
+
+
+def _batches(file: _MeasuredFile, problems: Problems) -> Iterator[list[_Numbered]]:
     """The messages of a file, so many as are saved at a time.
 
     Raises:
@@ -337,7 +424,8 @@ def _batches(file: IO[bytes], problems: Problems) -> Iterator[list[_Numbered]]:
         if len(batch) == BATCH:
             yield batch
             batch = []
-    yield batch
+    if batch:
+        yield batch
 
 
 def _message(line: bytes) -> ChatMessage:
@@ -346,7 +434,7 @@ def _message(line: bytes) -> ChatMessage:
     return from_json(line)
 
 
-def _lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+def _lines(file: _MeasuredFile) -> Iterator[tuple[int, bytes]]:
     """The lines that are not empty, with their numbers; of one that is too long, its beginning."""
     number = 0
     while line := file.readline(MAX_LINE_BYTES + 1):

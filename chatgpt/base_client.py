@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Generic, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, Unpack
 
 from chatgpt.core import official
 from chatgpt.core.call_options import AnswerOptions, call_options, question_of
 from chatgpt.core.composing import OfficialCall
+from chatgpt.core.errors import ConfigurationError
 from chatgpt.core.lessons import Lessons
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.models import EndpointName, ModelFamily
-from chatgpt.core.needs import CountTokens, Exchange, Surroundings
+from chatgpt.core.needs import CountTokens, Exchange, Surroundings, TransportFailure
 from chatgpt.core.options import (
     DEFAULT_CONNECT_TIMEOUT,
     DEFAULT_IDLE_TIMEOUT,
     DEFAULT_MAX_RETRIES,
     DEFAULT_TIMEOUT,
+    ClientSettings,
     client_settings,
 )
 from chatgpt.core.secrets import (
@@ -35,7 +37,11 @@ from chatgpt.core.secrets import (
 )
 from chatgpt.environment import read_environment, recall_secrets
 from chatgpt.logs import log_to_stderr
+from chatgpt.routes import RouteReport, report_of
 from chatgpt.shutdowns import warn_of_shutdown
+
+if TYPE_CHECKING:  # the official flow does without the web flow
+    from chatgpt.core.web.options import WebSettings
 
 MessageStoreT = TypeVar("MessageStoreT")
 GetMessageByIdFunctionT = TypeVar("GetMessageByIdFunctionT")
@@ -47,18 +53,48 @@ class BaseClient(ABC):
     """A client of any flow: the options that made it, and what it shows and pickles of them."""
 
     _surroundings: ClassVar[Surroundings]
+    _socks_package: ClassVar[str]
+    """What the transport speaks SOCKS with."""
     _given: dict[str, Any]
+    _settings: ClientSettings | WebSettings
+
+    @property
+    def model(self) -> str:
+        """The model that is asked unless a call says otherwise."""
+        return self._settings.model
 
     @property
     @abstractmethod
-    def _shown_settings(self) -> str:
-        """What a repr shows of the settings; nobody's secrets."""
+    def _message_url(self) -> str:
+        """Where messages are posted."""
+
+    def route(self) -> RouteReport:
+        """Tell how messages get to their server, as the environment is now. Nothing is sent.
+
+        Returns:
+            The URL, the proxy and the certificates. With a `session` of your own, which goes its own way, the URL alone
+            is known: the others are `None`.
+
+        Raises:
+            ConfigurationError: a message could not be sent that way: the proxy of the environment is no URL, its
+                certificates are not there, or a SOCKS proxy lacks the extra `socks`.
+        """
+        settings = self._settings
+        url = self._message_url
+        if self._given["session"] is not None:
+            return RouteReport(url=url.partition("?")[0], proxy=None, certificates=None)
+        try:
+            return report_of(url, settings.proxy, self._socks_package)
+        except TransportFailure as failure:
+            reason = settings.redactor()(failure.reason)
+        # Not within `except`: the frames of the failure know the proxies of the environment.
+        raise ConfigurationError(f"The request cannot be sent: {reason}")
 
     def __repr__(self) -> str:
         name = type(self).__name__
         # A traceback shows a client whose constructor failed, too.
         return (
-            f"<{name}, {self._shown_settings}>"
+            f"<{name}, {self.model} at {self._message_url.partition('?')[0]}>"
             if hasattr(self, "_settings")
             else f"<{name} that was not made>"
         )
@@ -71,6 +107,8 @@ class BaseChatGPTAPI(
     BaseClient, Generic[MessageStoreT, GetMessageByIdFunctionT, UpsertMessageFunctionT, FetchFnT]
 ):
     """A client of the official flow, but for what waits."""
+
+    _settings: ClientSettings
 
     def __init__(
         self,
@@ -279,10 +317,9 @@ class BaseChatGPTAPI(
         )
 
     @property
-    def _shown_settings(self) -> str:
+    def _message_url(self) -> str:
         settings = self._settings
-        endpoint = settings.endpoint_of(settings.family(settings.model))
-        return f"{settings.model} at {settings.message_url(endpoint).partition('?')[0]}"
+        return settings.message_url(settings.endpoint_of(settings.family(settings.model)))
 
 
 def _restored(client: type[BaseClient], given: dict[str, Any]) -> Any:

@@ -100,8 +100,8 @@ class BaseWebClient(BaseClient, Generic[FetchFnT]):
         self._access.keep(wrapped)
 
     @property
-    def _shown_settings(self) -> str:
-        return f"{self._settings.model} at {self._settings.conversation_url.partition('?')[0]}"
+    def _message_url(self) -> str:
+        return self._settings.conversation_url
 
 
 class BaseUnofficialProxyAPI(BaseWebClient[FetchFnT], Generic[GetAccessTokenFnT, FetchFnT]):

@@ -11,13 +11,14 @@ from chatgpt.core.needs import Exchange
 from chatgpt.stores.protocol import MessageStore
 from chatgpt.streams import MessageStream
 from chatgpt.surroundings import SURROUNDINGS
-from chatgpt.transport import Call, T, Transport
+from chatgpt.transport import SOCKS_PACKAGE, Call, T, Transport
 
 
 class Caller:
     """A client with a transport and a store, both made by its constructor."""
 
     _surroundings = SURROUNDINGS
+    _socks_package = SOCKS_PACKAGE
     _transport: Transport
     _store: MessageStore
 

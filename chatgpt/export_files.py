@@ -60,11 +60,13 @@ class ExportFile:
     Attributes:
         name: its last name.
         pieces: begins to read it. The pieces are small; `DamagedFileError` is raised where they end too early.
+        size: how many bytes the pieces have, if that is told in advance; it need not be true.
         is_named: whether it was asked for itself, and not found in a zip or a folder.
     """
 
     name: str
     pieces: Callable[[], Iterator[bytes]]
+    size: int | None
     is_named: bool = False
 
 
@@ -91,7 +93,7 @@ def export_files(
     if stat.S_ISDIR(mode):
         names = _ordered(child.name for child in path.iterdir())
         found = [path / name for name in names if _may_be_file(path / name)]
-        files = [ExportFile(child.name, partial(_pieces_of, child)) for child in found]
+        files = [_plain_file(child) for child in found]
         if not files:
             raise ValueError(f"The folder {str(path)!r} holds no conversations: no {_LOOKED_FOR}")
         return files, []
@@ -100,8 +102,16 @@ def export_files(
     with path.open("rb") as file:
         beginning = file.read(4)
     if beginning not in (_LOCAL_SIGNATURE, _EMPTY_SIGNATURE):
-        return [ExportFile(path.name, partial(_pieces_of, path), is_named=True)], []
+        return [_plain_file(path, is_named=True)], []
     return _files_of_zip(path)
+
+
+def _plain_file(path: Path, *, is_named: bool = False) -> ExportFile:
+    try:
+        size = path.stat().st_size
+    except OSError:  # reading it tells why, and gives nothing
+        size = 0
+    return ExportFile(path.name, partial(_pieces_of, path), size, is_named)
 
 
 def _ordered(names: Iterable[str]) -> list[str]:
@@ -152,6 +162,7 @@ class _Entry:
     method: int
     flags: int
     packed_size: int | None
+    size: int | None
     checksum: int | None
 
 
@@ -182,7 +193,7 @@ def _files_of_zip(path: Path) -> tuple[list[ExportFile], list[tuple[str, str]]]:
     for entry in entries:
         by_name.setdefault(entry.name, []).append(entry)
     files = [
-        ExportFile(name.rpartition("/")[2], partial(_inflated, path, entry, measure))
+        ExportFile(name.rpartition("/")[2], partial(_inflated, path, entry, measure), entry.size)
         for name in _ordered(by_name)
         for entry in by_name[name]
     ]
@@ -204,6 +215,7 @@ def _listed_entries(path: Path) -> list[_Entry]:
                 info.compress_type,
                 info.flag_bits,
                 info.compress_size,
+                info.file_size,
                 info.CRC,
             )
             for info in listed.infolist()
@@ -239,14 +251,14 @@ def _entry_at(file: BinaryIO, offset: int) -> _Entry | None:
     header = file.read(_LOCAL_HEADER.size)
     if len(header) < _LOCAL_HEADER.size or not header.startswith(_LOCAL_SIGNATURE):
         return None
-    _, _, flags, method, _, _, checksum, packed_size, _, name_size, extra_size = (
+    _, _, flags, method, _, _, checksum, packed_size, size, name_size, extra_size = (
         _LOCAL_HEADER.unpack(header)
     )
     name = _with_slashes(file.read(name_size).decode("utf-8", "replace"))
     file.seek(extra_size, os.SEEK_CUR)
     if flags & _SIZE_FOLLOWS or packed_size == _SIZE_ELSEWHERE:
-        return _Entry(name, offset, method, flags, None, None)
-    return _Entry(name, offset, method, flags, packed_size, checksum)
+        return _Entry(name, offset, method, flags, None, None, None)
+    return _Entry(name, offset, method, flags, packed_size, size, checksum)
 
 
 def _inflated(path: Path, entry: _Entry, measure: _Measure) -> Iterator[bytes]:

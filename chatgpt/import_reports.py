@@ -1,4 +1,4 @@
-"""What an import did, and what could not be imported."""
+"""What an import did, what could not be imported, and how far an import or an export is."""
 
 from __future__ import annotations
 
@@ -56,6 +56,19 @@ class ImportReport:
     conversations: tuple[ImportedConversation, ...]
     message_count: int
     problems: tuple[ImportProblem, ...]
+
+
+@frozen
+class ArchiveProgress:
+    """How far an import or an export is.
+
+    Attributes:
+        message_count: how many messages were saved, or written, so far.
+        fraction: how much of the work is done, from 0 to 1; `None` where that is not known before the end.
+    """
+
+    message_count: int
+    fraction: float | None
 
 
 @define

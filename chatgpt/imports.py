@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from importlib.util import find_spec
 from typing import Final
@@ -34,16 +34,18 @@ from typing import Final
 from attrs import define, evolve
 
 from chatgpt.core.errors import ConfigurationError, MessageIdTakenError
+from chatgpt.core.validation import plain_function
 from chatgpt.core.web.exports import ExportedConversation, ExportError, read_conversation
 from chatgpt.export_files import ExportFile, export_files
 from chatgpt.import_reports import (
+    ArchiveProgress,
     ImportedConversation,
     ImportProblem,
     ImportReport,
     Problems,
 )
 from chatgpt.json_elements import TOO_MANY_VALUES, JSONElements, Unread
-from chatgpt.stores.asking import Asking, ask_store, save
+from chatgpt.stores.asking import Asking, ask_store, save, tell
 from chatgpt.stores.protocol import MessageStore, check_store
 
 DEFAULT_MAX_CONVERSATION_BYTES: Final = 64 * 1024 * 1024
@@ -57,6 +59,7 @@ def import_chatgpt_export(
     store: MessageStore,
     *,
     max_conversation_bytes: int = DEFAULT_MAX_CONVERSATION_BYTES,
+    on_progress: Callable[[ArchiveProgress], object] | None = None,
 ) -> ImportReport:
     """Save the conversations of a data export.
 
@@ -67,6 +70,8 @@ def import_chatgpt_export(
         max_conversation_bytes: a conversation that takes more of the file is passed over. So is one that takes,
             by estimate, more than seven times as much memory (and more than 100 MiB): one that has millions of
             values, or a node for each 150 bytes of this bound.
+        on_progress: called with an `ArchiveProgress` after each conversation, and at the end; its `fraction` is that of
+            the bytes of the files, `None` if they cannot be told in advance. What it raises ends the work.
 
     Returns:
         What was saved, and what could not be read.
@@ -78,16 +83,21 @@ def import_chatgpt_export(
         ConfigurationError: the extra `import` is not installed.
         Exception: what the store raises.
     """
-    return ask_store(importing_export(path, max_conversation_bytes), check_store(store))
+    told = plain_function("on_progress", on_progress)
+    return ask_store(importing_export(path, max_conversation_bytes, told), check_store(store))
 
 
 def importing_export(
-    path: str | os.PathLike[str], max_conversation_bytes: int
+    path: str | os.PathLike[str],
+    max_conversation_bytes: int,
+    on_progress: Callable[[ArchiveProgress], object] | None,
 ) -> Asking[ImportReport]:
     """The work of `import_chatgpt_export`, which has the same arguments."""
     imported = _Imported()
     problems = Problems()
-    reading = read_chatgpt_export(path, max_conversation_bytes=max_conversation_bytes)
+    files, found = _found(path, max_conversation_bytes)
+    meter = _Meter(files)
+    reading = _read(files, found, max_conversation_bytes, meter)
     with closing(reading):
         for item in reading:
             if isinstance(item, ImportProblem):
@@ -101,6 +111,8 @@ def importing_export(
                 problems.add([ImportProblem(where, reason)])
             else:
                 imported.add(stored)
+            yield from tell(on_progress, imported.message_count, meter.fraction)
+    yield from tell(on_progress, imported.message_count, 1.0)
     return ImportReport(imported.listed(), imported.message_count, problems.listed())
 
 
@@ -132,10 +144,15 @@ class _State:
 
 
 class _Imported:
-    """The conversations that were saved, each once."""
+    """The conversations that were saved, each once.
+
+    Attributes:
+        message_count: how many messages they have.
+    """
 
     def __init__(self) -> None:
         self._states: dict[str, _State] = {}
+        self.message_count = 0
 
     def without_older_head(self, conversation: ExportedConversation) -> ExportedConversation:
         """A conversation without its head, if a newer one is stored."""
@@ -151,15 +168,13 @@ class _Imported:
         known = evolve(conversation, messages=(), problems=())
         if state is None:
             self._states[conversation.id] = _State(known, conversation.messages[0].id, ids)
+            self.message_count += len(ids)
             return
+        before = len(state.ids)
         state.ids = array("q", {*state.ids, *ids})
+        self.message_count += len(state.ids) - before
         if not conversation.is_older_than(state.conversation):
             state.conversation, state.head_id = known, conversation.messages[0].id
-
-    @property
-    def message_count(self) -> int:
-        """How many messages they have."""
-        return sum(len(state.ids) for state in self._states.values())
 
     def listed(self) -> tuple[ImportedConversation, ...]:
         """Them, in the order in which they were first met."""
@@ -198,6 +213,14 @@ def read_chatgpt_export(
         ValueError: it holds no conversations. That a file is of another kind is told when it is read.
         ConfigurationError: the extra `import` is not installed.
     """
+    files, problems = _found(path, max_conversation_bytes)
+    return _read(files, problems, max_conversation_bytes, _Meter(files))
+
+
+def _found(
+    path: str | os.PathLike[str], max_conversation_bytes: int
+) -> tuple[list[ExportFile], list[tuple[str, str]]]:
+    """The files that are to be read, and what is wrong with the export as a whole; arguments are checked."""
     if type(max_conversation_bytes) is not int:
         raise TypeError(
             f"max_conversation_bytes must be an int, not {type(max_conversation_bytes).__name__}."
@@ -211,17 +234,38 @@ def read_chatgpt_export(
             "Reading an export needs ijson, which the extra 'import' brings: "
             "pip install 'chatgpt-sdk[import]'"
         )
-    files, problems = export_files(path)
-    return _read(files, problems, max_conversation_bytes)
+    return export_files(path)
+
+
+class _Meter:
+    """How much was read of some files, as far as they tell their sizes."""
+
+    def __init__(self, files: list[ExportFile]) -> None:
+        sizes = [file.size for file in files if file.size is not None]
+        self._total = sum(sizes) if len(sizes) == len(files) else None
+        self._done = self._end = 0
+
+    @property
+    def fraction(self) -> float | None:
+        """How much was read, of 1; `None` where nobody knows how much there is."""
+        return self._done / self._total if self._total else None
+
+    def pieces_of(self, file: ExportFile) -> Iterator[bytes]:
+        """Begin with the next file: the one before is done with, be it damaged."""
+        self._done = self._end
+        self._end += file.size or 0
+        for piece in file.pieces():
+            self._done = min(self._done + len(piece), self._end)  # a zip may say anything
+            yield piece
 
 
 def _read(
-    files: list[ExportFile], problems: list[tuple[str, str]], max_bytes: int
+    files: list[ExportFile], problems: list[tuple[str, str]], max_bytes: int, meter: _Meter
 ) -> Generator[ExportedConversation | ImportProblem, None, None]:
     for where, reason in problems:
         yield ImportProblem(where, reason)
     for file in files:
-        elements = JSONElements(file.pieces(), max_bytes)
+        elements = JSONElements(meter.pieces_of(file), max_bytes)
         for number, element in enumerate(elements.read(), start=1):
             read = _conversation(element, elements)
             if isinstance(read, str):

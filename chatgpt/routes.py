@@ -28,8 +28,8 @@ import certifi
 from attrs import field, frozen
 
 from chatgpt.core.needs import HttpRequest, TransportFailure
-from chatgpt.core.secrets import PROXY_VARIABLE, Secret, revealed, wrap_url
-from chatgpt.core.validation import is_proxy_url
+from chatgpt.core.secrets import MASK, PROXY_VARIABLE, Secret, revealed, wrap_url
+from chatgpt.core.validation import is_loopback, is_proxy_url
 
 IDLE_CONNECTIONS: Final = 32
 """How many idle connections to a server a client keeps for the next call."""
@@ -66,6 +66,22 @@ class Route:
         return (self.proxy,) if isinstance(self.proxy, Secret) else ()
 
 
+@frozen(kw_only=True)
+class RouteReport:
+    """How the messages of a client get to its server. No secret is in it.
+
+    Attributes:
+        url: where they are posted, without its query.
+        proxy: the URL of the proxy, `***` in place of a user and a password; `None` for none.
+        certificates: the path of a file or a directory of the certificates that are trusted; `None`
+            where no TLS is spoken.
+    """
+
+    url: str
+    proxy: str | None
+    certificates: str | None
+
+
 def route_of(request: HttpRequest, proxy: str | Secret | None, socks_package: str) -> Route:
     """Choose the route of a request.
 
@@ -89,6 +105,32 @@ def route_of(request: HttpRequest, proxy: str | Secret | None, socks_package: st
         is_proxy_tls=scheme == "https",
         certificates=_certificates() if "https" in (url.scheme, scheme) else None,
     )
+
+
+def report_of(url: str, proxy: str | Secret | None, socks_package: str) -> RouteReport:
+    """Say how a message gets to a URL, which holds no user.
+
+    Args:
+        url: where it is posted.
+        proxy: the URL of the proxy that was given, checked.
+        socks_package: the package that speaks SOCKS for the transport.
+
+    Raises:
+        TransportFailure: the environment makes it useless to try.
+    """
+    request = HttpRequest("POST", url, {}, b"", is_loopback(url))
+    route = route_of(request, proxy, socks_package)
+    return RouteReport(
+        url=url.partition("?")[0],
+        proxy=None if route.proxy is None else _without_user(revealed(route.proxy)),
+        certificates=route.certificates,
+    )
+
+
+def _without_user(proxy: str) -> str:
+    scheme, _, rest = proxy.partition("://")
+    user, _, host = rest.rpartition("@")
+    return f"{scheme}://{MASK}@{host}" if user else f"{scheme}://{host}"
 
 
 def _socks(proxy: str | Secret | None, package: str) -> str | Secret | None:

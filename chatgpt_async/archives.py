@@ -1,21 +1,24 @@
 """`chatgpt.archives` and `chatgpt.imports` for async stores: files are read and written in worker threads.
 
 A cancelled call ends at the next thing that it asks of the store, and is waited for until then. A file that was to be
-written is not there, and what was saved of an import is there.
+written is not there, and what was saved of an import is there. `on_progress` is called in the event loop: an async
+function, or a plain one, which must not block.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TypeVar
 
 from chatgpt import archives, imports
 from chatgpt.archives import ArchiveFormat, ArchivePath
-from chatgpt.import_reports import ImportReport
+from chatgpt.core.validation import function_of
+from chatgpt.import_reports import ArchiveProgress, ImportReport
 from chatgpt.imports import DEFAULT_MAX_CONVERSATION_BYTES
 from chatgpt.stores.protocol import MessageStore as PlainStore
 from chatgpt_async.stores.asking import ask_store
-from chatgpt_async.stores.protocol import MessageStore, awaitable_store
+from chatgpt_async.stores.protocol import MessageStore
 
 T = TypeVar("T")
 
@@ -27,6 +30,7 @@ async def export_messages(
     format: ArchiveFormat | None = None,  # noqa: A002 - what everybody calls it
     message_id: str | None = None,
     conversation_id: str | None = None,
+    on_progress: Callable[[ArchiveProgress], object] | None = None,
 ) -> int:
     """Write the messages of a store into a file: all of them, a thread, or a conversation.
 
@@ -39,6 +43,8 @@ async def export_messages(
         format: `"jsonl"`, `"markdown"` or `"html"`; by default what the path ends with says.
         message_id: the newest message of a thread, which alone is written.
         conversation_id: the conversation that alone is written, with all its branches.
+        on_progress: called with an `ArchiveProgress` after each batch of at most 500 messages that was written, and at
+            the end. What it raises ends the work: there is no new file then.
 
     Returns:
         How many messages were written. Documents leave hidden ones out.
@@ -50,16 +56,24 @@ async def export_messages(
         ValueError: the format cannot be told from the path, or is none.
         OSError: the file cannot be written.
     """
-    work = archives.exporting(destination, format, message_id, conversation_id)
-    return await ask_store(work, awaitable_store(store))
+    told = function_of("on_progress", on_progress)
+    work = archives.exporting(destination, format, message_id, conversation_id, told)
+    return await ask_store(work, store)
 
 
-async def import_messages(source: ArchivePath, store: MessageStore | PlainStore) -> ImportReport:
+async def import_messages(
+    source: ArchivePath,
+    store: MessageStore | PlainStore,
+    *,
+    on_progress: Callable[[ArchiveProgress], object] | None = None,
+) -> ImportReport:
     """Read messages from a file of JSON Lines, as `export_messages` writes it, into a store.
 
     Args:
         source: the path of the file, or a binary file that is open.
         store: where they are saved, 500 at a time.
+        on_progress: called with an `ArchiveProgress` after each of these, and at the end; its `fraction` is that of the
+            bytes of the file, `None` if they cannot be told in advance. What it raises ends the work.
 
     Returns:
         How many messages were saved, in place of those that are there already; and which lines were not: they hold
@@ -70,7 +84,8 @@ async def import_messages(source: ArchivePath, store: MessageStore | PlainStore)
         OSError: the file cannot be read.
         StoreError: the store failed. What was saved is there; import the file again.
     """
-    return await ask_store(archives.importing(source), awaitable_store(store))
+    work = archives.importing(source, function_of("on_progress", on_progress))
+    return await ask_store(work, store)
 
 
 async def import_chatgpt_export(
@@ -78,6 +93,7 @@ async def import_chatgpt_export(
     store: MessageStore | PlainStore,
     *,
     max_conversation_bytes: int = DEFAULT_MAX_CONVERSATION_BYTES,
+    on_progress: Callable[[ArchiveProgress], object] | None = None,
 ) -> ImportReport:
     """Save the conversations of a data export.
 
@@ -88,6 +104,8 @@ async def import_chatgpt_export(
         max_conversation_bytes: a conversation that takes more of the file is passed over. So is one that takes,
             by estimate, more than seven times as much memory (and more than 100 MiB): one that has millions of
             values, or a node for each 150 bytes of this bound.
+        on_progress: called with an `ArchiveProgress` after each conversation, and at the end; its `fraction` is that of
+            the bytes of the files, `None` if they cannot be told in advance. What it raises ends the work.
 
     Returns:
         What was saved, and what could not be read.
@@ -99,5 +117,6 @@ async def import_chatgpt_export(
         ConfigurationError: the extra `import` is not installed.
         Exception: what the store raises.
     """
-    work = imports.importing_export(path, max_conversation_bytes)
-    return await ask_store(work, awaitable_store(store))
+    told = function_of("on_progress", on_progress)
+    work = imports.importing_export(path, max_conversation_bytes, told)
+    return await ask_store(work, store)

@@ -13,13 +13,14 @@ from chatgpt.core.needs import Exchange
 from chatgpt.surroundings import SURROUNDINGS
 from chatgpt_async.stores.protocol import MessageStore
 from chatgpt_async.streams import MessageStream
-from chatgpt_async.transport import Call, T, Transport
+from chatgpt_async.transport import SOCKS_PACKAGE, Call, T, Transport
 
 
 class Caller:
     """A client with a transport and a store, both made by its constructor."""
 
     _surroundings = evolve(SURROUNDINGS, may_block=False)
+    _socks_package = SOCKS_PACKAGE
     _transport: Transport
     _store: MessageStore
 

@@ -83,6 +83,7 @@ ADDED = {name: {"aclose"} for name in (*CLIENTS, "MessageStream", "RedisStore", 
 PLAIN = {
     *((name, "stream_message") for name in CLIENTS),
     *((name, "conversation") for name in CLIENTS),
+    *((name, "route") for name in CLIENTS),
     ("ChatGPTSessionAPI", "list_conversations"),
     *((name, "all_messages") for name in STORES),
     *((name, "unreadable_messages") for name in STORES),

@@ -7,14 +7,16 @@ ever waits for another one, and whatever is cancelled stops at the next question
 
 Rules:
 
-1. A `MessageIdTakenError` of a store is thrown into the work, which may know what to do. Whatever else a store raises
+1. What is told of the work is a question, too: so a caller's function runs where the caller is, and what it raises ends
+   the work.
+2. A `MessageIdTakenError` of a store is thrown into the work, which may know what to do. Whatever else a store raises
    ends it, and comes out as it is.
-2. Work that is ended early is closed: what it began, it takes back.
+3. Work that is ended early is closed: what it began, it takes back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import islice
 from threading import Lock
 from typing import Any, Final, Generic, TypeAlias, TypeVar
@@ -23,6 +25,7 @@ from attrs import field, frozen
 
 from chatgpt.core.errors import MessageIdTakenError
 from chatgpt.core.messages import ChatMessage
+from chatgpt.import_reports import ArchiveProgress
 from chatgpt.stores.protocol import MessageStore, listing_method
 
 T = TypeVar("T")
@@ -46,6 +49,13 @@ class ReadPath:
 
 
 @frozen
+class ReadConversation:
+    """Read a conversation with all its branches; the answer is `None` where the store knows none apart."""
+
+    conversation_id: str
+
+
+@frozen
 class NextMessages:
     """Go on with the list of all messages; the answer has the next ones, and none at the end."""
 
@@ -57,7 +67,15 @@ class Save:
     messages: Sequence[ChatMessage] = field(repr=lambda messages: f"<{len(messages)}>")
 
 
-Question: TypeAlias = GetEach | ReadPath | NextMessages | Save
+@frozen
+class Tell:
+    """Tell a function of the caller how far the work is; there is no answer."""
+
+    function: Callable[[ArchiveProgress], object]
+    progress: ArchiveProgress
+
+
+Question: TypeAlias = GetEach | ReadPath | ReadConversation | NextMessages | Save | Tell
 
 Asking: TypeAlias = Generator[Question, Any, T]
 """Work that asks a store, and returns a `T`."""
@@ -75,6 +93,12 @@ def read_path(message_id: str) -> Asking[list[ChatMessage]]:
     return thread
 
 
+def read_conversation(conversation_id: str) -> Asking[list[ChatMessage] | None]:
+    """Read a conversation, in the order of first saving; `None` where the store can only list everything."""
+    messages: list[ChatMessage] | None = yield ReadConversation(conversation_id)
+    return messages
+
+
 def next_messages() -> Asking[list[ChatMessage]]:
     """Go on with the list of all messages; none at the end."""
     messages: list[ChatMessage] = yield NextMessages()
@@ -88,6 +112,16 @@ def save(messages: Sequence[ChatMessage]) -> Asking[None]:
         MessageIdTakenError: the store holds other messages under some of the ids.
     """
     yield Save(messages)
+
+
+def tell(
+    on_progress: Callable[[ArchiveProgress], object] | None,
+    message_count: int,
+    fraction: float | None,
+) -> Asking[None]:
+    """Tell how far the work is, where somebody wants to know."""
+    if on_progress is not None:
+        yield Tell(on_progress, ArchiveProgress(message_count, fraction))
 
 
 class Steps(Generic[T]):
@@ -154,11 +188,23 @@ def _answer(question: Question, store: MessageStore, listing: _Listing) -> objec
             return [message for message in map(store.get, message_ids) if message is not None]
         case ReadPath(message_id):
             return store.path(message_id)
+        case ReadConversation(conversation_id):
+            method = conversation_method(store)
+            return None if method is None else method(conversation_id)
         case NextMessages():
             return listing.next()
         case Save(messages):
             store.save(messages)
             return None
+        case Tell(function, progress):
+            function(progress)
+            return None
+
+
+def conversation_method(store: Any) -> Callable[[str], Any] | None:
+    """How a store reads the messages of one conversation; it need not know."""
+    method: Callable[[str], Any] | None = getattr(store, "conversation_messages", None)
+    return method
 
 
 class _Listing:

@@ -6,9 +6,9 @@ when `save` returns.
 
 Rules:
 
-1. What is read is bytes, and is checked (`core.records`): SQLite may hold anything under a damaged page. A message
-   that cannot be read is passed over, and left as it is.
-2. Who may use a connection, and when, stands in `sqlite_connections`, the tables in `sqlite_schema`.
+1. Who may use a connection, and when, stands in `sqlite_connections`, the tables in `sqlite_schema`, how a message
+   becomes a row, and a row a message, in `sqlite_rows`, and what is known of conversations in `sqlite_conversations`.
+2. Whatever becomes free is overwritten: what a user deletes is gone.
 """
 
 from __future__ import annotations
@@ -22,24 +22,35 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
-from chatgpt.core.errors import MessageIdTakenError
+from attrs import asdict
+
+from chatgpt.core.errors import MessageIdTakenError, MessageNotFoundError
 from chatgpt.core.messages import ChatMessage
-from chatgpt.core.records import RecordError, json_of, message_of, origin_of, parsed, record_of
-from chatgpt.core.surrogates import lenient
-from chatgpt.core.validation import identifier, kind_of, required_identifier, whole_number
+from chatgpt.core.validation import identifier, whole_number
+from chatgpt.stores import sqlite_conversations
+from chatgpt.stores.conversations import StoredConversation, checked_name
 from chatgpt.stores.protocol import MessageStore, check_batch, oldest_first
 from chatgpt.stores.search_words import SearchWords, search_words
 from chatgpt.stores.sqlite_connections import DEFAULT_TIMEOUT, SQLiteConnections
+from chatgpt.stores.sqlite_conversations import conversation_of, standings
+from chatgpt.stores.sqlite_rows import (
+    COLUMNS,
+    Row,
+    described,
+    key_of,
+    message_of_row,
+    readable_messages,
+    row_of,
+)
 from chatgpt.stores.sqlite_schema import schema_of
-from chatgpt.stores.unreadable import UnreadableMessage, readable, unreadable
+from chatgpt.stores.unreadable import UnreadableMessage, unreadable
 
 T = TypeVar("T")
 
 BATCH: Final = 500
 """How many messages are read at a time where all are wanted."""
 
-_COLUMNS: Final = "messages.id, messages.text, messages.record"
-_GET: Final = f"SELECT {_COLUMNS} FROM messages WHERE id = ?"
+_GET: Final = f"SELECT {COLUMNS} FROM messages WHERE id = ?"
 # UNION drops what was there before, so a circle ends. CROSS JOIN keeps the order of the walk.
 _PATH: Final = f"""
     WITH RECURSIVE thread (number, parent_id) AS (
@@ -49,11 +60,11 @@ _PATH: Final = f"""
         FROM thread CROSS JOIN messages AS parent ON parent.id = thread.parent_id
         LIMIT ?
     )
-    SELECT {_COLUMNS} FROM thread CROSS JOIN messages ON messages.number = thread.number
+    SELECT {COLUMNS} FROM thread CROSS JOIN messages ON messages.number = thread.number
 """
-_REPLIES: Final = f"SELECT {_COLUMNS} FROM messages WHERE parent_id = ? ORDER BY number"
+_REPLIES: Final = f"SELECT {COLUMNS} FROM messages WHERE parent_id = ? ORDER BY number"
 _ALL: Final = (
-    f"SELECT {_COLUMNS}, number FROM messages WHERE number > ? ORDER BY number LIMIT {BATCH}"
+    f"SELECT {COLUMNS}, number FROM messages WHERE number > ? ORDER BY number LIMIT {BATCH}"
 )
 _SAVE: Final = """
     INSERT INTO messages (id, parent_id, conversation_id, origin, is_hidden, text, record)
@@ -62,9 +73,6 @@ _SAVE: Final = """
     SET is_hidden = excluded.is_hidden, text = excluded.text, record = excluded.record
     WHERE origin = excluded.origin
 """
-
-Row = tuple[object, object, object]
-"""The columns `id`, `text` and `record`, as SQLite has them."""
 
 
 class SQLiteStore(MessageStore):
@@ -95,7 +103,7 @@ class SQLiteStore(MessageStore):
 
     def get(self, message_id: str) -> ChatMessage | None:
         """Return a message, or `None` where the store does not hold it, or cannot read it."""
-        found = self._messages(_GET, _key(message_id))
+        found = self._messages(_GET, key_of(message_id))
         return found[0] if found else None
 
     def save(self, messages: Sequence[ChatMessage]) -> None:
@@ -108,11 +116,11 @@ class SQLiteStore(MessageStore):
             ValueError: an id is empty, or no valid Unicode.
         """
         check_batch(messages)
-        rows = [_row_of(message) for message in messages]
+        rows = [row_of(message) for message in messages]
+
+        places = [asdict(standing) for standing in standings(messages)]
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute("BEGIN IMMEDIATE")
-            schema_of(connection, str(self.file))
             taken = [
                 message.id
                 for message, row in zip(messages, rows, strict=True)
@@ -121,26 +129,28 @@ class SQLiteStore(MessageStore):
             if taken:
                 connection.execute("ROLLBACK")
                 raise MessageIdTakenError.of(taken)
-            connection.execute("COMMIT")
+            connection.executemany(sqlite_conversations.STAND, places)
 
-        self._connections.write(work)
+        self._write(work)
 
     def path(self, message_id: str, limit: int | None = None) -> list[ChatMessage]:
         """Return a thread from one of its messages to the root, newest first, by one statement.
 
         A message that cannot be read is passed over.
         """
-        rows = self._rows(_PATH, _key(message_id), -1 if limit is None else min(limit, sys.maxsize))
-        messages = _readable(rows)
+        rows = self._rows(
+            _PATH, key_of(message_id), -1 if limit is None else min(limit, sys.maxsize)
+        )
+        messages = readable_messages(rows)
         if (
             len(messages) < len(rows) == limit
         ):  # those that were passed over took the place of others
-            messages = _readable(self._rows(_PATH, _key(message_id), -1))[:limit]
+            messages = readable_messages(self._rows(_PATH, key_of(message_id), -1))[:limit]
         return messages
 
     def replies(self, message_id: str) -> list[ChatMessage]:
         """Return the messages that reply to one, oldest first."""
-        return oldest_first(self._messages(_REPLIES, _key(message_id)))
+        return oldest_first(self._messages(_REPLIES, key_of(message_id)))
 
     def all_messages(self) -> Iterator[ChatMessage]:
         """Go through all messages, in the order in which they were first saved.
@@ -148,7 +158,123 @@ class SQLiteStore(MessageStore):
         What cannot be read is passed over (`unreadable_messages`).
         """
         for rows in self._all_rows():
-            yield from _readable(rows)
+            yield from readable_messages(rows)
+
+    # --- conversations -----------------------------------------------------------------------
+
+    def conversations(self, *, limit: int | None = None) -> list[StoredConversation]:
+        """List the conversations, the last used one first, those without a time at the end.
+
+        A conversation is what messages with the same `conversation_id` are.
+
+        Args:
+            limit: how many at most; by default all.
+
+        Raises:
+            TypeError: the limit is no int.
+            ValueError: it is negative.
+        """
+        most = -1 if limit is None else min(whole_number("limit", limit, 0), sys.maxsize)
+        return self._conversations(sqlite_conversations.LIST, most)
+
+    def find_conversations(self, name_or_id: str) -> list[StoredConversation]:
+        """Find the conversation of a name; else that of an id; else all whose ids begin so, last used first.
+
+        Returns:
+            What was found: nothing, one, or several whose ids begin so.
+
+        Raises:
+            TypeError: it is no text.
+        """
+        wanted = key_of(name_or_id)
+        found = (self._conversations(statement, wanted) for statement in sqlite_conversations.FIND)
+        return next(filter(None, found), [])
+
+    def conversation_messages(self, conversation_id: str) -> list[ChatMessage]:
+        """Return the messages of a conversation, in the order in which they were first saved.
+
+        All branches, hidden messages too; what cannot be read is passed over. None where it is unknown.
+        """
+        return self._messages(sqlite_conversations.MESSAGES, key_of(conversation_id))
+
+    def name_conversation(self, conversation_id: str, name: str | None) -> None:
+        """Name a conversation, or take its name away.
+
+        Args:
+            conversation_id: which one.
+            name: one line of at most 100 characters, which no other conversation has; `None` for none.
+
+        Raises:
+            MessageNotFoundError: the store has no such conversation.
+            StoreError: it could not be written.
+            TypeError: an argument is of the wrong type.
+            ValueError: the name is blank, too long, has control characters, begins with `-`, or is that of another
+                conversation.
+        """
+        key, checked = key_of(conversation_id), checked_name(name)
+
+        def work(connection: sqlite3.Connection) -> None:
+            other = connection.execute(sqlite_conversations.NAMED_SO, (checked, key)).fetchone()
+            if other is not None:
+                taken_by = other[0].decode("utf-8", "replace")
+                raise ValueError(f"The conversation {taken_by!r} has the name {checked!r}.")
+            if connection.execute(sqlite_conversations.NAME, (checked, key)).rowcount != 1:
+                raise MessageNotFoundError(f"The store has no conversation {conversation_id!r}.")
+
+        self._write(work)
+
+    def use_conversation(self, conversation_id: str, last_message_id: str) -> None:
+        """Note that a conversation is used now, and that it stands at a message, which the next one replies to.
+
+        Saving an exchange does so, too; this is for going to another branch.
+
+        Raises:
+            MessageNotFoundError: the store has no such message, or it is not of that conversation.
+            StoreError: it could not be written.
+            TypeError: an argument is of the wrong type.
+        """
+        given = {"id": key_of(conversation_id), "message_id": key_of(last_message_id)}
+
+        def work(connection: sqlite3.Connection) -> None:
+            used = {**given, "used_at": sqlite_conversations.now()}  # when it is its turn
+            if connection.execute(sqlite_conversations.USE, used).rowcount != 1:
+                raise MessageNotFoundError(
+                    f"The store has no message {last_message_id!r} in a conversation {conversation_id!r}."
+                )
+
+        self._write(work)
+
+    def delete_conversation(self, conversation_id: str) -> int:
+        """Delete all messages of a conversation, for good.
+
+        The index of the search is written anew, which takes its time where the store is large. Nothing of what was said
+        is left in the file and beside it; while others read, this holds once they have closed it.
+
+        Returns:
+            How many messages it had, hidden ones too; 0 where it is unknown.
+
+        Raises:
+            StoreError: it could not be done as a whole; calling it again goes on.
+            TypeError: the id is no text.
+        """
+        key = key_of(conversation_id)
+        count = self._write(lambda connection: sqlite_conversations.delete(connection, key))
+        self._empty_log()
+        return count
+
+    def clear(self) -> int:
+        """Delete everything, for good, and make the file small.
+
+        Returns:
+            How many messages there were, hidden ones too.
+
+        Raises:
+            StoreError: it could not be done as a whole; calling it again goes on.
+        """
+        count = self._write(sqlite_conversations.delete_all)
+        self._connections.write(lambda connection: connection.execute("VACUUM"))
+        self._empty_log()
+        return count
 
     # --- more than that ----------------------------------------------------------------------
 
@@ -177,7 +303,7 @@ class SQLiteStore(MessageStore):
     def unreadable_messages(self) -> Iterator[UnreadableMessage]:
         """Go through what the store holds and cannot read, as it is; every message is looked at."""
         for rows in self._all_rows():
-            yield from unreadable(rows, _message, _described)
+            yield from unreadable(rows, message_of_row, described)
 
     def close(self) -> None:
         """Close the connections, those of running calls when these have ended. The store can be used again."""
@@ -207,79 +333,43 @@ class SQLiteStore(MessageStore):
     # --- SQLite ------------------------------------------------------------------------------
 
     def _messages(self, statement: str, *given: object) -> list[ChatMessage]:
-        return _readable(self._rows(statement, *given))
+        return readable_messages(self._rows(statement, *given))
+
+    def _conversations(self, statement: str, given: object) -> list[StoredConversation]:
+        return [conversation_of(row) for row in self._rows(statement, given)]
 
     def _rows(self, statement: str, *given: object) -> list[Row]:
         return self._connections.use(lambda c: c.execute(statement, given).fetchall())
+
+    def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do some work in one transaction. What it raises takes back what it has done."""
+
+        def in_transaction(connection: sqlite3.Connection) -> T:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("PRAGMA secure_delete = ON").fetchall()
+            schema_of(connection, str(self.file))
+            result = work(connection)
+            connection.execute("COMMIT")
+            return result
+
+        return self._connections.write(in_transaction)
+
+    def _empty_log(self) -> None:
+        """Write what stands in the write-ahead log into the file, as far as readers let it, and cut the log off.
+
+        What readers hold up is done when the file is closed.
+        """
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+        self._connections.write(work)
 
     def _all_rows(self) -> Iterator[list[Row]]:
         number = 0
         while rows := self._connections.use(lambda c: c.execute(_ALL, (number,)).fetchall()):  # noqa: B023
             number = rows[-1][3]
             yield [row[:3] for row in rows]
-
-
-def _key(value: str) -> str | bytes:
-    """An id as a column holds it. What is no valid Unicode is not in one, and no text is equal to bytes."""
-    if not isinstance(value, str):
-        raise TypeError(f"The id of a message is a str, not {kind_of(value)}.")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return value.encode("utf-8", "surrogatepass")
-    return value
-
-
-# --- rows and messages -----------------------------------------------------------------------
-
-
-def _row_of(message: ChatMessage) -> tuple[str | bytes | bool | None, ...]:
-    """The columns of a message, in the order of `_SAVE`."""
-    record = record_of(message)
-    message_id, text = required_identifier("id", record.pop("id")), message.text
-    searched = lenient(text)
-    if searched == text:
-        del record["text"]
-    parent_id, conversation_id = message.parent_message_id, message.conversation_id
-    return (
-        message_id,
-        None if parent_id is None else _key(parent_id),
-        None if conversation_id is None else _key(conversation_id),
-        origin_of(message),
-        message.is_hidden,
-        searched,
-        json_of(record, message_id),
-    )
-
-
-def _message(row: Row) -> ChatMessage:
-    """Make the message of a row.
-
-    Raises:
-        RecordError: it cannot be read.
-    """
-    message_id, text, line = map(_bytes, row)
-    record = parsed(line)
-    if isinstance(record, dict):
-        try:
-            record.setdefault("text", text.decode())
-            record["id"] = message_id.decode()
-        except UnicodeDecodeError:
-            raise RecordError("its id or text is no valid UTF-8") from None
-    return message_of(record)
-
-
-def _bytes(value: object) -> bytes:
-    return value if isinstance(value, bytes) else repr(value).encode()
-
-
-def _described(row: Row) -> tuple[str, bytes]:
-    message_id, _, record = map(_bytes, row)
-    return message_id.decode("utf-8", "replace"), record
-
-
-def _readable(rows: Sequence[Row]) -> list[ChatMessage]:
-    return list(readable(rows, _message, _described))
 
 
 def _search_statement(
@@ -298,8 +388,8 @@ def _search_statement(
         given.append(part)
     if conversation_id is not None:
         conditions.append("messages.conversation_id = ?")
-        given.append(_key(conversation_id))
+        given.append(key_of(conversation_id))
     statement = (
-        f"SELECT {_COLUMNS} FROM {tables} WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?"
+        f"SELECT {COLUMNS} FROM {tables} WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?"
     )
     return statement, given

@@ -2,7 +2,8 @@
 
 Strategy: a file carries the number of its schema (`PRAGMA user_version`) and the mark of this package
 (`PRAGMA application_id`). Step `n` of `STEPS` leads from schema `n` to schema `n + 1`; an empty file is
-schema 0, so making one and bringing one up to date are the same.
+schema 0, so making one and bringing one up to date are the same. A step is statements, and functions for what SQL
+cannot do.
 
 Rules:
 
@@ -16,18 +17,22 @@ The tables:
   own (`id`, `text`). `number` grows in the order of first saving. `origin` tells a message that is saved again
   from another one.
 - `messages_text`: the index of a full-text search over the texts that a reader sees. It holds no text itself.
+- `conversations`: one row for each conversation that a message names; `sqlite_conversations` says what its columns mean.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias
 
 from chatgpt.core.errors import StoreError
+from chatgpt.stores.sqlite_conversations import fill
 
 APPLICATION_ID: Final = 0x43475054
 """`CGPT`: what the header of a file says of the program that it belongs to."""
+
+Step: TypeAlias = Sequence[str | Callable[[sqlite3.Connection], None]]
 
 _FIRST: Final = (
     """
@@ -70,14 +75,30 @@ _FIRST: Final = (
     """,
 )
 
-STEPS: Final[Sequence[Sequence[str]]] = (_FIRST,)
+_CONVERSATIONS: Final = (
+    """
+    CREATE TABLE conversations (
+        id TEXT NOT NULL PRIMARY KEY,
+        name TEXT UNIQUE,
+        title TEXT,
+        last_number INTEGER NOT NULL,
+        used_at INTEGER
+    )
+    """,
+    fill,  # with the old index: it has the messages in their order
+    "CREATE INDEX conversations_by_use ON conversations (used_at, last_number)",
+    "DROP INDEX messages_by_conversation",
+    "CREATE INDEX messages_by_conversation ON messages (conversation_id, is_hidden)",
+)
+
+STEPS: Final[Sequence[Step]] = (_FIRST, _CONVERSATIONS)
 
 
 def bring_up_to_date(connection: sqlite3.Connection, path: str) -> None:
     """Make the tables of a file those of this version, if they are not.
 
     Args:
-        connection: an open one, outside of a transaction.
+        connection: an open one, outside of a transaction, whose texts are bytes.
         path: the file, for messages.
 
     Raises:
@@ -89,11 +110,17 @@ def bring_up_to_date(connection: sqlite3.Connection, path: str) -> None:
     connection.execute("COMMIT")
     if schema == len(STEPS):
         return
+    if schema == 1:
+        # Schema 1 did not overwrite what became free: pieces of old texts may stand between the new ones.
+        connection.execute("VACUUM")
     connection.execute("BEGIN IMMEDIATE")
     # Once more: another process may have been faster.
     for step in STEPS[schema_of(connection, path) :]:
-        for statement in step:
-            connection.execute(statement)
+        for work in step:
+            if isinstance(work, str):
+                connection.execute(work)
+            else:
+                work(connection)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {len(STEPS)}")
     connection.execute("COMMIT")

@@ -3,6 +3,7 @@
 Rules, beside those of `chatgpt.stores.asking`:
 
 1. A step is taken in a worker thread, and is waited for even if the call is cancelled; then the work is closed there.
+2. A function that is told of the work is called in the event loop, and may be async.
 """
 
 from __future__ import annotations
@@ -14,29 +15,40 @@ from anyio import CancelScope, to_thread
 
 from chatgpt.core.errors import MessageIdTakenError
 from chatgpt.core.messages import ChatMessage
+from chatgpt.core.validation import is_asynchronous
 from chatgpt.stores.asking import (
     BATCH,
     Asking,
     GetEach,
     NextMessages,
     Question,
+    ReadConversation,
     ReadPath,
     Save,
     Steps,
+    Tell,
+    conversation_method,
 )
-from chatgpt_async.stores.protocol import MessageStore
+from chatgpt.stores.protocol import MessageStore as PlainStore
+from chatgpt_async.callbacks import completed
+from chatgpt_async.stores.protocol import MessageStore, awaitable_store, in_thread
 
 T = TypeVar("T")
 
 
-async def ask_store(work: Asking[T], store: MessageStore) -> T:
-    """Do some work with a store of async methods."""
+async def ask_store(work: Asking[T], given: MessageStore | PlainStore) -> T:
+    """Do some work with a store of async methods, or of plain ones, which run in worker threads.
+
+    Raises:
+        TypeError: it is no store.
+    """
+    store = awaitable_store(given)
     steps, listing = Steps(work), _Listing(store)
     try:
         question = await to_thread.run_sync(steps.next)
         while question is not None:
             try:
-                answer = await _answer(question, store, listing)
+                answer = await _answer(question, given, store, listing)
             except MessageIdTakenError as error:
                 question = await to_thread.run_sync(steps.refuse, error)
             else:
@@ -48,18 +60,34 @@ async def ask_store(work: Asking[T], store: MessageStore) -> T:
             await listing.aclose()
 
 
-async def _answer(question: Question, store: MessageStore, listing: _Listing) -> object:
+async def _answer(
+    question: Question, given: MessageStore | PlainStore, store: MessageStore, listing: _Listing
+) -> object:
     match question:
         case GetEach(message_ids):
             found = [await store.get(message_id) for message_id in message_ids]
             return [message for message in found if message is not None]
         case ReadPath(message_id):
             return await store.path(message_id)
+        case ReadConversation(conversation_id):
+            return await _conversation(given, conversation_id)
         case NextMessages():
             return await listing.next()
         case Save(messages):
             await store.save(messages)
             return None
+        case Tell(function, progress):
+            await completed(function(progress))
+            return None
+
+
+async def _conversation(given: MessageStore | PlainStore, conversation_id: str) -> object:
+    method = conversation_method(given)
+    if method is None:
+        return None
+    if is_asynchronous(method):
+        return await method(conversation_id)
+    return await in_thread(method, conversation_id)
 
 
 class _Listing:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from chatgpt.core.messages import ChatMessage
+from chatgpt.stores.conversations import StoredConversation
 from chatgpt.stores.sqlite import SQLiteStore as PlainSQLiteStore
 from chatgpt.stores.sqlite_connections import DEFAULT_TIMEOUT
 from chatgpt.stores.unreadable import UnreadableMessage
@@ -75,6 +76,92 @@ class SQLiteStore(MessageStore):
         """
         async for message in in_batches(self._plain.all_messages):
             yield message
+
+    async def conversations(self, *, limit: int | None = None) -> list[StoredConversation]:
+        """List the conversations, the last used one first, those without a time at the end.
+
+        A conversation is what messages with the same `conversation_id` are.
+
+        Args:
+            limit: how many at most; by default all.
+
+        Raises:
+            TypeError: the limit is no int.
+            ValueError: it is negative.
+        """
+        return await in_thread(lambda: self._plain.conversations(limit=limit))
+
+    async def find_conversations(self, name_or_id: str) -> list[StoredConversation]:
+        """Find the conversation of a name; else that of an id; else all whose ids begin so, last used first.
+
+        Returns:
+            What was found: nothing, one, or several whose ids begin so.
+
+        Raises:
+            TypeError: it is no text.
+        """
+        return await in_thread(self._plain.find_conversations, name_or_id)
+
+    async def conversation_messages(self, conversation_id: str) -> list[ChatMessage]:
+        """Return the messages of a conversation, in the order in which they were first saved.
+
+        All branches, hidden messages too; what cannot be read is passed over. None where it is unknown.
+        """
+        return await in_thread(self._plain.conversation_messages, conversation_id)
+
+    async def name_conversation(self, conversation_id: str, name: str | None) -> None:
+        """Name a conversation, or take its name away.
+
+        Args:
+            conversation_id: which one.
+            name: one line of at most 100 characters, which no other conversation has; `None` for none.
+
+        Raises:
+            MessageNotFoundError: the store has no such conversation.
+            StoreError: it could not be written.
+            TypeError: an argument is of the wrong type.
+            ValueError: the name is blank, too long, has control characters, begins with `-`, or is that of another
+                conversation.
+        """
+        await in_thread(self._plain.name_conversation, conversation_id, name)
+
+    async def use_conversation(self, conversation_id: str, last_message_id: str) -> None:
+        """Note that a conversation is used now, and that it stands at a message, which the next one replies to.
+
+        Saving an exchange does so, too; this is for going to another branch.
+
+        Raises:
+            MessageNotFoundError: the store has no such message, or it is not of that conversation.
+            StoreError: it could not be written.
+            TypeError: an argument is of the wrong type.
+        """
+        await in_thread(self._plain.use_conversation, conversation_id, last_message_id)
+
+    async def delete_conversation(self, conversation_id: str) -> int:
+        """Delete all messages of a conversation, for good.
+
+        The index of the search is written anew, which takes its time where the store is large. Nothing of what was said
+        is left in the file and beside it; while others read, this holds once they have closed it.
+
+        Returns:
+            How many messages it had, hidden ones too; 0 where it is unknown.
+
+        Raises:
+            StoreError: it could not be done as a whole; calling it again goes on.
+            TypeError: the id is no text.
+        """
+        return await in_thread(self._plain.delete_conversation, conversation_id)
+
+    async def clear(self) -> int:
+        """Delete everything, for good, and make the file small.
+
+        Returns:
+            How many messages there were, hidden ones too.
+
+        Raises:
+            StoreError: it could not be done as a whole; calling it again goes on.
+        """
+        return await in_thread(self._plain.clear)
 
     async def search(
         self, query: str, *, limit: int = 20, conversation_id: str | None = None

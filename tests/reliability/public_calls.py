@@ -257,6 +257,7 @@ _SENDING: Final[dict[str, Case]] = {
     "send_message": lambda _, client, given: client.send_message("hi", **given),
     "stream_message": lambda _, client, given: _read(client.stream_message("hi", **given)),
     "conversation": lambda scene, client, _: client.conversation(**scene.place),
+    "route": lambda _, client, __: client.route(),
     "close": lambda _, client, __: client.close(),
 }
 
@@ -322,7 +323,8 @@ STORES: Final = {
     "MemoryStore": ("all_messages", "get", "path", "replies", "save"),
     "SQLiteStore": (
         *("all_messages", "close", "get", "path", "replies", "save", "search"),
-        "unreadable_messages",
+        *("clear", "conversation_messages", "conversations", "delete_conversation"),
+        *("find_conversations", "name_conversation", "unreadable_messages", "use_conversation"),
     ),
     "RedisStore": (
         *("all_messages", "close", "get", "of_client", "path", "replies", "save"),

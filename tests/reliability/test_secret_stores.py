@@ -135,6 +135,21 @@ def _ask(engine: Engine, store: Any, method: str, reply: ChatMessage) -> object:
             return (
                 listed(engine, found) if hasattr(found, "__aiter__") else engine.run(lambda: found)
             )
+        case "conversations":
+            return engine.run(store.conversations)
+        case "conversation_messages" | "find_conversations":
+            return engine.run(getattr(store, method), reply.conversation_id)
+        case "name_conversation":
+            return engine.run(store.name_conversation, reply.conversation_id, "a name")
+        case "use_conversation":
+            return engine.run(store.use_conversation, reply.conversation_id, reply.id)
+        case "clear" | "delete_conversation":
+            thread = engine.run(store.path, reply.id)
+            given = () if method == "clear" else (reply.conversation_id,)
+            count = engine.run(getattr(store, method), *given)
+            assert count == len(thread) == 2
+            engine.run(store.save, thread[::-1])  # what comes after it needs them
+            return count
         case "of_client":
             return type(store).of_client(object())
         case _:

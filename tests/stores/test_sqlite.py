@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from chatgpt import ChatGPTAPI, ChatMessage, MessageNotFoundError, SQLiteStore, StoreError
-from chatgpt.stores import sqlite, sqlite_connections, sqlite_schema
+from chatgpt.stores import sqlite, sqlite_connections, sqlite_conversations, sqlite_schema
 from chatgpt.stores.search_words import search_words
 from chatgpt.testing import ChatGPTServer
 from tests.engines import Engine
@@ -88,6 +88,9 @@ def test_every_question_has_an_index(store: SQLiteStore) -> None:
         sqlite._REPLIES: ("a",),
         sqlite._ALL: (0,),
         sqlite._search_statement(search_words("世界"), "c")[0]: ("%x%", "c", 20),
+        sqlite_conversations.LIST: (20,),
+        **dict.fromkeys(sqlite_conversations.FIND, ("c",)),
+        sqlite_conversations.MESSAGES: ("c",),
     }
     (connection,) = store._connections._idle
     for statement, values in given.items():
@@ -95,6 +98,10 @@ def test_every_question_has_an_index(store: SQLiteStore) -> None:
         steps = [row[3].decode() for row in plan]
         assert [step for step in steps if step.startswith("SCAN messages")] == [], steps
         assert any(step.startswith("SEARCH messages") for step in steps), steps
+        by_use = "SCAN conversations USING INDEX conversations_by_use"
+        scans = [step for step in steps if step.startswith("SCAN conversations")]
+        # The list is read in its order, so that it can end early.
+        assert scans == ([by_use] if statement == sqlite_conversations.LIST else []), steps
 
 
 def test_an_exchange_is_one_transaction(store: SQLiteStore) -> None:
@@ -273,7 +280,7 @@ def test_a_newer_schema(store: SQLiteStore, path: Path) -> None:
         SQLiteStore(path)
     with pytest.raises(StoreError, match=words):  # it was brought up while it was open
         store.save([ChatMessage(id="b", text="b")])
-    changed(path, "PRAGMA user_version = 1")
+    changed(path, f"PRAGMA user_version = {len(sqlite_schema.STEPS)}")
     assert texts(store.path("m0")) == ["a"]
     assert store.get("b") is None
 
@@ -436,7 +443,8 @@ def test_a_file_of_an_older_version_is_brought_up_to_date(
         "ALTER TABLE messages ADD COLUMN is_pinned INTEGER NOT NULL DEFAULT 0",
         "CREATE INDEX messages_pinned ON messages (is_pinned)",
     )
-    monkeypatch.setattr(sqlite_schema, "STEPS", (*sqlite_schema.STEPS, step))
+    steps = (*sqlite_schema.STEPS, step)
+    monkeypatch.setattr(sqlite_schema, "STEPS", steps)
     barrier = threading.Barrier(6)
 
     def work(_: int) -> list[str]:
@@ -447,7 +455,7 @@ def test_a_file_of_an_older_version_is_brought_up_to_date(
     with ThreadPoolExecutor(6) as pool:
         assert list(pool.map(work, range(6))) == [["b", "a"]] * 6
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(steps),)
         assert connection.execute("SELECT sum(is_pinned) FROM messages").fetchone() == (0,)
 
 
