@@ -22,7 +22,7 @@ help:
 	@echo "make clean        remove the environment and what was built"
 
 demo: $(VENV)/.installed
-	@$(BIN)/python examples/conversation.py --embedded
+	@$(BIN)/chatgpt demo
 
 test: lint types imports tests
 
@@ -38,7 +38,9 @@ imports: $(VENV)/.installed-dev
 
 # The coverage of the core is asked for on its own: it holds every decision.
 tests: $(VENV)/.installed-dev
+	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include 'chatgpt/core/*' --fail-under 95
 	$(BIN)/coverage report --fail-under 90
 
@@ -70,6 +72,7 @@ format: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/long_thread.py
 	$(BIN)/python benchmarks/stores.py
+	$(BIN)/python benchmarks/command_start.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
@@ -80,7 +83,7 @@ $(VENV)/.created:
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.created pyproject.toml
-	$(PIP_INSTALL) --editable .
+	$(PIP_INSTALL) --editable '.[cli]'
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.created pyproject.toml

@@ -62,7 +62,7 @@ def test_what_the_wheel_holds(wheel: Path) -> None:
 
 
 def test_the_examples_run_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
-    """The first example of the README, and with the extra the async one."""
+    """The first example of the README, and with the extras the async one and the command."""
     environment = tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
     python = environment / "bin" / "python"
@@ -94,7 +94,18 @@ def test_the_examples_run_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
         "ImportError: chatgpt_async needs anyio and httpx2, which the extra 'async' brings: "
         "pip install 'chatgpt-sdk[async]'"
     )
-    subprocess.run([*install, f"{wheel}[async]"], check=True)
+    command = subprocess.run(
+        [environment / "bin" / "chatgpt", "hi"], capture_output=True, text=True, check=False
+    )
+    assert command.returncode == 1
+    assert command.stderr == (
+        "chatgpt: the command needs the extra 'cli': pip install 'chatgpt-sdk[cli]' (click is missing)\n"
+    )
+    subprocess.run([*install, f"{wheel}[async,cli]"], check=True)
+    command = subprocess.run(
+        [environment / "bin" / "chatgpt", "demo"], capture_output=True, text=True, check=True
+    )
+    assert "You said: What is a monad?" in command.stdout
     shown = run(async_one, "A monoid.", "Mon.", "Blue.", "Blue.", "Blue.")
     assert shown[:1] == ["A monoid."]
     assert shown[1].startswith("Mon.Usage(")

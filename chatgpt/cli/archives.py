@@ -1,0 +1,92 @@
+"""`chatgpt export` and `chatgpt import`: conversations into files, and back.
+
+Rules:
+
+1. What takes long shows a progress bar on standard error, where that is a terminal.
+2. What could not be imported is told line by line on standard error, and the rest is imported.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Literal
+
+import click
+
+from chatgpt import ArchiveProgress, export_messages, import_chatgpt_export, import_messages
+from chatgpt.cli.exits import say
+from chatgpt.cli.kept import find_conversation, open_store
+from chatgpt.cli.terminal import harmless
+
+LINES: Final = (".jsonl", ".ndjson")
+"""What the names of files of JSON Lines end with; any other file is ChatGPT's own export."""
+
+STANDARD_OUTPUT: Final = Path("-")
+
+
+def export_conversations(
+    wanted: str | None,
+    *,
+    file: Path | None,
+    chosen_format: Literal["jsonl", "markdown", "html"] | None,
+    is_all: bool,
+) -> None:
+    """Write a conversation, or all of them, into a file or to standard output."""
+    if is_all and wanted is not None:
+        raise click.UsageError("--all exports every conversation: leave out it, or the one.")
+    is_piped = file is None or file == STANDARD_OUTPUT
+    with open_store() as store:
+        conversation_id = None if is_all else find_conversation(store, wanted).id
+        with _progress("exporting") as report:
+            count = export_messages(
+                store,
+                sys.stdout.buffer if file is None or is_piped else file,
+                format=chosen_format or ("markdown" if is_piped else None),
+                conversation_id=conversation_id,
+                on_progress=report,
+            )
+    if not is_piped:
+        say(f"{count} messages are in {file}")
+
+
+def import_conversations(file: Path) -> None:
+    """Read conversations from a file."""
+    with open_store() as store, _progress("importing") as report:
+        if file.suffix.lower() in LINES:
+            imported = import_messages(file, store, on_progress=report)
+        else:
+            imported = import_chatgpt_export(file, store, on_progress=report)
+    for problem in imported.problems:
+        say(harmless(f"{problem.where}: {problem.reason}"))
+    of = f" of {len(imported.conversations)} conversations" if imported.conversations else ""
+    say(f"{imported.message_count} messages{of} imported, {len(imported.problems)} problems")
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[ArchiveProgress], object] | None]:
+    """A progress bar while something takes long; `None` where nobody would see it."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        TextColumn("{task.fields[count]:,} messages"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=None, count=0)
+
+        def report(done: ArchiveProgress) -> None:
+            total = None if done.fraction is None else 1.0
+            progress.update(
+                task, total=total, completed=done.fraction or 0.0, count=done.message_count
+            )
+
+        yield report

@@ -1,0 +1,307 @@
+"""The commands, their options and their help. What they do stands in modules that are loaded when they are called."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn, Unpack
+
+import click
+
+from chatgpt import __version__
+from chatgpt.cli.client_options import (
+    ClientOptions,
+    client_options,
+    complete_conversation,
+    conversation_argument,
+    debug_option,
+    json_option,
+)
+from chatgpt.cli.exits import INTERRUPTED, TERMINATED, leave_with, say_warnings
+from chatgpt.cli.root_command import RootCommand
+from chatgpt.cli.terminal import prepare_streams
+
+_FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
+
+
+@click.group(
+    cls=RootCommand,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+    epilog="`chatgpt COMMAND --help` says more; `chatgpt ask` forces a prompt: chatgpt ask list",
+)
+@click.version_option(__version__, message="chatgpt-sdk %(version)s")
+def root() -> None:
+    """Ask ChatGPT, and talk with it.
+
+    The answer appears as it is written, as Markdown on a terminal. Text that is piped in joins the prompt:
+    cat f.py | chatgpt "explain". Conversations are kept; -c goes on with the one last used.
+    """
+
+
+@root.command("ask", short_help="Ask one question; what a line without a command does.")
+@click.argument("words", nargs=-1, metavar="PROMPT...")
+@click.option(
+    "-c", "--continue", "is_continued", is_flag=True, help="Go on with the conversation last used."
+)
+@click.option(
+    "-n",
+    "--conversation-name",
+    "name",
+    metavar="NAME",
+    shell_complete=complete_conversation,
+    help="Go on with the conversation of that name, or begin it.",
+)
+@click.option(
+    "-s",
+    "--stream/--no-stream",
+    "is_streamed",
+    default=None,
+    help="Show the answer as it is written.  [yes]",
+)
+@click.option("--store/--no-store", "is_stored", default=True, help="Keep the conversation.  [yes]")
+@click.option("--raw", "is_raw", is_flag=True, help="Print the answer as it is, not as Markdown.")
+@click.option("--json", "is_json", is_flag=True, help="Print a JSON object; with -s, JSON Lines.")
+@client_options
+@click.pass_context
+def ask(context: click.Context, /, words: Sequence[str], **options: Any) -> None:
+    """Ask one question and print the answer.
+
+    Text on standard input joins the prompt. A pipe to which nothing is written for 5 seconds is left alone; with -
+    as a word of the prompt, or without a prompt, it is waited for.
+    """
+    root.check_words(context, words)
+    from chatgpt.cli.asking import ask
+
+    ask(words, **options)
+
+
+@root.command()
+@click.option(
+    "-c", "--continue", "is_continued", is_flag=True, help="Go on with the conversation last used."
+)
+@click.option(
+    "-n",
+    "--conversation-name",
+    "name",
+    metavar="NAME",
+    shell_complete=complete_conversation,
+    help="Go on with the conversation of that name, or begin it.",
+)
+@click.option("--store/--no-store", "is_stored", default=True, help="Keep the conversation.  [yes]")
+@click.option("--raw", "is_raw", is_flag=True, help="Print answers as they are, not as Markdown.")
+@client_options
+def chat(**options: Any) -> None:
+    """Talk line by line; /help lists what else can be done.
+
+    Ctrl-C stops an answer, Ctrl-D leaves.
+    """
+    from chatgpt.cli.chat import chat
+
+    chat(**options)
+
+
+@root.command("list")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, metavar="N", help="How many, at most.  [20]"
+)
+@click.option("--all", "is_all", is_flag=True, help="All of them.")
+@json_option
+@debug_option
+def list_(limit: int, *, is_all: bool, is_json: bool) -> None:
+    """List the conversations, the last used first."""
+    from chatgpt.cli.conversations import list_conversations
+
+    list_conversations(None if is_all else limit, is_json=is_json)
+
+
+@root.command()
+@conversation_argument
+@click.option("--tree", "is_tree", is_flag=True, help="All its branches, as a tree.")
+@click.option("--raw", "is_raw", is_flag=True, help="Print messages as they are, not as Markdown.")
+@json_option
+@debug_option
+def show(conversation: str | None, **options: bool) -> None:
+    """Show a conversation: by its name or the beginning of its id.
+
+    By default the one last used, as the line of messages that leads to where it stands.
+    """
+    from chatgpt.cli.conversations import show_conversation
+
+    show_conversation(conversation, **options)
+
+
+@root.command()
+@click.argument("query", nargs=-1, required=True, metavar="WORDS...")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, metavar="N", help="How many, at most.  [20]"
+)
+@json_option
+@debug_option
+def search(query: Sequence[str], limit: int, *, is_json: bool) -> None:
+    """Find the messages that say all these words."""
+    from chatgpt.cli.conversations import search_messages
+
+    search_messages(" ".join(query), limit, is_json=is_json)
+
+
+@root.command()
+@conversation_argument
+@click.option(
+    "-f", "--file", type=_FILE, metavar="FILE", help="Where to; by default standard output."
+)
+@click.option(
+    "--format",
+    "chosen_format",
+    type=click.Choice(["jsonl", "markdown", "html"]),
+    help="By default what FILE ends with, or markdown.",
+)
+@click.option("--all", "is_all", is_flag=True, help="All conversations.")
+@debug_option
+def export(conversation: str | None, **options: Any) -> None:
+    """Write a conversation into a file, with all its branches."""
+    from chatgpt.cli.archives import export_conversations
+
+    export_conversations(conversation, **options)
+
+
+@root.command("import", short_help="Read conversations from a file.")
+@click.argument("file", type=click.Path(path_type=Path, exists=True))
+@debug_option
+def import_(file: Path) -> None:
+    """Read conversations from a file.
+
+    FILE is JSON Lines of `chatgpt export` (.jsonl), or ChatGPT's own data export: the zip, the folder, or the
+    conversations.json in it.
+    """
+    from chatgpt.cli.archives import import_conversations
+
+    import_conversations(file)
+
+
+@root.command()
+@click.argument("conversation", shell_complete=complete_conversation)
+@click.argument("name")
+@debug_option
+def rename(conversation: str, name: str) -> None:
+    """Give a conversation a name; '' takes it away."""
+    from chatgpt.cli.conversations import rename_conversation
+
+    rename_conversation(conversation, name)
+
+
+@root.command()
+@click.argument(
+    "conversations",
+    nargs=-1,
+    required=True,
+    metavar="CONVERSATION...",
+    shell_complete=complete_conversation,
+)
+@click.option("-y", "--yes", "is_sure", is_flag=True, help="Do not ask.")
+@debug_option
+def rm(conversations: Sequence[str], *, is_sure: bool) -> None:
+    """Delete conversations, for good."""
+    from chatgpt.cli.conversations import delete_conversations
+
+    delete_conversations(conversations, is_sure=is_sure)
+
+
+@root.command("ls-cache")
+@debug_option
+def ls_cache() -> None:
+    """Print where the conversations are kept."""
+    from chatgpt.cli.conversations import print_store_file
+
+    print_store_file()
+
+
+@root.command("rm-cache")
+@click.option("-y", "--yes", "is_sure", is_flag=True, help="Do not ask.")
+@debug_option
+def rm_cache(*, is_sure: bool) -> None:
+    """Delete all conversations, for good."""
+    from chatgpt.cli.conversations import delete_all
+
+    delete_all(is_sure=is_sure)
+
+
+@root.command()
+@debug_option
+def demo() -> None:
+    """Talk with the embedded server: no key, no network."""
+    from chatgpt.cli.demo import demo
+
+    demo()
+
+
+@root.command()
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Where it listens.  [a free port]"
+)
+@click.option("--any-key", "is_any_key", is_flag=True, help="Accept any key, or none.")
+@click.option(
+    "--reply",
+    "replies",
+    multiple=True,
+    metavar="TEXT",
+    help="A reply; may be repeated: they are given in order. By default an echo.",
+)
+@debug_option
+def serve(**options: Any) -> None:
+    """Run the embedded server, for other programs.
+
+    The first line printed is the base URL.
+    """
+    from chatgpt.cli.serve import serve
+
+    serve(**options)
+
+
+@root.command(short_help="Check versions, route, key, a round trip, the store.")
+@click.option("--offline", "is_offline", is_flag=True, help="Send nothing.")
+@client_options
+def doctor(*, is_offline: bool, **options: Unpack[ClientOptions]) -> None:
+    """Check versions, route, key, a round trip (which costs some 30 tokens) and the store.
+
+    The exit code says whether all is well.
+    """
+    from chatgpt.cli.doctor import examine
+
+    examine(is_offline=is_offline, **options)
+
+
+@root.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    r"""Print a completion script.
+
+    \b
+    bash: eval "$(chatgpt completion bash)"          in ~/.bashrc
+    zsh:  eval "$(chatgpt completion zsh)"           in ~/.zshrc
+    fish: chatgpt completion fish | source           in ~/.config/fish/config.fish
+    """
+    from chatgpt.cli.completion import print_script
+
+    print_script(root, shell)
+
+
+def run() -> NoReturn:
+    """Run the command that the arguments of the process say."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores one
+            signal.signal(number, _terminate)
+    prepare_streams()
+    say_warnings()
+    try:
+        sys.exit(root.main(prog_name="chatgpt", standalone_mode=False))
+    except click.ClickException as error:
+        sys.exit(leave_with(error, is_debugging=False))
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(INTERRUPTED)
+
+
+def _terminate(*_: object) -> NoReturn:
+    sys.exit(TERMINATED)  # what is open is closed on the way, and the cursor is shown again

@@ -1,0 +1,14 @@
+"""`chatgpt completion`: click's own script for a shell."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+
+def print_script(root: click.Command, shell: str) -> None:
+    """Print the completion script of a shell."""
+    completion = get_completion_class(shell)
+    if completion is None:
+        raise click.UsageError(f"There is no completion for {shell}.")
+    click.echo(completion(root, {}, "chatgpt", "_CHATGPT_COMPLETE").source())

@@ -1,0 +1,201 @@
+"""`chatgpt list`, `show`, `search`, `rename`, `rm`, `ls-cache` and `rm-cache`: the conversations that are kept.
+
+Rules:
+
+1. On a terminal there are tables, Markdown and trees; in a pipe, lines whose columns are parted by tabs, in an order that
+   stays. With `--json`, JSON.
+2. What is deleted is asked about where a person types, unless `--yes` says that it is sure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import click
+
+from chatgpt import ChatMessage, StoredConversation
+from chatgpt.cli.answer_views import json_of, print_json
+from chatgpt.cli.exits import say
+from chatgpt.cli.kept import SHOWN_ID, find_conversation, label_of, open_store, store_file
+from chatgpt.cli.terminal import console, harmless, is_person_reading, is_person_typing
+
+
+def list_conversations(limit: int | None, *, is_json: bool) -> None:
+    """List the conversations, last used first."""
+    with open_store() as store:
+        found = store.conversations(limit=limit)
+    if is_json:
+        for each in found:
+            print_json(_json_of_conversation(each))
+        return
+    rows = [
+        (
+            each.id[:SHOWN_ID],
+            _age(each.used_at),
+            str(each.message_count),
+            each.name or "",
+            each.title or "",
+        )
+        for each in found
+    ]
+    _print_table(("id", "used", "messages", "name", "begins with"), rows)
+    if not rows and is_person_reading():
+        say("there is no conversation yet")
+
+
+def show_conversation(wanted: str | None, *, is_tree: bool, is_raw: bool, is_json: bool) -> None:
+    """Show a conversation: the line of messages that leads to where it stands, or all its branches."""
+    with open_store() as store:
+        conversation = find_conversation(store, wanted)
+        if is_tree:
+            messages = store.conversation_messages(conversation.id)
+        else:
+            messages = store.path(conversation.last_message_id)[::-1]
+    visible = [message for message in messages if not message.is_hidden]
+    if is_json:
+        for message in visible:
+            print_json(json_of(message))
+    elif is_tree:
+        from chatgpt.cli.trees import print_tree
+
+        print_tree(conversation, messages)
+    else:
+        print_messages(visible, is_raw=is_raw)
+
+
+def print_messages(messages: Sequence[ChatMessage], *, is_raw: bool = False) -> None:
+    """Print messages: who, and what was said."""
+    screen = console()
+    for number, message in enumerate(messages):
+        who = harmless(message.name or message.role)
+        if not is_person_reading():
+            click.echo(f"{chr(10) if number else ''}{who}:\n{message.text}")
+            continue
+        screen.print(f"{chr(10) if number else ''}{who}", style="bold")
+        if is_raw:
+            click.echo(harmless(message.text))
+        else:
+            from chatgpt.cli.markdown_view import markdown
+
+            screen.print(markdown(message.text))
+
+
+def search_messages(query: str, limit: int, *, is_json: bool) -> None:
+    """Find messages, the best ones first."""
+    with open_store() as store:
+        found = store.search(query, limit=limit)
+    if is_json:
+        for message in found:
+            print_json(json_of(message))
+        return
+    rows = [
+        (
+            (message.conversation_id or "")[:SHOWN_ID],
+            _age(message.created_at),
+            message.role,
+            _excerpt(message.text, query),
+        )
+        for message in found
+    ]
+    _print_table(("id", "said", "who", "what"), rows)
+    if not rows and is_person_reading():
+        say("no message says that")
+
+
+def rename_conversation(wanted: str, name: str) -> None:
+    """Give a conversation a name, or take it away."""
+    with open_store() as store:
+        store.name_conversation(find_conversation(store, wanted).id, name or None)
+
+
+def delete_conversations(wanted: Sequence[str], *, is_sure: bool) -> None:
+    """Delete conversations; either all of them are found, or none is deleted."""
+    with open_store() as store:
+        found = {each.id: each for each in (find_conversation(store, one) for one in wanted)}
+        labels = ", ".join(f"{label_of(each)} ({each.title or ''})" for each in found.values())
+        if not is_sure:
+            _ask_about(f"Delete {labels}?")
+        for conversation_id in found:
+            store.delete_conversation(conversation_id)
+
+
+def print_store_file() -> None:
+    """Print where the conversations are kept."""
+    click.echo(store_file())
+
+
+def delete_all(*, is_sure: bool) -> None:
+    """Delete all conversations."""
+    if not store_file().exists():
+        return
+    with open_store() as store:
+        if not is_sure:
+            _ask_about(f"Delete all conversations in {store.file}?")
+        store.clear()
+
+
+def _ask_about(question: str) -> None:
+    """Ask whether something is to be done, where there is somebody to ask.
+
+    Raises:
+        click.Abort: it is not.
+    """
+    if is_person_typing() and not click.confirm(harmless(question), err=True):
+        raise click.exceptions.Exit(1)
+
+
+def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    if not is_person_reading():
+        for row in rows:
+            click.echo("\t".join(_one_line(cell) for cell in row))
+        return
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for head in heads:
+        table.add_column(
+            head,
+            no_wrap=True,
+            overflow="ellipsis",
+            justify="right" if head == "messages" else "left",
+        )
+    for row in rows:
+        table.add_row(*(harmless(_one_line(cell)) for cell in row))
+    console().print(table)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _excerpt(text: str, query: str, around: int = 60) -> str:
+    """The part of a text in which the first word of a query stands."""
+    words = [word.strip('"') for word in query.split()]
+    at = max(0, text.lower().find(words[0].lower())) if words else 0
+    begin, end = max(0, at - around), at + 2 * around
+    return f"{'…' if begin else ''}{text[begin:end]}{'…' if end < len(text) else ''}"
+
+
+def _age(moment: datetime | None) -> str:
+    """How long ago something was: on a terminal in words, else as the moment itself."""
+    if moment is None:
+        return ""
+    if not is_person_reading():
+        return moment.isoformat(timespec="seconds")
+    seconds = (datetime.now(UTC) - moment).total_seconds()
+    for size, unit in ((86400 * 365, "y"), (86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit} ago"
+    return "now"
+
+
+def _json_of_conversation(conversation: StoredConversation) -> dict[str, object]:
+    return {
+        "id": conversation.id,
+        "name": conversation.name,
+        "title": conversation.title,
+        "message_count": conversation.message_count,
+        "last_message_id": conversation.last_message_id,
+        "used_at": conversation.used_at and conversation.used_at.isoformat(),
+    }

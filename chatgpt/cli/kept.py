@@ -1,0 +1,116 @@
+"""The store of the command, and the conversations found in it.
+
+Rules:
+
+1. What was said is nobody else's: the folder and the file are for their owner alone.
+2. A conversation is meant by its name, by its id or by the beginning of its id, where that fits one alone.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import click
+
+from chatgpt import ChatGPTError, SQLiteStore, StoredConversation, StoreError
+from chatgpt.cli.exits import NotFoundInStore
+
+STORE_VARIABLE: Final = "CHATGPT_STORE"
+"""The environment variable that says which file it is."""
+
+SHOWN_ID: Final = 8
+"""How many letters of an id are shown."""
+
+
+def store_file() -> Path:
+    """Where the conversations are kept: `CHATGPT_STORE`, or under the platform's data directory."""
+    given = os.environ.get(STORE_VARIABLE, "").strip()
+    if given:
+        return Path(given).expanduser()
+    from platformdirs import user_data_path
+
+    return user_data_path("chatgpt", appauthor=False) / "conversations.db"
+
+
+def open_store() -> SQLiteStore:
+    """Open the store, and make it where there is none.
+
+    Raises:
+        StoreError: it cannot be opened.
+    """
+    file = store_file()
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise StoreError(
+            f"The conversations cannot be kept in {file}: {error.strerror}. {STORE_VARIABLE} names another file."
+        ) from None
+    return SQLiteStore(file)
+
+
+def find_conversation(store: SQLiteStore, wanted: str | None) -> StoredConversation:
+    """Find a conversation.
+
+    Args:
+        store: where it is looked for.
+        wanted: its name, or the beginning of its id; `None` for the one last used.
+
+    Raises:
+        NotFoundInStore: there is none.
+        click.UsageError: there are several.
+    """
+    if wanted is None:
+        found = store.conversations(limit=1)
+        if not found:
+            raise NotFoundInStore("There is no conversation yet.")
+        return found[0]
+    found = store.find_conversations(wanted)
+    if not found:
+        raise NotFoundInStore(f"There is no conversation {wanted!r} (chatgpt list shows them).")
+    if len(found) > 1:
+        names = ", ".join(label_of(each) for each in found[:5]) + (
+            ", ..." if len(found) > 5 else ""
+        )
+        raise click.UsageError(
+            f"{wanted!r} is the beginning of {len(found)} ids: {names}. Give more of it."
+        )
+    return found[0]
+
+
+def conversation_named(store: SQLiteStore, name: str) -> StoredConversation | None:
+    """The conversation that has this very name."""
+    return next((each for each in store.find_conversations(name) if each.name == name), None)
+
+
+def conversation_to_go_on_with(
+    store: SQLiteStore, name: str | None, *, is_continued: bool
+) -> StoredConversation | None:
+    """The conversation that `-c` and `-n` mean: `None` for a new one.
+
+    Raises:
+        NotFoundInStore: `-c` asks for one that is not there.
+        click.UsageError: `-c -n` fits several.
+    """
+    if is_continued:
+        return find_conversation(store, name)
+    return None if name is None else conversation_named(store, name)
+
+
+def label_of(conversation: StoredConversation) -> str:
+    """How a conversation is called: by its name, or by the beginning of its id."""
+    return conversation.name or conversation.id[:SHOWN_ID]
+
+
+def names_beginning_with(beginning: str) -> list[str]:
+    """The names that begin so, and the ids of conversations without one; none where nothing can be read."""
+    try:
+        if not store_file().exists():
+            return []
+        with SQLiteStore(store_file()) as store:
+            labels = [label_of(each) for each in store.conversations(limit=500)]
+    except (ChatGPTError, OSError):
+        return []
+    return [label for label in labels if label.startswith(beginning)]

@@ -1,0 +1,23 @@
+"""`chatgpt serve`: the embedded server, for other programs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import click
+
+from chatgpt.cli.exits import say
+from chatgpt.testing import DEFAULT_API_KEY, ChatGPTServer
+
+
+def serve(*, port: int, is_any_key: bool, replies: Sequence[str]) -> None:
+    """Serve until interrupted; the first line on standard output is the base URL."""
+    key = None if is_any_key else DEFAULT_API_KEY
+    with ChatGPTServer(replies or None, api_key=key, port=port) as server:
+        click.echo(server.base_url)
+        words = "any key" if key is None else f"the key {key}"
+        say(
+            f"listening with {words}; Ctrl-C ends it. For clients: export OPENAI_BASE_URL={server.base_url}"
+        )
+        threading.Event().wait()

@@ -1,0 +1,96 @@
+"""Standard input that joins the prompt.
+
+Rules:
+
+1. What a prompt lacks is waited for: without one, or with `-` as a word of it, input is read to its end.
+2. What it may not need is not waited for without end: beside a prompt, a pipe to which nothing is written for
+   `PATIENCE` seconds is left alone, with a word on standard error. (A program that starts others often leaves such a
+   pipe open, and nobody ever writes to it.) Once something has come, the rest is waited for.
+3. A terminal is never read.
+4. Bytes that are no UTF-8 are replaced; what holds zero bytes is no text, and refused.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Final
+
+import click
+
+from chatgpt.cli.exits import say
+from chatgpt.cli.terminal import is_person_typing
+
+PATIENCE: Final = 5.0
+"""Seconds for the first byte of input that a prompt may not need."""
+
+PIECE: Final = 64 * 1024
+WAIT: Final = "-"
+"""The word of a prompt that stands for the input."""
+
+
+def joined_prompt(words: Sequence[str]) -> str:
+    """The prompt of a command line: its words, and standard input after them.
+
+    Args:
+        words: the words; a prompt that is one argument is one of them.
+
+    Raises:
+        click.UsageError: there is none.
+    """
+    is_waited_for = WAIT in words or not words
+    said = " ".join(word for word in words if word != WAIT)
+    found = piped_text(is_waited_for=is_waited_for)
+    parts = [part for part in (said, found) if part is not None and part.strip()]
+    if not parts:
+        raise click.UsageError(
+            'Give a prompt: chatgpt "What is a monad?", or text on standard input.'
+        )
+    return "\n\n".join(parts)
+
+
+def piped_text(*, is_waited_for: bool = True) -> str | None:
+    """Read standard input to its end; `None` where it is a terminal, or nothing comes that must not be waited for.
+
+    Raises:
+        click.UsageError: it is no text.
+    """
+    if is_person_typing() or sys.stdin is None:
+        return None
+    pieces: SimpleQueue[bytes] = SimpleQueue()
+    # A thread, because not every system can wait for a pipe in another way; os.read, because a thread that
+    # is left inside the buffer of sys.stdin makes the end of the interpreter fail.
+    Thread(target=_read_pieces, args=(sys.stdin.fileno(), pieces), daemon=True).start()
+    try:
+        piece = pieces.get(timeout=None if is_waited_for else PATIENCE)
+    except Empty:
+        say(
+            f"nothing came on standard input for {PATIENCE:g} seconds, so it is not part of the prompt "
+            "(- as a word of the prompt waits for it, </dev/null says that there is none)"
+        )
+        return None
+    read = bytearray()
+    while piece:
+        read += piece
+        piece = pieces.get()
+    return _text(bytes(read))
+
+
+def _read_pieces(descriptor: int, pieces: SimpleQueue[bytes]) -> None:
+    with suppress(OSError):  # closed, or a folder: there is no more
+        while piece := os.read(descriptor, PIECE):
+            pieces.put(piece)
+    pieces.put(b"")
+
+
+def _text(read: bytes) -> str:
+    if read.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        return read.decode("utf-16", "replace")
+    if b"\0" in read:
+        raise click.UsageError("Standard input is no text: it holds zero bytes.")
+    return read.removeprefix(BOM_UTF8).decode("utf-8", "replace").rstrip("\n")
