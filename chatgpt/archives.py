@@ -1,10 +1,11 @@
 """A store as a file, and back: messages as JSON Lines, and documents for people.
 
 Strategy: messages go in batches from a store into a file, and from a file into a store, so that a store of any size needs
-little memory (of documents, and of Redis, the ids of all messages; of a thread or a conversation, that alone). The work
-is written once, for the stores of both twins (`stores.asking`), and tells how far it is. JSON Lines hold the record of a message on each line (`core.records`), in the order in which the
-messages were first saved: so the file of a store, read into an empty one of any kind that holds so many, makes the same
-file again, byte for byte.
+little memory: a document of a whole store, and listing a Redis, takes the ids of all messages. The work is written once,
+for the stores of both twins (`stores.asking`), and tells how far it is. JSON Lines hold the record of a message on each line
+(`core.records`), in the order in which the messages were first saved: so the file of a store, read into an empty one of
+any kind that holds so many, makes the same file again, byte for byte. What a store knows of conversations beside their
+messages, their names and where they stand, is not in it.
 
 Rules:
 
@@ -300,8 +301,12 @@ def _format_of(destination: ArchivePath, given: object) -> ArchiveFormat:
             return known
     raise ValueError(
         f"Give format={', '.join(map(repr, formats[:-1]))} or {formats[-1]!r}, or a path that ends with one of "
-        f"{', '.join(_SUFFIXES)}; not {given or destination!r}."
+        f"{', '.join(_SUFFIXES)}; not {given or _shown(destination)!r}."
     )
+
+
+def _shown(destination: ArchivePath) -> object:
+    return os.fspath(destination) if isinstance(destination, os.PathLike) else destination
 
 
 @contextmanager

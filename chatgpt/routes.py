@@ -10,7 +10,8 @@ Rules:
    either case of letters, or what the system is set to (`urllib.request.getproxies`).
 2. `NO_PROXY` holds, separated by commas: `*`, host names (their subdomains included, with or without
    a dot before), `host:port`, addresses, and networks such as `10.0.0.0/8`.
-3. A server on this machine is asked directly: a proxy could not reach it, and need not see its key.
+3. A server on this machine is asked directly, unless a proxy was given: one of the environment could not reach it, and
+   need not see its key.
 4. Trusted are the certificates of the first of `REQUESTS_CA_BUNDLE`, `CURL_CA_BUNDLE`,
    `SSL_CERT_FILE` and `SSL_CERT_DIR` that is set, else those of certifi.
 """

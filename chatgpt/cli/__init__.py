@@ -1,36 +1,36 @@
 """The command `chatgpt`: a chat in the terminal.
 
 Strategy: the command is a user of the SDK like any other: it imports the public names of `chatgpt` and
-`chatgpt.testing`, and nothing else of it (an import contract holds this). What the command line looks like stands in
-`commands.py` and `client_options.py`, which load click alone, so that `chatgpt --help` is quick; what a command does
-stands in a module of its own, which is loaded when it is called:
+`chatgpt.testing`, and nothing else of it (`tests/cli/test_public_names.py` holds this). What the command line looks like
+stands in `commands.py` and `client_options.py`, which load click alone, so that `chatgpt --help` is quick; what a command
+does stands in a module of its own, which is loaded when it is called:
 
-    commands.py         the commands and their options
-    client_options.py   the options that several commands share
-    root_command.py     which command a command line is; help
-    asking.py           chatgpt ask: one prompt, one answer
-    chat.py             chatgpt chat: the line by line conversation (chat_commands.py: its `/commands`)
-    open_chat.py        its conversation, and where it stands
-    line_input.py       its lines (line_history.py: those of earlier chats)
-    conversations.py    list, show, search, rename, rm
-    archives.py         export, import
+    commands.py             the commands and their options
+    client_options.py       the options that several commands share
+    root_command.py         which command a command line is; help
+    asking.py               chatgpt ask: one prompt, one answer
+    chat.py                 chatgpt chat: the line by line conversation (chat_commands.py: its `/commands`)
+    open_chat.py            its conversation, and where it stands
+    line_input.py           its lines (line_history.py: those of earlier chats)
+    conversations.py        list, show, search, rename, rm
+    archives.py             export, import
     doctor.py, demo.py, serve.py, completion.py: the commands of these names
-    clients.py          from options to a client
-    talks.py            a conversation of either flow that goes on
-    kept.py             the store of the command, and conversations found in it
-    answer_views.py     how an answer appears: raw, or as JSON
-    markdown_view.py    or as Markdown that grows in place
-    trees.py            a conversation as a tree
-    terminal.py         what the standard streams are, and what may be written to a terminal
-    standard_input.py   input that joins the prompt
-    exits.py            from an error to its one line and exit code
+    clients.py              from options to a client
+    talks.py                a conversation of either flow that goes on
+    conversation_store.py   the store of the command, and conversations found in it
+    answer_views.py         how an answer appears: raw, or as JSON
+    markdown_view.py        or as Markdown that grows in place
+    trees.py                a conversation as a tree
+    terminal.py             what the standard streams are, and what may be written to a terminal
+    standard_input.py       input that joins the prompt
+    exit_codes.py           from an error to its one line and exit code
 
 Rules:
 
 1. Standard output has the answer and nothing else; what is said about it goes to standard error.
 2. What moves, colours and Markdown are for a terminal alone. Whatever comes from outside and goes to a terminal
    loses its control characters first (`terminal.harmless`).
-3. Every way out is an exit code of `exits.py`, and at most one line on standard error.
+3. Every way out is an exit code of `exit_codes.py`, and at most one line on standard error.
 """
 
 from __future__ import annotations

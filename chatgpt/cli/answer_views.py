@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from attrs import asdict
 
@@ -21,20 +21,22 @@ if TYPE_CHECKING:
     from rich.status import Status
 
 
-class AnswerView(Protocol):
-    """Shows one answer."""
+OnProgress: TypeAlias = Callable[[ChatMessage], object]
+"""What a client calls with each part of an answer."""
+
+
+class AnswerView:
+    """Shows one answer; this one shows nothing."""
 
     def __enter__(self) -> Self:
         """The question is about to be sent."""
-        ...
+        return self
 
     def show(self, part: ChatMessage) -> None:
         """A part came."""
-        ...
 
     def finish(self, reply: ChatMessage) -> None:
         """The answer is complete."""
-        ...
 
     def __exit__(
         self,
@@ -43,29 +45,26 @@ class AnswerView(Protocol):
         traceback: TracebackType | None,
     ) -> None:
         """Nothing more comes."""
-        ...
 
 
-def view_of(*, is_raw: bool, is_json: bool = False, is_streamed: bool | None = None) -> AnswerView:
-    """Choose the view of an answer.
+def view_of(*, is_raw: bool, is_json: bool = False, is_streamed: bool = True) -> AnswerView:
+    """Choose the view of an answer: as it is, as JSON, or, on a terminal that can move its cursor, as Markdown.
 
     Args:
         is_raw: whether the text is wanted as it is.
         is_json: whether JSON is.
-        is_streamed: whether its parts are; by default they are, but not as JSON.
+        is_streamed: whether its parts are.
     """
     if is_json:
         return JsonLinesView() if is_streamed else JsonView()
-    if is_raw or not is_person_reading():
+    if is_raw or not can_move():
         return RawView()
     from chatgpt.cli.markdown_view import MarkdownView
 
     return MarkdownView()
 
 
-def show_answer(
-    view: AnswerView, answer: Callable[[Callable[[ChatMessage], object]], ChatMessage]
-) -> ChatMessage:
+def show_answer(view: AnswerView, answer: Callable[[OnProgress], ChatMessage]) -> ChatMessage:
     """Show an answer as it is written.
 
     Args:
@@ -86,22 +85,7 @@ def show_answer(
     return reply
 
 
-class _View:
-    """Begins and ends with nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return None
-
-
-class RawView(_View):
+class RawView(AnswerView):
     """The text as it comes. A terminal shows a spinner before it, and is sent nothing that it would obey."""
 
     def __init__(self) -> None:
@@ -151,11 +135,8 @@ class RawView(_View):
             self._spinner = None
 
 
-class JsonView(_View):
+class JsonView(AnswerView):
     """One JSON object: the reply."""
-
-    def show(self, part: ChatMessage) -> None:
-        """Parts are not shown."""
 
     def finish(self, reply: ChatMessage) -> None:
         """Write the reply."""

@@ -11,20 +11,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Final, Literal
 
 import click
 
 from chatgpt import ArchiveProgress, export_messages, import_chatgpt_export, import_messages
-from chatgpt.cli.exits import say
-from chatgpt.cli.kept import find_conversation, open_store
-from chatgpt.cli.terminal import harmless
+from chatgpt.cli.conversation_store import find_conversation, open_store
+from chatgpt.cli.exit_codes import say
+from chatgpt.cli.terminal import harmless, is_person_reading
 
 LINES: Final = (".jsonl", ".ndjson")
-"""What the names of files of JSON Lines end with; any other file is ChatGPT's own export."""
+"""What the names of files of JSON Lines end with; any other file that is imported is ChatGPT's own export."""
 
-STANDARD_OUTPUT: Final = Path("-")
+DOCUMENTS: Final = (".md", ".markdown", ".html", ".htm", *LINES)
+"""What the names of files end with that can be written."""
+
+STANDARD_STREAM: Final = Path("-")
 
 
 def export_conversations(
@@ -34,33 +38,62 @@ def export_conversations(
     chosen_format: Literal["jsonl", "markdown", "html"] | None,
     is_all: bool,
 ) -> None:
-    """Write a conversation, or all of them, into a file or to standard output."""
+    """Write a conversation, or all of them, into a file or to standard output.
+
+    Args:
+        wanted: the conversation; `None` for the one last used.
+        file: where to; `None`, or `-`, for standard output.
+        chosen_format: how; `None` for what the name of the file ends with, or Markdown.
+        is_all: whether all of them are meant.
+
+    Raises:
+        NotFoundInStore: there is no such conversation.
+        click.UsageError: there are several, or it is not clear what is meant.
+        OSError: the file cannot be written.
+    """
     if is_all and wanted is not None:
         raise click.UsageError("--all exports every conversation: leave out it, or the one.")
-    is_piped = file is None or file == STANDARD_OUTPUT
+    target = None if file == STANDARD_STREAM else file
+    if target is not None and chosen_format is None and target.suffix.lower() not in DOCUMENTS:
+        raise click.UsageError(
+            f"Give --format, or a FILE that ends with one of {', '.join(DOCUMENTS)}."
+        )
+    shown = BytesIO() if target is None and is_person_reading() else None
     with open_store() as store:
         conversation_id = None if is_all else find_conversation(store, wanted).id
         with _progress("exporting") as report:
             count = export_messages(
                 store,
-                sys.stdout.buffer if file is None or is_piped else file,
-                format=chosen_format or ("markdown" if is_piped else None),
+                target or shown or sys.stdout.buffer,
+                format=chosen_format or ("markdown" if target is None else None),
                 conversation_id=conversation_id,
                 on_progress=report,
             )
-    if not is_piped:
-        say(f"{count} messages are in {file}")
+    if shown is not None:
+        click.echo(harmless(shown.getvalue().decode()), nl=False)
+    if target is not None:
+        say(f"{count} messages are in {target}")
 
 
 def import_conversations(file: Path) -> None:
-    """Read conversations from a file."""
+    """Read conversations from a file.
+
+    Args:
+        file: JSON Lines, also from standard input as `-`; any other is ChatGPT's own export.
+
+    Raises:
+        ValueError: it is no such file.
+        OSError: it cannot be read.
+    """
     with open_store() as store, _progress("importing") as report:
-        if file.suffix.lower() in LINES:
+        if file == STANDARD_STREAM:
+            imported = import_messages(sys.stdin.buffer, store, on_progress=report)
+        elif file.suffix.lower() in LINES:
             imported = import_messages(file, store, on_progress=report)
         else:
             imported = import_chatgpt_export(file, store, on_progress=report)
     for problem in imported.problems:
-        say(harmless(f"{problem.where}: {problem.reason}"))
+        say(f"{problem.where}: {problem.reason}")
     of = f" of {len(imported.conversations)} conversations" if imported.conversations else ""
     say(f"{imported.message_count} messages{of} imported, {len(imported.problems)} problems")
 

@@ -6,7 +6,7 @@ a person reads, that text is the first message, and the person goes on at the te
 
 Rules:
 
-1. Ctrl-C stops what is going on and never the chat; at a prompt it clears the line. Impatient ones change nothing.
+1. Ctrl-C stops what is going on and never the chat; at a prompt it clears the line. Further ones, while it stops, change nothing.
 2. What a person typed can be got back before it is sent, so that nothing is lost when that fails.
 """
 
@@ -19,18 +19,24 @@ from types import FrameType
 from typing import NoReturn, Unpack
 
 from chatgpt.cli.chat_commands import COMMANDS, run_command
-from chatgpt.cli.exits import leave_with, say
+from chatgpt.cli.client_options import TalkOptions
+from chatgpt.cli.exit_codes import report_error, say
 from chatgpt.cli.line_history import LineHistory, history_file
 from chatgpt.cli.line_input import SLASH, LineInput, next_message, take_terminal
-from chatgpt.cli.open_chat import ChatOptions, OpenChat
+from chatgpt.cli.open_chat import OpenChat
 from chatgpt.cli.standard_input import piped_text
 from chatgpt.cli.terminal import is_person_reading, is_person_typing
 
 
-def chat(**options: Unpack[ChatOptions]) -> None:
-    """Talk until the input ends, or `/exit`."""
+def chat(*, is_raw: bool, **options: Unpack[TalkOptions]) -> None:
+    """Talk until the input ends, or `/exit`.
+
+    Args:
+        is_raw: whether answers are shown as they are.
+        options: the conversation, and the client.
+    """
     with ExitStack() as stack:
-        opened = OpenChat(stack, options)
+        opened = OpenChat(stack, is_raw=is_raw, **options)
         is_debugging = options["is_debugging"]
         if is_person_reading():
             opened.show_what_goes_on()
@@ -60,7 +66,7 @@ def _follow_script(opened: OpenChat, lines: LineInput) -> None:
 
 
 def _talk(opened: OpenChat, lines: LineInput, *, is_debugging: bool) -> None:
-    """Do what a person types, until he leaves."""
+    """Do what a person types, until they leave."""
     knows_how_to_leave = False
     while not opened.is_over:
         try:
@@ -109,6 +115,6 @@ def _errors_shown(*, is_debugging: bool) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - a chat outlives what fails in it
-        leave_with(error, is_debugging=is_debugging)
+        report_error(error, is_debugging=is_debugging)
     finally:
         signal.signal(signal.SIGINT, before)

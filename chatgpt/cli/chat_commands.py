@@ -16,13 +16,10 @@ import click
 from attrs import frozen
 
 from chatgpt import ChatMessage, export_messages
-from chatgpt.cli.exits import say
-from chatgpt.cli.kept import find_conversation, label_of
+from chatgpt.cli.archives import DOCUMENTS
+from chatgpt.cli.exit_codes import say
 from chatgpt.cli.open_chat import ANY_TEXT, OpenChat
 from chatgpt.cli.terminal import harmless, is_person_reading, is_person_typing
-
-DOCUMENTS: Final = (".md", ".markdown", ".html", ".htm", ".jsonl", ".ndjson")
-"""What the names of files end with that `/save` writes."""
 
 NO_INSTRUCTIONS: Final = ("''", '""')
 
@@ -101,6 +98,10 @@ def _undo(chat: OpenChat, _: str) -> None:
     if question is None:
         raise click.UsageError("There is no question to take back.")
     say(f"taken back: {_line(chat, question)}")
+    if chat.conversation.parent_message_id is None:
+        say(
+            "this is the beginning; until something is said, a later -c goes on from where the chat was"
+        )
 
 
 def _branch(chat: OpenChat, beginning: str) -> None:
@@ -108,7 +109,7 @@ def _branch(chat: OpenChat, beginning: str) -> None:
     if not beginning:
         from chatgpt.cli.trees import print_tree
 
-        print_tree(chat.described(), messages)
+        print_tree(chat.label, messages, chat.conversation.parent_message_id)
         return
     found = [each for each in messages if not each.is_hidden and each.id.startswith(beginning)]
     if not found:
@@ -151,15 +152,19 @@ def _save(chat: OpenChat, target: str) -> None:
         file = Path(target).expanduser()
         count = export_messages(chat.kept, file, conversation_id=chat.known_id)
         say(f"{count} messages are in {file}")
+    elif Path(target).name != target and target:
+        raise click.UsageError(
+            f"A file is saved whose name ends with one of {', '.join(DOCUMENTS)}."
+        )
     elif chat.store is None:
         raise click.UsageError(
             f"With --no-store nothing is kept; a file can be saved: /save chat{DOCUMENTS[0]}"
         )
     elif target:
         chat.give_name(target)
+        say(f"named {target}")
     else:
-        kept = label_of(find_conversation(chat.store, chat.known_id))
-        _print(f"{kept} in {chat.store.file}")
+        _print(f"{chat.label} in {chat.store.file}")
 
 
 def _tokens(chat: OpenChat, _: str) -> None:

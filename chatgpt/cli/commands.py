@@ -6,20 +6,25 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn, Unpack
+from typing import Literal, NoReturn, Unpack
 
 import click
 
 from chatgpt import __version__
 from chatgpt.cli.client_options import (
     ClientOptions,
+    TalkOptions,
     client_options,
     complete_conversation,
     conversation_argument,
     debug_option,
-    json_option,
+    json_lines_option,
+    limit_option,
+    raw_option,
+    sure_option,
+    talk_options,
 )
-from chatgpt.cli.exits import INTERRUPTED, TERMINATED, leave_with, say_warnings
+from chatgpt.cli.exit_codes import INTERRUPTED, TERMINATED, report_error, say_warnings
 from chatgpt.cli.root_command import RootCommand
 from chatgpt.cli.terminal import prepare_streams
 
@@ -29,7 +34,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 @click.group(
     cls=RootCommand,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
-    epilog="`chatgpt COMMAND --help` says more; `chatgpt ask` forces a prompt: chatgpt ask list",
+    epilog="chatgpt ask list: the word list as a prompt. chatgpt COMMAND --help says more.",
 )
 @click.version_option(__version__, message="chatgpt-sdk %(version)s")
 def root() -> None:
@@ -43,29 +48,26 @@ def root() -> None:
 @root.command("ask", short_help="Ask one question; what a line without a command does.")
 @click.argument("words", nargs=-1, metavar="PROMPT...")
 @click.option(
-    "-c", "--continue", "is_continued", is_flag=True, help="Go on with the conversation last used."
-)
-@click.option(
-    "-n",
-    "--conversation-name",
-    "name",
-    metavar="NAME",
-    shell_complete=complete_conversation,
-    help="Go on with the conversation of that name, or begin it.",
-)
-@click.option(
     "-s",
     "--stream/--no-stream",
     "is_streamed",
     default=None,
-    help="Show the answer as it is written.  [yes]",
+    help="Show the answer as it is written.  [default: stream, but not with --json]",
 )
-@click.option("--store/--no-store", "is_stored", default=True, help="Keep the conversation.  [yes]")
-@click.option("--raw", "is_raw", is_flag=True, help="Print the answer as it is, not as Markdown.")
+@raw_option
 @click.option("--json", "is_json", is_flag=True, help="Print a JSON object; with -s, JSON Lines.")
-@client_options
+@talk_options
 @click.pass_context
-def ask(context: click.Context, /, words: Sequence[str], **options: Any) -> None:
+def ask(
+    context: click.Context,
+    /,
+    words: Sequence[str],
+    *,
+    is_streamed: bool | None,
+    is_raw: bool,
+    is_json: bool,
+    **options: Unpack[TalkOptions],
+) -> None:
     """Ask one question and print the answer.
 
     Text on standard input joins the prompt. A pipe to which nothing is written for 5 seconds is left alone; with -
@@ -74,40 +76,26 @@ def ask(context: click.Context, /, words: Sequence[str], **options: Any) -> None
     root.check_words(context, words)
     from chatgpt.cli.asking import ask
 
-    ask(words, **options)
+    ask(words, is_streamed=is_streamed, is_raw=is_raw, is_json=is_json, **options)
 
 
 @root.command()
-@click.option(
-    "-c", "--continue", "is_continued", is_flag=True, help="Go on with the conversation last used."
-)
-@click.option(
-    "-n",
-    "--conversation-name",
-    "name",
-    metavar="NAME",
-    shell_complete=complete_conversation,
-    help="Go on with the conversation of that name, or begin it.",
-)
-@click.option("--store/--no-store", "is_stored", default=True, help="Keep the conversation.  [yes]")
-@click.option("--raw", "is_raw", is_flag=True, help="Print answers as they are, not as Markdown.")
-@client_options
-def chat(**options: Any) -> None:
+@raw_option
+@talk_options
+def chat(*, is_raw: bool, **options: Unpack[TalkOptions]) -> None:
     """Talk line by line; /help lists what else can be done.
 
     Ctrl-C stops an answer, Ctrl-D leaves.
     """
     from chatgpt.cli.chat import chat
 
-    chat(**options)
+    chat(is_raw=is_raw, **options)
 
 
 @root.command("list")
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=20, metavar="N", help="How many, at most.  [20]"
-)
+@limit_option
 @click.option("--all", "is_all", is_flag=True, help="All of them.")
-@json_option
+@json_lines_option
 @debug_option
 def list_(limit: int, *, is_all: bool, is_json: bool) -> None:
     """List the conversations, the last used first."""
@@ -119,25 +107,23 @@ def list_(limit: int, *, is_all: bool, is_json: bool) -> None:
 @root.command()
 @conversation_argument
 @click.option("--tree", "is_tree", is_flag=True, help="All its branches, as a tree.")
-@click.option("--raw", "is_raw", is_flag=True, help="Print messages as they are, not as Markdown.")
-@json_option
+@raw_option
+@json_lines_option
 @debug_option
-def show(conversation: str | None, **options: bool) -> None:
+def show(conversation: str | None, *, is_tree: bool, is_raw: bool, is_json: bool) -> None:
     """Show a conversation: by its name or the beginning of its id.
 
-    By default the one last used, as the line of messages that leads to where it stands.
+    By default the one last used, as the line of messages that leads to where it stands; with --tree, all of them.
     """
     from chatgpt.cli.conversations import show_conversation
 
-    show_conversation(conversation, **options)
+    show_conversation(conversation, is_tree=is_tree, is_raw=is_raw, is_json=is_json)
 
 
 @root.command()
 @click.argument("query", nargs=-1, required=True, metavar="WORDS...")
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=20, metavar="N", help="How many, at most.  [20]"
-)
-@json_option
+@limit_option
+@json_lines_option
 @debug_option
 def search(query: Sequence[str], limit: int, *, is_json: bool) -> None:
     """Find the messages that say all these words."""
@@ -155,25 +141,34 @@ def search(query: Sequence[str], limit: int, *, is_json: bool) -> None:
     "--format",
     "chosen_format",
     type=click.Choice(["jsonl", "markdown", "html"]),
-    help="By default what FILE ends with, or markdown.",
+    help="By default what the name of FILE ends with; markdown for standard output.",
 )
 @click.option("--all", "is_all", is_flag=True, help="All conversations.")
 @debug_option
-def export(conversation: str | None, **options: Any) -> None:
-    """Write a conversation into a file, with all its branches."""
+def export(
+    conversation: str | None,
+    *,
+    file: Path | None,
+    chosen_format: Literal["jsonl", "markdown", "html"] | None,
+    is_all: bool,
+) -> None:
+    """Write a conversation into a file, with all its branches.
+
+    JSON Lines can be imported again; names, and where conversations stand, are not in them.
+    """
     from chatgpt.cli.archives import export_conversations
 
-    export_conversations(conversation, **options)
+    export_conversations(conversation, file=file, chosen_format=chosen_format, is_all=is_all)
 
 
 @root.command("import", short_help="Read conversations from a file.")
-@click.argument("file", type=click.Path(path_type=Path, exists=True))
+@click.argument("file", type=click.Path(path_type=Path, exists=True, allow_dash=True))
 @debug_option
 def import_(file: Path) -> None:
     """Read conversations from a file.
 
-    FILE is JSON Lines of `chatgpt export` (.jsonl), or ChatGPT's own data export: the zip, the folder, or the
-    conversations.json in it.
+    FILE is JSON Lines of `chatgpt export` (.jsonl, or - for standard input), or ChatGPT's own data export: the zip,
+    the folder, or the conversations.json in it.
     """
     from chatgpt.cli.archives import import_conversations
 
@@ -199,7 +194,7 @@ def rename(conversation: str, name: str) -> None:
     metavar="CONVERSATION...",
     shell_complete=complete_conversation,
 )
-@click.option("-y", "--yes", "is_sure", is_flag=True, help="Do not ask.")
+@sure_option
 @debug_option
 def rm(conversations: Sequence[str], *, is_sure: bool) -> None:
     """Delete conversations, for good."""
@@ -218,7 +213,7 @@ def ls_cache() -> None:
 
 
 @root.command("rm-cache")
-@click.option("-y", "--yes", "is_sure", is_flag=True, help="Do not ask.")
+@sure_option
 @debug_option
 def rm_cache(*, is_sure: bool) -> None:
     """Delete all conversations, for good."""
@@ -238,7 +233,7 @@ def demo() -> None:
 
 @root.command()
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="Where it listens.  [a free port]"
+    "--port", type=int, default=0, metavar="N", help="Where it listens.  [default: a free port]"
 )
 @click.option("--any-key", "is_any_key", is_flag=True, help="Accept any key, or none.")
 @click.option(
@@ -249,14 +244,14 @@ def demo() -> None:
     help="A reply; may be repeated: they are given in order. By default an echo.",
 )
 @debug_option
-def serve(**options: Any) -> None:
+def serve(*, port: int, is_any_key: bool, replies: Sequence[str]) -> None:
     """Run the embedded server, for other programs.
 
     The first line printed is the base URL.
     """
     from chatgpt.cli.serve import serve
 
-    serve(**options)
+    serve(port=port, is_any_key=is_any_key, replies=replies)
 
 
 @root.command(short_help="Check versions, route, key, a round trip, the store.")
@@ -274,14 +269,15 @@ def doctor(*, is_offline: bool, **options: Unpack[ClientOptions]) -> None:
 
 @root.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@debug_option
 def completion(shell: str) -> None:
-    r"""Print a completion script.
+    """Print a completion script.
 
     \b
     bash: eval "$(chatgpt completion bash)"          in ~/.bashrc
     zsh:  eval "$(chatgpt completion zsh)"           in ~/.zshrc
     fish: chatgpt completion fish | source           in ~/.config/fish/config.fish
-    """
+    """  # noqa: D301 - click's mark of lines that stay as they are
     from chatgpt.cli.completion import print_script
 
     print_script(root, shell)
@@ -298,7 +294,7 @@ def run() -> NoReturn:
     try:
         sys.exit(root.main(prog_name="chatgpt", standalone_mode=False))
     except click.ClickException as error:
-        sys.exit(leave_with(error, is_debugging=False))
+        sys.exit(report_error(error, is_debugging=False))
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
 

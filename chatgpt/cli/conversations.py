@@ -16,13 +16,19 @@ import click
 
 from chatgpt import ChatMessage, StoredConversation
 from chatgpt.cli.answer_views import json_of, print_json
-from chatgpt.cli.exits import say
-from chatgpt.cli.kept import SHOWN_ID, find_conversation, label_of, open_store, store_file
+from chatgpt.cli.conversation_store import (
+    SHOWN_ID,
+    find_conversation,
+    label_of,
+    open_store,
+    store_file,
+)
+from chatgpt.cli.exit_codes import say
 from chatgpt.cli.terminal import console, harmless, is_person_reading, is_person_typing
 
 
 def list_conversations(limit: int | None, *, is_json: bool) -> None:
-    """List the conversations, last used first."""
+    """List the conversations, last used first; at most `limit`, and all of them if that is `None`."""
     with open_store() as store:
         found = store.conversations(limit=limit)
     if is_json:
@@ -45,7 +51,14 @@ def list_conversations(limit: int | None, *, is_json: bool) -> None:
 
 
 def show_conversation(wanted: str | None, *, is_tree: bool, is_raw: bool, is_json: bool) -> None:
-    """Show a conversation: the line of messages that leads to where it stands, or all its branches."""
+    """Show a conversation: the line of messages that leads to where it stands, or all its branches.
+
+    Raises:
+        NotFoundInStore: there is none.
+        click.UsageError: there are several, or it cannot be shown in two ways at once.
+    """
+    if is_raw and (is_tree or is_json):
+        raise click.UsageError("--raw is for text: leave out it, or --tree and --json.")
     with open_store() as store:
         conversation = find_conversation(store, wanted)
         if is_tree:
@@ -59,7 +72,8 @@ def show_conversation(wanted: str | None, *, is_tree: bool, is_raw: bool, is_jso
     elif is_tree:
         from chatgpt.cli.trees import print_tree
 
-        print_tree(conversation, messages)
+        heading = f"{label_of(conversation)}  {conversation.title or ''}"
+        print_tree(heading, messages, conversation.last_message_id)
     else:
         print_messages(visible, is_raw=is_raw)
 
@@ -68,17 +82,19 @@ def print_messages(messages: Sequence[ChatMessage], *, is_raw: bool = False) -> 
     """Print messages: who, and what was said."""
     screen = console()
     for number, message in enumerate(messages):
-        who = harmless(message.name or message.role)
+        if number:
+            click.echo()
+        who, text = message.name or message.role, message.text
         if not is_person_reading():
-            click.echo(f"{chr(10) if number else ''}{who}:\n{message.text}")
+            click.echo(f"{who}:\n{text}")
             continue
-        screen.print(f"{chr(10) if number else ''}{who}", style="bold")
+        screen.print(harmless(who), style="bold")
         if is_raw:
-            click.echo(harmless(message.text))
+            click.echo(harmless(text))
         else:
             from chatgpt.cli.markdown_view import markdown
 
-            screen.print(markdown(message.text))
+            screen.print(markdown(text))
 
 
 def search_messages(query: str, limit: int, *, is_json: bool) -> None:
@@ -139,7 +155,7 @@ def _ask_about(question: str) -> None:
     """Ask whether something is to be done, where there is somebody to ask.
 
     Raises:
-        click.Abort: it is not.
+        click.exceptions.Exit: it is not, with code 1.
     """
     if is_person_typing() and not click.confirm(harmless(question), err=True):
         raise click.exceptions.Exit(1)
@@ -170,7 +186,7 @@ def _one_line(text: str) -> str:
 
 
 def _excerpt(text: str, query: str, around: int = 60) -> str:
-    """The part of a text in which the first word of a query stands."""
+    """The part of a text in which the first word of a query stands, and so many characters around it."""
     words = [word.strip('"') for word in query.split()]
     at = max(0, text.lower().find(words[0].lower())) if words else 0
     begin, end = max(0, at - around), at + 2 * around

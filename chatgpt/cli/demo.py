@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from chatgpt import ChatGPTAPI, ChatMessage
-from chatgpt.cli.answer_views import view_of
+from chatgpt.cli.answer_views import show_answer, view_of
 from chatgpt.cli.conversations import print_messages
 from chatgpt.cli.terminal import console
 from chatgpt.testing import ChatGPTServer, Fault
@@ -43,9 +43,7 @@ def demo() -> None:
 
 def _show(answer: Callable[..., ChatMessage]) -> ChatMessage:
     """Show an answer as it is written, and what it took."""
-    with view_of(is_raw=False) as view:
-        reply = answer(on_progress=view.show)
-        view.finish(reply)
+    reply = show_answer(view_of(is_raw=False), lambda show: answer(on_progress=show))
     tokens = reply.usage.total_tokens if reply.usage is not None else 0
     console().print(f"[{reply.model}, {tokens} tokens, {reply.finish_reason}]", style="dim")
     return reply

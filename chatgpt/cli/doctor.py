@@ -8,7 +8,6 @@ Rules:
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -23,8 +22,8 @@ from rich.text import Text
 from chatgpt import ChatGPTAPI, ChatGPTUnofficialProxyAPI, Secret, SQLiteStore
 from chatgpt.cli.client_options import ClientOptions
 from chatgpt.cli.clients import official_client, web_client
-from chatgpt.cli.exits import line_of
-from chatgpt.cli.kept import store_file
+from chatgpt.cli.conversation_store import store_file
+from chatgpt.cli.exit_codes import line_of
 from chatgpt.cli.terminal import console, harmless
 
 Client: TypeAlias = ChatGPTAPI | ChatGPTUnofficialProxyAPI
@@ -34,6 +33,7 @@ PACKAGES: Final = (
     "urllib3",
     "tiktoken",
     "click",
+    "platformdirs",
     "rich",
     "httpx2",
     "anyio",
@@ -56,10 +56,12 @@ def examine(*, is_offline: bool, **options: Unpack[ClientOptions]) -> None:
 
         def make_client() -> str:
             if options["is_web"]:
-                clients.append(stack.enter_context(web_client(options)))
-            else:
-                clients.append(stack.enter_context(official_client(options)))
-            return f"{clients[0].model}, {_key(clients[0])}"
+                web = stack.enter_context(web_client(options))
+                clients.append(web)
+                return f"{web.model}, access token {_described(web.access_token, None)}"
+            official = stack.enter_context(official_client(options))
+            clients.append(official)
+            return f"{official.model}, key {_described(official.api_key, options['api_key'])}"
 
         results.append(_check("client", make_client))
         for client in clients:
@@ -100,6 +102,8 @@ def _store() -> str:
     if not file.exists():
         return f"none yet; it will be {file}"
     with SQLiteStore(file) as store:
+        store.save([])  # whether it can be written
+        store.search(PROMPT, limit=1)  # and its index be read
         conversations = len(store.conversations())
         unreadable = sum(1 for _ in store.unreadable_messages())
     if unreadable:
@@ -107,21 +111,12 @@ def _store() -> str:
     return f"{file}: {conversations} conversations"
 
 
-def _key(client: Client) -> str:
-    if isinstance(client, ChatGPTUnofficialProxyAPI):
-        return f"access token {_masked(client.access_token)}"
-    return f"key {_masked(client.api_key)}"
-
-
-def _masked(secret: Secret | None) -> str:
+def _described(secret: Secret | None, given: str | None) -> str:
+    """Where a secret comes from, and how long it is; nothing else of it."""
     if secret is None:
-        return "none, which a server on this machine needs not"
-    origin = (
-        f"from {secret.variable}"
-        if os.environ.get(secret.variable or "")
-        else "from the command line"
-    )
-    return f"{origin}, {len(secret.reveal())} characters"
+        return "not there, and not needed by a server on this machine"
+    origin = secret.variable if given is None else "the command line"
+    return f"from {origin}, {len(secret.reveal())} characters"
 
 
 def _route(client: Client) -> str:

@@ -21,7 +21,6 @@ from types import TracebackType
 from typing import Final, Self, TypeAlias
 
 from attrs import evolve, frozen
-from markdown_it import MarkdownIt
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.markdown import Markdown
@@ -29,6 +28,7 @@ from rich.segment import Segment, Segments
 from rich.spinner import Spinner
 
 from chatgpt import ChatMessage
+from chatgpt.cli.answer_views import AnswerView
 from chatgpt.cli.terminal import console, harmless
 
 PER_SECOND: Final = 12
@@ -37,9 +37,6 @@ SHARE: Final = 10
 
 MARK: Final = 4
 """A last line that is shorter may still become another kind of block: `2` the item `2.` of a list."""
-
-_PARSER: Final = MarkdownIt().enable("strikethrough").enable("table")
-"""What rich parses with."""
 
 Lines: TypeAlias = list[list[Segment]]
 
@@ -54,8 +51,8 @@ def final_blocks(text: str) -> tuple[list[str], str]:
 
     Paired tokens and their ends begin at the same line, and so do nested ones: only a later line begins a block.
     """
-    begins = [token.map[0] for token in _PARSER.parse(text) if token.level == 0 and token.map]
-    begins = [begin for begin, before in zip(begins[1:], begins, strict=False) if begin > before]
+    begins = [token.map[0] for token in Markdown(text).parsed if token.level == 0 and token.map]
+    begins = [after for before, after in pairwise(begins) if after > before]
     lines = text.split("\n")
     if begins and len("\n".join(lines[begins[-1] :])) < MARK:
         begins.pop()
@@ -85,7 +82,7 @@ class _End:
     is_first: bool = True
 
 
-class MarkdownView:
+class MarkdownView(AnswerView):
     """Shows one answer as Markdown; a spinner until it begins."""
 
     def __init__(self) -> None:

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Final
+from typing import Final, Unpack
 
 import click
-from attrs import evolve
 
 from chatgpt import (
     ChatMessage,
@@ -22,14 +21,14 @@ from chatgpt import (
     SQLiteStore,
     StoredConversation,
 )
-from chatgpt.cli.answer_views import show_answer, view_of
+from chatgpt.cli.answer_views import OnProgress, show_answer, view_of
+from chatgpt.cli.client_options import TalkOptions
 from chatgpt.cli.clients import official_client
-from chatgpt.cli.exits import say
-from chatgpt.cli.kept import find_conversation, label_of
+from chatgpt.cli.conversation_store import SHOWN_ID, find_conversation, label_of
+from chatgpt.cli.exit_codes import say
 from chatgpt.cli.talks import (
     Talk,
-    TalkOptions,
-    give_name,
+    name_new_conversation,
     note_what_is_missing,
     open_place,
     open_talk,
@@ -39,21 +38,12 @@ ANY_TEXT: Final = "?"
 """A message of one token, for what would be sent with any."""
 
 
-class ChatOptions(TalkOptions):
-    """How a chat is held.
-
-    Attributes:
-        is_raw: whether answers are shown as they are.
-    """
-
-    is_raw: bool
-
-
 class OpenChat:
     """A conversation that is open.
 
     Args:
         stack: closes what it needs.
+        is_raw: whether answers are shown as they are.
         options: say which conversation, and how it is answered.
 
     Attributes:
@@ -68,12 +58,12 @@ class OpenChat:
         StoreError: the store cannot be opened.
     """
 
-    def __init__(self, stack: ExitStack, options: ChatOptions) -> None:
+    def __init__(self, stack: ExitStack, *, is_raw: bool, **options: Unpack[TalkOptions]) -> None:
         self.store, begun = open_place(stack, options)
         self.conversation_id = None if begun is None else begun.id
         self.is_over = False
         self._begun = begun
-        self._is_raw = options["is_raw"]
+        self._is_raw = is_raw
         self._waiting_name = options["name"] if begun is None else None
         self._model: str | None = None
         self._instructions: str | None = None
@@ -93,7 +83,7 @@ class OpenChat:
         """Send a message, and show the answer."""
         self.show_answer(lambda show: self._talk.send(text, on_progress=show))
 
-    def show_answer(self, answer: Callable[[Callable[[ChatMessage], object]], ChatMessage]) -> None:
+    def show_answer(self, answer: Callable[[OnProgress], ChatMessage]) -> None:
         """Show an answer as it is written.
 
         Args:
@@ -104,7 +94,7 @@ class OpenChat:
         note_what_is_missing(reply)
         if self.store is not None and self._waiting_name is not None:
             name, self._waiting_name = self._waiting_name, None
-            give_name(self.store, reply, name)
+            name_new_conversation(self.store, reply, name)
 
     def show_what_goes_on(self) -> None:
         """Say which conversation goes on, and show its last answer."""
@@ -122,6 +112,7 @@ class OpenChat:
         Raises:
             ValueError: it cannot have that name.
         """
+        StoredConversation.check_name(name)
         if self.store is not None and self.conversation_id is not None:
             self.store.name_conversation(self.conversation_id, name)
         else:
@@ -190,19 +181,12 @@ class OpenChat:
         assert isinstance(self.kept, MemoryStore)
         return list(self.kept.all_messages())
 
-    def described(self) -> StoredConversation:
-        """The conversation as a store has it, standing where the chat stands."""
-        stands = self.conversation.parent_message_id or ""
-        if self.store is not None:
-            return evolve(find_conversation(self.store, self.known_id), last_message_id=stands)
-        return StoredConversation(
-            id=self.known_id,
-            name=None,
-            title=None,
-            message_count=len(self.messages()),
-            last_message_id=stands,
-            used_at=None,
-        )
+    @property
+    def label(self) -> str:
+        """How the conversation is called."""
+        if self.store is None:
+            return self.known_id[:SHOWN_ID]
+        return label_of(find_conversation(self.store, self.known_id))
 
     def _go_on(
         self, message_id: str | None, *, model: str | None = None, instructions: str | None = None

@@ -5,7 +5,7 @@ Rules:
 1. A first word that is a command is that command; any other line is a prompt, `chatgpt ask`. `chatgpt ask ...` and
    `chatgpt -- ...` are a prompt, whatever its words.
 2. A prompt that is the name of a command alone, behind options, is an error, not a request that costs money.
-3. Whatever ends a command ends the process with an exit code of `exits`.
+3. Whatever ends a command ends the process with an exit code of `exit_codes`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from chatgpt.cli.client_options import DEBUG
-from chatgpt.cli.exits import INTERRUPTED, leave_quietly, leave_with
+from chatgpt.cli.exit_codes import INTERRUPTED, leave_quietly, report_error, say
 from chatgpt.cli.terminal import is_person_typing
 
 if TYPE_CHECKING:
@@ -57,16 +57,22 @@ class RootCommand(click.Group):
         return super().parse_args(ctx, args)
 
     def check_words(self, ctx: click.Context, words: Sequence[str]) -> None:
-        """Check that a prompt is not a command that stands behind its options.
+        """Check that a prompt is not a command that stands behind its options, and ask about what looks like one.
 
         Raises:
-            click.UsageError: it is.
+            click.UsageError: it is a command.
         """
         if ctx.meta.get(PROMPT) and len(words) > 0 and words[0] in self.commands:
             raise click.UsageError(
                 f"{words[0]!r} is a command: give it first. If it is your prompt, say so: "
                 f"chatgpt {PROMPT} ... {words[0]}"
             )
+
+        if ctx.meta.get(PROMPT) and len(words) == 1 and words[0].isalpha():
+            from difflib import get_close_matches
+
+            for meant in get_close_matches(words[0], self.commands, n=1, cutoff=0.75):
+                say(f"{words[0]!r} is asked as a prompt; did you mean chatgpt {meant}?")
 
     def invoke(self, ctx: click.Context) -> None:
         """Run the command; what ends it becomes an exit code."""
@@ -80,7 +86,7 @@ class RootCommand(click.Group):
         except BrokenPipeError:
             ctx.exit(leave_quietly())
         except Exception as error:  # noqa: BLE001 - the last one to hear of it
-            ctx.exit(leave_with(error, is_debugging=ctx.meta.get(DEBUG, False)))
+            ctx.exit(report_error(error, is_debugging=ctx.meta.get(DEBUG, False)))
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Both forms of a line."""
@@ -90,7 +96,9 @@ class RootCommand(click.Group):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The options of a prompt, and the commands."""
         ask = self.commands[PROMPT]
-        options = [each for each in (*ask.params, *self.params) if isinstance(each, click.Option)]
+        options = [
+            each for each in (*ask.params, *self.get_params(ctx)) if isinstance(each, click.Option)
+        ]
         records = [record for each in options if (record := each.get_help_record(ctx))]
         with formatter.section("Options"):
             formatter.write_dl(records)

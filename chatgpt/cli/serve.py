@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from chatgpt.cli.exits import say
+from chatgpt.cli.exit_codes import say
 from chatgpt.testing import DEFAULT_API_KEY, ChatGPTServer
 
 

@@ -23,7 +23,7 @@ from typing import Final
 
 import click
 
-from chatgpt.cli.exits import say
+from chatgpt.cli.exit_codes import say
 from chatgpt.cli.terminal import is_person_typing
 
 PATIENCE: Final = 5.0
@@ -31,7 +31,7 @@ PATIENCE: Final = 5.0
 
 PIECE: Final = 64 * 1024
 WAIT: Final = "-"
-"""The word of a prompt that stands for the input."""
+"""The word of a prompt that says that input comes, behind the others."""
 
 
 def joined_prompt(words: Sequence[str]) -> str:
@@ -90,7 +90,9 @@ def _read_pieces(descriptor: int, pieces: SimpleQueue[bytes]) -> None:
 
 def _text(read: bytes) -> str:
     if read.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
-        return read.decode("utf-16", "replace")
-    if b"\0" in read:
+        text = read.decode("utf-16", "replace")
+    elif b"\0" in read:
         raise click.UsageError("Standard input is no text: it holds zero bytes.")
-    return read.removeprefix(BOM_UTF8).decode("utf-8", "replace").rstrip("\n")
+    else:
+        text = read.removeprefix(BOM_UTF8).decode("utf-8", "replace")
+    return text.rstrip("\r\n")

@@ -8,7 +8,6 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Protocol
 from uuid import uuid4
@@ -22,26 +21,11 @@ from chatgpt import (
     StoredConversation,
     StoreError,
 )
-from chatgpt.cli.client_options import ClientOptions
+from chatgpt.cli.answer_views import OnProgress
+from chatgpt.cli.client_options import TalkOptions
 from chatgpt.cli.clients import official_client, web_client
-from chatgpt.cli.exits import say
-from chatgpt.cli.kept import conversation_to_go_on_with, label_of, open_store
-
-OnProgress = Callable[[ChatMessage], object]
-
-
-class TalkOptions(ClientOptions):
-    """Which conversation is meant, and how its client is made.
-
-    Attributes:
-        is_continued: whether the one last used goes on, or the one of that name.
-        name: the name of one that goes on, or begins.
-        is_stored: whether it is kept.
-    """
-
-    is_continued: bool
-    name: str | None
-    is_stored: bool
+from chatgpt.cli.conversation_store import SHOWN_ID, find_conversation, label_of, open_store
+from chatgpt.cli.exit_codes import say
 
 
 class Talk(Protocol):
@@ -115,26 +99,45 @@ def open_place(
         `None` for no store, and for a new conversation.
 
     Raises:
-        click.UsageError: without a store nothing can go on.
+        click.UsageError: without a store nothing can go on; or the one that is meant cannot go on in this flow.
         NotFoundInStore: there is no such conversation.
         StoreError: the store cannot be opened.
+        ValueError: no conversation can have that name.
     """
     name, is_continued = options["name"], options["is_continued"]
     if not options["is_stored"]:
         if is_continued or name is not None:
             raise click.UsageError(
-                "--no-store keeps nothing that -c or -n could go on with: leave out one of them."
+                "--no-store keeps nothing that -c or -n could go on with: leave one of them out."
             )
         return None, None
     store = stack.enter_context(open_store())
-    begun = conversation_to_go_on_with(store, name, is_continued=is_continued)
-    if begun is not None and options["is_web"]:
-        last = store.get(begun.last_message_id)
-        if last is not None and last.detail is not None and "choices" in last.detail:
-            raise click.UsageError(
-                f"{label_of(begun)} is no conversation of ChatGPT's own backend: leave out --web."
-            )
+    if is_continued:
+        begun: StoredConversation | None = find_conversation(store, name)
+    elif name is not None:
+        StoredConversation.check_name(name)
+        begun = next((each for each in store.find_conversations(name) if each.name == name), None)
+    else:
+        begun = None
+    if begun is not None:
+        _check_flow(store, begun, is_web=options["is_web"])
     return store, begun
+
+
+def _check_flow(store: SQLiteStore, begun: StoredConversation, *, is_web: bool) -> None:
+    """Check that a conversation can go on in a flow, and say where it leaves the other one."""
+    last = store.get(begun.last_message_id)
+    detail = {} if last is None or last.detail is None else last.detail
+    # What the server wrote tells the flows apart: an answer has choices in one, and a message in the other.
+    if is_web and "choices" in detail:
+        raise click.UsageError(
+            f"{label_of(begun)} is no conversation of ChatGPT's own backend: leave --web out."
+        )
+    if not is_web and "message" in detail:
+        say(
+            f"{label_of(begun)} was held with ChatGPT's own backend; it goes on here with the API, which costs "
+            "money (--web goes on there)"
+        )
 
 
 def open_talk(
@@ -166,12 +169,13 @@ def _ids_of(begun: StoredConversation | None) -> tuple[str | None, str | None]:
     return (None, None) if begun is None else (begun.id, begun.last_message_id)
 
 
-def give_name(store: SQLiteStore, reply: ChatMessage, name: str) -> None:
-    """Give the conversation of a reply its name, or say why it cannot have it."""
+def name_new_conversation(store: SQLiteStore, reply: ChatMessage, name: str) -> None:
+    """Give the conversation of its first reply its name, or say that another command was faster."""
+    assert reply.conversation_id is not None, "a reply has one"
     try:
-        store.name_conversation(reply.conversation_id or "", name)
-    except ValueError as error:  # another command was faster: the answer is kept all the same
-        say(f"the conversation {(reply.conversation_id or '')[:8]} has no name: {error}")
+        store.name_conversation(reply.conversation_id, name)
+    except ValueError as error:  # the answer is kept all the same
+        say(f"the conversation {reply.conversation_id[:SHOWN_ID]} has no name: {error}")
 
 
 def note_what_is_missing(reply: ChatMessage) -> None:

@@ -15,31 +15,29 @@ from typing import Final
 from rich.text import Text
 from rich.tree import Tree
 
-from chatgpt import ChatMessage, StoredConversation
-from chatgpt.cli.kept import SHOWN_ID, label_of
+from chatgpt import ChatMessage
+from chatgpt.cli.conversation_store import SHOWN_ID
 from chatgpt.cli.terminal import console, harmless
 
 SHOWN_TEXT: Final = 60
 """How many letters of a message are shown."""
 
 
-def print_tree(conversation: StoredConversation, messages: Sequence[ChatMessage]) -> None:
+def print_tree(heading: str, messages: Sequence[ChatMessage], here: str | None) -> None:
     """Print the tree of a conversation.
 
     Args:
-        conversation: says where it stands.
+        heading: what stands above it.
         messages: all its messages, oldest first.
+        here: the id of the message where it stands.
     """
     ids = short_ids(message.id for message in messages)
-    tree = Tree(
-        Text(harmless(f"{label_of(conversation)}  {conversation.title or ''}"), style="bold")
-    )
+    tree = Tree(Text(harmless(heading), style="bold"))
     replies = visible_replies(messages)
     waiting = [(tree, message) for message in reversed(replies[None])]
     while waiting:  # no recursion: a conversation may be deep
         branch, message = waiting.pop()
-        is_here = message.id == conversation.last_message_id
-        branch.add(line_of_message(message, ids[message.id], is_here=is_here))
+        branch.add(line_of_message(message, ids[message.id], is_here=message.id == here))
         following = replies[message.id]
         if len(following) == 1:
             waiting.append((branch, following[0]))
@@ -68,12 +66,12 @@ def visible_replies(
 
 
 def short_ids(ids: Iterable[str]) -> Mapping[str, str]:
-    """The beginning of each id that none of the others has, and of at least `SHOWN_ID` letters."""
+    """The beginning of each id that none of the others has, with some letters to spare for later ones."""
     ordered = sorted(set(ids))
     shown = {}
     for before, each, after in zip(["", *ordered], ordered, [*ordered[1:], ""], strict=False):
         common = max(_common_length(before, each), _common_length(each, after))
-        shown[each] = each[: max(SHOWN_ID, common + 1)]
+        shown[each] = each[: max(SHOWN_ID, common + 4)]
     return shown
 
 
@@ -82,13 +80,13 @@ def _common_length(one: str, other: str) -> int:
 
 
 def line_of_message(message: ChatMessage, shown_id: str, *, is_here: bool) -> Text:
-    """A message in one line: its id, who, the beginning of what was said, and a mark where the conversation stands."""
+    """A message in one line: its id, who, the beginning of what was said, and a mark before it where the conversation stands."""
     said = " ".join(message.text.split())
     shown = said if len(said) <= SHOWN_TEXT else f"{said[: SHOWN_TEXT - 1]}…"
     line = Text(no_wrap=True, overflow="ellipsis")
+    if is_here:
+        line.append("* ", style="bold green")
     line.append(harmless(f"{shown_id} "), style="dim")
     line.append(harmless(f"{message.name or message.role}: "), style="bold")
     line.append(harmless(shown))
-    if is_here:
-        line.append("  <- here", style="bold green")
     return line

@@ -41,6 +41,19 @@ class StoredConversation:
     last_message_id: str
     used_at: datetime | None
 
+    @staticmethod
+    def check_name(name: str) -> None:
+        """Check that a conversation could have a name, before there is one.
+
+        Args:
+            name: one line of at most 100 characters, which does not begin with `-`.
+
+        Raises:
+            TypeError: it is no text.
+            ValueError: it is no such line.
+        """
+        checked_name(required_identifier("name", name))
+
 
 def title_of(text: str) -> str | None:
     """The title that a text makes: one line of at most 80 characters; `None` if it has no words."""

@@ -117,7 +117,6 @@ class SQLiteStore(MessageStore):
         """
         check_batch(messages)
         rows = [row_of(message) for message in messages]
-
         places = [asdict(standing) for standing in standings(messages)]
 
         def work(connection: sqlite3.Connection) -> None:
@@ -142,9 +141,8 @@ class SQLiteStore(MessageStore):
             _PATH, key_of(message_id), -1 if limit is None else min(limit, sys.maxsize)
         )
         messages = readable_messages(rows)
-        if (
-            len(messages) < len(rows) == limit
-        ):  # those that were passed over took the place of others
+        # Those that were passed over took the place of others.
+        if len(messages) < len(rows) == limit:
             messages = readable_messages(self._rows(_PATH, key_of(message_id), -1))[:limit]
         return messages
 

@@ -160,7 +160,8 @@ def test_undo_to_the_beginning_begins_another_branch_of_the_conversation(
     done = follow("first", "/undo", "/tokens", "/branch", "/undo", env=env, code=2)
     assert "last answer" not in done.stdout
     assert "next prompt: " in done.stdout
-    assert "<- here" not in done.stdout
+    assert "* " not in done.stdout
+    assert "a later -c goes on from where the chat was" in done.stderr
     done = follow("/undo", "anew", "/branch", env=env, options=["-c"])
     assert asked(chatgpt_server) == ["anew"]
     assert [
@@ -169,7 +170,7 @@ def test_undo_to_the_beginning_begins_another_branch_of_the_conversation(
         "first",
         "anew",
     ]
-    assert done.stdout.splitlines()[-1].endswith("id-2 assistant: answer 2  <- here")
+    assert done.stdout.splitlines()[-1].endswith("* id-2 assistant: answer 2")
 
 
 @pytest.mark.parametrize("options", [[], ["--no-store"]])
@@ -184,14 +185,15 @@ def test_branch(
     assert asked(chatgpt_server) == ["first", "answer 1", "third"]
     assert done.stderr == "chatgpt: goes on from id-1 assistant: answer 1\n"
     shown = done.stdout.splitlines()[4:]
-    assert [line.split(" ", 2)[-1].split(": ")[-1] for line in shown if line] == [
+    assert [line.split(": ")[-1] for line in shown if line] == [
         "first",
         "answer 1",
         "second",
         "answer 2",
         "third",
-        "answer 3  <- here",
+        "answer 3",
     ]
+    assert [line for line in shown if "* " in line] == [shown[-1]]
 
 
 def test_a_branch_is_noted_for_the_next_command(
@@ -261,13 +263,21 @@ def test_save(env: dict[str, str], tmp_path: Path, chatgpt_server: ChatGPTServer
     _, kept, kept_now = done.stdout.splitlines()
     assert kept == f"later in {env['CHATGPT_STORE']}"
     assert kept_now == f"now in {env['CHATGPT_STORE']}"
-    assert done.stderr == "".join(f"chatgpt: 2 messages are in {file}\n" for file in files)
+    assert done.stderr.splitlines() == [
+        "chatgpt: named later",
+        *(f"chatgpt: 2 messages are in {file}" for file in files),
+        "chatgpt: named now",
+    ]
     for file in files:
         content = file.read_text()
         assert "Grüße" in content
         assert "another conversation" not in content
     done = follow("hi", "/save now", env=env, code=2)
     assert "has the name 'now'" in done.stderr
+    done = follow("hi", f"/save {tmp_path}/chat.txt", env=env, code=2)
+    assert ".md, .markdown, .html" in done.stderr
+    done = follow("/save -v", env=env, code=2)
+    assert "must not begin with '-'" in done.stderr
     done = follow("hi", f"/save {tmp_path}/nowhere/a.md", env=env, code=1)
     assert done.stderr.count("\n") == 1
 

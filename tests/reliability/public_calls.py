@@ -342,6 +342,7 @@ _SECRETLESS: Final = {
     "MessageStore": "is the caller's own",
     "ModelFamily": "knows no client",
     "Secret": "reveals, where it is asked to",
+    "StoredConversation": "checks a name, and knows no client",
 }
 """Classes whose methods are not called, and why not."""
 

@@ -118,6 +118,9 @@ def test_names(twin: SQLiteStore) -> None:
     for bad in ("", " \t", "x" * 101, "a\nb", "\x1b[31m", "a\u2028b", "a\x85", "-rf", "\ud800"):
         with pytest.raises(ValueError, match="^name "):
             twin.name_conversation("b", bad)
+        with pytest.raises(ValueError, match="^name "):
+            StoredConversation.check_name(bad)
+    StoredConversation.check_name("Ünder the tree 🌳")
     for name in ("free", None):
         with pytest.raises(MessageNotFoundError, match="The store has no conversation 'z'"):
             twin.name_conversation("z", name)

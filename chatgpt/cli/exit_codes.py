@@ -2,7 +2,7 @@
 
 Rules:
 
-1. `EXIT_CODES` is the whole truth: the README shows it, and a test compares them.
+1. `EXIT_CODES` is the whole truth: the README shows it, and a test compares them word by word.
 2. A line repeats nothing that the SDK's error does not say: no secret is in those. With `--debug` the traceback comes
    before it, without the values of variables.
 """
@@ -25,24 +25,38 @@ TERMINATED: Final = 143
 NOT_FOUND: Final = 9
 
 EXIT_CODES: Final[Sequence[tuple[int, str, tuple[str, ...]]]] = (
+    (0, "all is well", ()),
+    (
+        1,
+        "anything else: a file that cannot be read or written, a check of `doctor` that failed",
+        (),
+    ),
+    (
+        2,
+        "an option or a setting is wrong, or the key is missing",
+        ("ConfigurationError", "ValueError", "TypeError"),
+    ),
     (3, "the key or token is refused", ("AuthenticationError", "PermissionDeniedError")),
     (4, "too many requests, or the quota is used up", ("RateLimitError",)),
-    (6, "a time limit passed", ("APITimeoutError",)),
     (5, "the server cannot be reached", ("APIConnectionError",)),
+    (6, "a time limit passed", ("APITimeoutError",)),
+    (7, "the request is refused, or too long", ("APIStatusError", "PromptTooLongError")),
     (
         8,
         "the server failed, or its answer was cut or makes no sense",
         ("InternalServerError", "StreamError", "StreamInterruptedError", "InvalidResponseError"),
     ),
-    (7, "the request is refused, or too long", ("APIStatusError", "PromptTooLongError")),
     (NOT_FOUND, "no such conversation or message", ("MessageNotFoundError",)),
     (10, "the store of the conversations failed", ("StoreError",)),
-    (2, "an option or a setting is wrong", ("ConfigurationError", "ValueError", "TypeError")),
+    (INTERRUPTED, "Ctrl-C", ()),
+    (BROKEN_PIPE, "nobody reads standard output any more", ()),
+    (TERMINATED, "SIGTERM or SIGHUP", ()),
 )
-"""Each class of errors: its exit code, what it means, and the names of its errors. The first that fits counts."""
+"""The exit codes: what each one means, and the names of the errors that it is for."""
 
 OTHER: Final = 1
-"""Anything else: a file that cannot be read or written, a check of `doctor` that failed."""
+
+_CODES: Final = {name: code for code, _, names in EXIT_CODES for name in names}
 
 
 class NotFoundInStore(click.ClickException):
@@ -55,32 +69,31 @@ def exit_code_of(error: BaseException) -> int:
     """The exit code of an error."""
     if isinstance(error, click.ClickException):
         return error.exit_code
-    names = {kind.__name__ for kind in type(error).__mro__}
-    for code, _, errors in EXIT_CODES:
-        if not names.isdisjoint(errors):
-            return code
-    return OTHER
+    # The class itself before those that it is derived from.
+    return next(
+        (_CODES[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in _CODES), OTHER
+    )
 
 
 def line_of(error: BaseException) -> str:
-    """What is said of an error, in one line."""
+    """What is said of an error."""
     if isinstance(error, click.ClickException):
         words = error.format_message()
-    elif isinstance(error, OSError) and error.strerror:
-        words = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    elif str(error):
+    elif isinstance(error, OSError) and error.strerror and error.filename:
+        words = f"{error.filename}: {error.strerror}"
+    elif isinstance(error, OSError) or exit_code_of(error) != OTHER:
         words = str(error)
     else:
-        words = type(error).__name__
+        words = f"{type(error).__name__}: {error} (--debug shows more)"
     request_id = getattr(error, "request_id", None)
     if request_id:
         words += f" (request id {request_id})"
-    return harmless(" ".join(words.split()))
+    return words
 
 
-def say(line: str) -> None:
-    """Write a line of the command's own to standard error."""
-    click.echo(f"chatgpt: {line}", err=True)
+def say(words: str) -> None:
+    """Write words of the command's own to standard error, in one line."""
+    click.echo(f"chatgpt: {harmless(' '.join(words.split()))}", err=True)
 
 
 def say_warnings() -> None:
@@ -99,12 +112,12 @@ def say_warnings() -> None:
     warnings.showwarning = show
 
 
-def leave_with(error: BaseException, *, is_debugging: bool) -> int:
-    """Say what an error is, and return the exit code."""
+def report_error(error: BaseException, *, is_debugging: bool) -> int:
+    """Say what an error is, with its traceback where somebody looks for its cause; return the exit code."""
     if is_debugging:
         import traceback
 
-        shown = "".join(traceback.format_exception(error, limit=-30))
+        shown = "".join(traceback.format_exception(error))
         click.echo(harmless(shown), err=True, nl=False)
     say(line_of(error))
     try:

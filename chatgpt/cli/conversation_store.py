@@ -10,18 +10,25 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from string import ascii_letters, digits
 from typing import Final
 
 import click
 
 from chatgpt import ChatGPTError, SQLiteStore, StoredConversation, StoreError
-from chatgpt.cli.exits import NotFoundInStore
+from chatgpt.cli.exit_codes import NotFoundInStore
 
 STORE_VARIABLE: Final = "CHATGPT_STORE"
 """The environment variable that says which file it is."""
 
 SHOWN_ID: Final = 8
 """How many letters of an id are shown."""
+
+COMPLETED: Final = 500
+"""How many conversations a shell completes, at most."""
+
+_PLAIN: Final = frozenset(ascii_letters + digits + "-_.,:+@%")
+"""What no shell takes for more than a letter."""
 
 
 def store_file() -> Path:
@@ -80,37 +87,22 @@ def find_conversation(store: SQLiteStore, wanted: str | None) -> StoredConversat
     return found[0]
 
 
-def conversation_named(store: SQLiteStore, name: str) -> StoredConversation | None:
-    """The conversation that has this very name."""
-    return next((each for each in store.find_conversations(name) if each.name == name), None)
-
-
-def conversation_to_go_on_with(
-    store: SQLiteStore, name: str | None, *, is_continued: bool
-) -> StoredConversation | None:
-    """The conversation that `-c` and `-n` mean: `None` for a new one.
-
-    Raises:
-        NotFoundInStore: `-c` asks for one that is not there.
-        click.UsageError: `-c -n` fits several.
-    """
-    if is_continued:
-        return find_conversation(store, name)
-    return None if name is None else conversation_named(store, name)
-
-
 def label_of(conversation: StoredConversation) -> str:
     """How a conversation is called: by its name, or by the beginning of its id."""
     return conversation.name or conversation.id[:SHOWN_ID]
 
 
-def names_beginning_with(beginning: str) -> list[str]:
-    """The names that begin so, and the ids of conversations without one; none where nothing can be read."""
+def labels_beginning_with(beginning: str) -> list[str]:
+    """The names that begin so, and the ids of conversations whose names a shell would part; none where nothing is read."""
     try:
         if not store_file().exists():
             return []
         with SQLiteStore(store_file()) as store:
-            labels = [label_of(each) for each in store.conversations(limit=500)]
+            found = store.conversations(limit=COMPLETED)
     except (ChatGPTError, OSError):
         return []
+    labels = [
+        each.id[:SHOWN_ID] if each.name is None or not set(each.name) <= _PLAIN else each.name
+        for each in found
+    ]
     return [label for label in labels if label.startswith(beginning)]
