@@ -19,7 +19,7 @@ does stands in a module of its own, which is loaded when it is called:
     talks.py                a conversation of either flow that goes on
     conversation_store.py   the store of the command, and conversations found in it
     answer_views.py         how an answer appears: raw, or as JSON
-    markdown_view.py        or as Markdown that grows in place
+    markdown_view.py        or as Markdown that grows in place (markdown_blocks.py: block by block)
     trees.py                a conversation as a tree
     terminal.py             what the standard streams are, and what may be written to a terminal
     standard_input.py       input that joins the prompt
@@ -36,8 +36,15 @@ Rules:
 from __future__ import annotations
 
 import sys
+from typing import Final
 
-_PACKAGES = ("click", "platformdirs", "rich")
+PACKAGES: Final = ("click", "markdown_it", "platformdirs", "rich")
+"""What the extra `cli` brings."""
+
+
+def missing_package(name: str) -> str:
+    """What is said where a package is missing."""
+    return f"the command needs the extra 'cli': pip install 'chatgpt-sdk[cli]' ({name} is missing)"
 
 
 def main() -> None:
@@ -45,11 +52,9 @@ def main() -> None:
     try:
         from chatgpt.cli.commands import run
     except ModuleNotFoundError as error:
-        if error.name not in _PACKAGES:
+        if error.name not in PACKAGES:
             raise
-        sys.exit(
-            f"chatgpt: the command needs the extra 'cli': pip install 'chatgpt-sdk[cli]' ({error.name} is missing)"
-        )
+        sys.exit(f"chatgpt: {missing_package(error.name)}")
     except KeyboardInterrupt:
         sys.exit(130)
     run()

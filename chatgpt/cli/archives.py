@@ -20,13 +20,16 @@ import click
 from chatgpt import ArchiveProgress, export_messages, import_chatgpt_export, import_messages
 from chatgpt.cli.conversation_store import find_conversation, open_store
 from chatgpt.cli.exit_codes import say
-from chatgpt.cli.terminal import harmless, is_person_reading
+from chatgpt.cli.terminal import counted, harmless, is_person_reading
 
 LINES: Final = (".jsonl", ".ndjson")
 """What the names of files of JSON Lines end with; any other file that is imported is ChatGPT's own export."""
 
 DOCUMENTS: Final = (".md", ".markdown", ".html", ".htm", *LINES)
 """What the names of files end with that can be written."""
+
+MOST_PROBLEMS: Final = 20
+"""How many problems of an import are told; all are counted."""
 
 STANDARD_STREAM: Final = Path("-")
 
@@ -72,7 +75,7 @@ def export_conversations(
     if shown is not None:
         click.echo(harmless(shown.getvalue().decode()), nl=False)
     if target is not None:
-        say(f"{count} messages are in {target}")
+        say(f"{counted(count, 'message')} exported to {target}")
 
 
 def import_conversations(file: Path) -> None:
@@ -84,6 +87,7 @@ def import_conversations(file: Path) -> None:
     Raises:
         ValueError: it is no such file.
         OSError: it cannot be read.
+        click.exceptions.Exit: with code 1, nothing of it could be imported.
     """
     with open_store() as store, _progress("importing") as report:
         if file == STANDARD_STREAM:
@@ -92,10 +96,19 @@ def import_conversations(file: Path) -> None:
             imported = import_messages(file, store, on_progress=report)
         else:
             imported = import_chatgpt_export(file, store, on_progress=report)
-    for problem in imported.problems:
+    for problem in imported.problems[:MOST_PROBLEMS]:
         say(f"{problem.where}: {problem.reason}")
-    of = f" of {len(imported.conversations)} conversations" if imported.conversations else ""
-    say(f"{imported.message_count} messages{of} imported, {len(imported.problems)} problems")
+    if len(imported.problems) > MOST_PROBLEMS:
+        say("...")
+    of = (
+        f" of {counted(len(imported.conversations), 'conversation')}"
+        if imported.conversations
+        else ""
+    )
+    problems = counted(len(imported.problems), "problem")
+    say(f"{counted(imported.message_count, 'message')}{of} imported, {problems}")
+    if imported.problems and not imported.message_count:
+        raise click.exceptions.Exit(1)
 
 
 @contextmanager

@@ -17,9 +17,16 @@ from attrs import frozen
 
 from chatgpt import ChatMessage, export_messages
 from chatgpt.cli.archives import DOCUMENTS
+from chatgpt.cli.conversation_store import short_ids
 from chatgpt.cli.exit_codes import say
 from chatgpt.cli.open_chat import ANY_TEXT, OpenChat
-from chatgpt.cli.terminal import harmless, is_person_reading, is_person_typing
+from chatgpt.cli.terminal import (
+    counted,
+    harmless,
+    ignored_interrupts,
+    is_person_reading,
+    is_person_typing,
+)
 
 NO_INSTRUCTIONS: Final = ("''", '""')
 
@@ -88,7 +95,8 @@ def _edited(text: str) -> str:
     """A text as a person leaves it in an editor; empty where it was not saved."""
     if not is_person_typing():
         raise click.UsageError("/edit needs a text where nobody types.")
-    edited = click.edit(text, extension=".md")
+    with ignored_interrupts():  # an editor has its own Ctrl-C
+        edited = click.edit(text, extension=".md")
     # An editor ends the last line, if there was an end of it or not.
     return "" if edited is None or not edited.strip() else edited.removesuffix("\n")
 
@@ -125,9 +133,9 @@ def _branch(chat: OpenChat, beginning: str) -> None:
 
 def _line(chat: OpenChat, message: ChatMessage) -> str:
     """A message as the tree shows it."""
-    from chatgpt.cli.trees import line_of_message, short_ids
+    from chatgpt.cli.trees import SPARE, line_of_message
 
-    ids = short_ids(each.id for each in chat.messages())
+    ids = short_ids((each.id for each in chat.messages()), SPARE)
     return line_of_message(message, ids[message.id], is_here=False).plain
 
 
@@ -151,7 +159,7 @@ def _save(chat: OpenChat, target: str) -> None:
             raise click.UsageError("With --web --no-store the messages are on the server alone.")
         file = Path(target).expanduser()
         count = export_messages(chat.kept, file, conversation_id=chat.known_id)
-        say(f"{count} messages are in {file}")
+        say(f"{counted(count, 'message')} exported to {file}")
     elif Path(target).name != target and target:
         raise click.UsageError(
             f"A file is saved whose name ends with one of {', '.join(DOCUMENTS)}."

@@ -59,9 +59,11 @@ def key_value(given: str) -> tuple[str, object]:
     key, equals, text = given.partition("=")
     if not equals or not key.strip():
         raise click.BadParameter(f"{given!r} is no KEY=VALUE, such as temperature=0.2")
+    if key.strip() in ("messages", "prompt", "stream"):
+        raise click.BadParameter(f"{key.strip()} is made by the command itself")
     try:
         return key.strip(), json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return key.strip(), text
 
 
@@ -162,7 +164,7 @@ client_options: Final = _all_of(
             "--web",
             "is_web",
             is_flag=True,
-            help="ChatGPT's own backend (unofficial).  [env: OPENAI_ACCESS_TOKEN]",
+            help="ChatGPT's own backend (unofficial); --host is a reverse proxy.  [env: OPENAI_ACCESS_TOKEN]",
         ),
         _debug_option(is_told=True),
     )

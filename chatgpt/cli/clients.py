@@ -16,6 +16,7 @@ def official_client(options: ClientOptions, store: MessageStore | None = None) -
     Raises:
         ConfigurationError: an option is wrong, or the key is missing.
     """
+    _check_host(options)
     return ChatGPTAPI(
         api_key=options["api_key"],
         api_org=options["api_org"],
@@ -44,13 +45,19 @@ def web_client(options: ClientOptions) -> ChatGPTUnofficialProxyAPI:
     }
     for option, value in useless.items():
         if value:
-            raise click.UsageError(f"{option} is for the official flow: leave out it, or --web.")
+            raise click.UsageError(f"{option} is for the official flow: leave it out, or --web.")
+    _check_host(options)
     return ChatGPTUnofficialProxyAPI(
         api_reverse_proxy_url=options["host"],
         model=options["model"],
         debug=options["is_debugging"],
         **_limits(options),
     )
+
+
+def _check_host(options: ClientOptions) -> None:
+    if options["host"] is not None and not options["host"].strip():
+        raise click.UsageError("--host is empty: give a URL, or leave it out.")
 
 
 class _Limits(TypedDict, total=False):

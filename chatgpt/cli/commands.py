@@ -24,9 +24,9 @@ from chatgpt.cli.client_options import (
     sure_option,
     talk_options,
 )
-from chatgpt.cli.exit_codes import INTERRUPTED, TERMINATED, report_error, say_warnings
+from chatgpt.cli.exit_codes import INTERRUPTED, SIGNALLED, report_error, say_warnings
 from chatgpt.cli.root_command import RootCommand
-from chatgpt.cli.terminal import prepare_streams
+from chatgpt.cli.terminal import prepare_streams, show_cursor_when_stopped
 
 _FILE = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 
@@ -233,7 +233,11 @@ def demo() -> None:
 
 @root.command()
 @click.option(
-    "--port", type=int, default=0, metavar="N", help="Where it listens.  [default: a free port]"
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    metavar="N",
+    help="Where it listens.  [default: a free port]",
 )
 @click.option("--any-key", "is_any_key", is_flag=True, help="Accept any key, or none.")
 @click.option(
@@ -283,6 +287,22 @@ def completion(shell: str) -> None:
     print_script(root, shell)
 
 
+@root.command("help")
+@click.argument("command", required=False, metavar="[COMMAND]")
+@click.pass_context
+def help_(context: click.Context, /, command: str | None) -> None:
+    """Show help, as --help does."""
+    parent = context.parent
+    assert parent is not None, "of the root"
+    if command is None:
+        click.echo(parent.get_help())
+        return
+    chosen = root.get_command(parent, command)
+    if chosen is None:
+        raise click.UsageError(f"There is no command {command!r}.")
+    click.echo(click.Context(chosen, parent, command).get_help())
+
+
 def run() -> NoReturn:
     """Run the command that the arguments of the process say."""
     for name in ("SIGTERM", "SIGHUP"):
@@ -290,6 +310,7 @@ def run() -> NoReturn:
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores one
             signal.signal(number, _terminate)
     prepare_streams()
+    show_cursor_when_stopped()
     say_warnings()
     try:
         sys.exit(root.main(prog_name="chatgpt", standalone_mode=False))
@@ -299,5 +320,5 @@ def run() -> NoReturn:
         sys.exit(INTERRUPTED)
 
 
-def _terminate(*_: object) -> NoReturn:
-    sys.exit(TERMINATED)  # what is open is closed on the way, and the cursor is shown again
+def _terminate(number: int, _: object) -> NoReturn:
+    sys.exit(SIGNALLED + number)  # what is open is closed on the way, and the cursor is shown again

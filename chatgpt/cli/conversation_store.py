@@ -9,8 +9,10 @@ Rules:
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
+from itertools import takewhile
+from operator import eq
 from pathlib import Path
-from string import ascii_letters, digits
 from typing import Final
 
 import click
@@ -27,8 +29,8 @@ SHOWN_ID: Final = 8
 COMPLETED: Final = 500
 """How many conversations a shell completes, at most."""
 
-_PLAIN: Final = frozenset(ascii_letters + digits + "-_.,:+@%")
-"""What no shell takes for more than a letter."""
+_PLAIN: Final = frozenset("-_.,:+@%")
+"""Signs that no shell takes for more than a letter."""
 
 
 def store_file() -> Path:
@@ -78,9 +80,8 @@ def find_conversation(store: SQLiteStore, wanted: str | None) -> StoredConversat
     if not found:
         raise NotFoundInStore(f"There is no conversation {wanted!r} (chatgpt list shows them).")
     if len(found) > 1:
-        names = ", ".join(label_of(each) for each in found[:5]) + (
-            ", ..." if len(found) > 5 else ""
-        )
+        ids = short_ids(each.id for each in found)
+        names = ", ".join(ids[each.id] for each in found[:5]) + (", ..." if len(found) > 5 else "")
         raise click.UsageError(
             f"{wanted!r} is the beginning of {len(found)} ids: {names}. Give more of it."
         )
@@ -92,6 +93,25 @@ def label_of(conversation: StoredConversation) -> str:
     return conversation.name or conversation.id[:SHOWN_ID]
 
 
+def short_ids(ids: Iterable[str], spare: int = 0) -> Mapping[str, str]:
+    """The beginning of each id that none of the others has, of at least `SHOWN_ID` letters.
+
+    Args:
+        ids: what is told apart.
+        spare: how many more letters tell an id from later ones.
+    """
+    ordered = sorted(set(ids))
+    shown = {}
+    for before, each, after in zip(["", *ordered], ordered, [*ordered[1:], ""], strict=False):
+        common = max(_common_length(before, each), _common_length(each, after))
+        shown[each] = each[: max(SHOWN_ID, common + 1 + spare)]
+    return shown
+
+
+def _common_length(one: str, other: str) -> int:
+    return sum(1 for _ in takewhile(bool, map(eq, one, other)))
+
+
 def labels_beginning_with(beginning: str) -> list[str]:
     """The names that begin so, and the ids of conversations whose names a shell would part; none where nothing is read."""
     try:
@@ -101,8 +121,12 @@ def labels_beginning_with(beginning: str) -> list[str]:
             found = store.conversations(limit=COMPLETED)
     except (ChatGPTError, OSError):
         return []
-    labels = [
-        each.id[:SHOWN_ID] if each.name is None or not set(each.name) <= _PLAIN else each.name
-        for each in found
-    ]
-    return [label for label in labels if label.startswith(beginning)]
+    labels = (
+        each.name if each.name and _is_plain(each.name) else each.id[:SHOWN_ID] for each in found
+    )
+    return [label for label in labels if label.startswith(beginning) and _is_plain(label)]
+
+
+def _is_plain(label: str) -> bool:
+    """Whether a shell takes a label as it is: it may come from an import, and bash would run what is in it."""
+    return all(letter.isalnum() or letter in _PLAIN for letter in label)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 import click
 
@@ -21,10 +22,19 @@ from chatgpt.cli.conversation_store import (
     find_conversation,
     label_of,
     open_store,
+    short_ids,
     store_file,
 )
 from chatgpt.cli.exit_codes import say
 from chatgpt.cli.terminal import console, harmless, is_person_reading, is_person_typing
+
+WIDEST: Final = 24
+"""How wide all but the last column of a table may be, in columns of the terminal; the last one has what is left."""
+
+LEAST: Final = 6
+"""And how wide the last one is at least."""
+
+GAP: Final = "  "
 
 
 def list_conversations(limit: int | None, *, is_json: bool) -> None:
@@ -35,9 +45,10 @@ def list_conversations(limit: int | None, *, is_json: bool) -> None:
         for each in found:
             print_json(_json_of_conversation(each))
         return
+    ids = short_ids(each.id for each in found)
     rows = [
         (
-            each.id[:SHOWN_ID],
+            ids[each.id],
             _age(each.used_at),
             str(each.message_count),
             each.name or "",
@@ -92,9 +103,9 @@ def print_messages(messages: Sequence[ChatMessage], *, is_raw: bool = False) -> 
         if is_raw:
             click.echo(harmless(text))
         else:
-            from chatgpt.cli.markdown_view import markdown
+            from chatgpt.cli.markdown_blocks import print_markdown
 
-            screen.print(markdown(text))
+            print_markdown(screen, text)
 
 
 def search_messages(query: str, limit: int, *, is_json: bool) -> None:
@@ -138,7 +149,8 @@ def delete_conversations(wanted: Sequence[str], *, is_sure: bool) -> None:
 
 def print_store_file() -> None:
     """Print where the conversations are kept."""
-    click.echo(store_file())
+    file = str(store_file())
+    click.echo(harmless(file) if is_person_reading() else file)
 
 
 def delete_all(*, is_sure: bool) -> None:
@@ -166,19 +178,18 @@ def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         for row in rows:
             click.echo("\t".join(_one_line(cell) for cell in row))
         return
-    from rich.table import Table
+    from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for head in heads:
-        table.add_column(
-            head,
-            no_wrap=True,
-            overflow="ellipsis",
-            justify="right" if head == "messages" else "left",
-        )
-    for row in rows:
-        table.add_row(*(harmless(_one_line(cell)) for cell in row))
-    console().print(table)
+    lines = [[Text(harmless(_one_line(cell))) for cell in row] for row in (heads, *rows)]
+    screen = console()
+    widths = [
+        min(max(cell.cell_len for cell in column), WIDEST) for column in zip(*lines, strict=True)
+    ]
+    widths[-1] = max(LEAST, screen.width - sum(widths[:-1]) - len(GAP) * len(widths[:-1]))
+    for number, line in enumerate(lines):
+        for cell, width in zip(line, widths, strict=True):
+            cell.truncate(width, overflow="ellipsis", pad=cell is not line[-1])
+        screen.print(Text(GAP).join(line), style="" if number else "bold", no_wrap=True)
 
 
 def _one_line(text: str) -> str:

@@ -19,7 +19,7 @@ QUESTIONS: Final = (
     "What is a monad? Grüße aus 東京 👋",
     "And what was the first thing that I told you?",
 )
-PAUSE: Final = 0.04
+PAUSE: Final = 0.02
 """Seconds between two parts of an answer: as in life, a word takes a moment."""
 
 

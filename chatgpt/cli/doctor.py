@@ -24,7 +24,7 @@ from chatgpt.cli.client_options import ClientOptions
 from chatgpt.cli.clients import official_client, web_client
 from chatgpt.cli.conversation_store import store_file
 from chatgpt.cli.exit_codes import line_of
-from chatgpt.cli.terminal import console, harmless
+from chatgpt.cli.terminal import console, counted, harmless
 
 Client: TypeAlias = ChatGPTAPI | ChatGPTUnofficialProxyAPI
 
@@ -107,8 +107,8 @@ def _store() -> str:
         conversations = len(store.conversations())
         unreadable = sum(1 for _ in store.unreadable_messages())
     if unreadable:
-        raise click.ClickException(f"{file}: {unreadable} messages cannot be read")
-    return f"{file}: {conversations} conversations"
+        raise click.ClickException(f"{file}: {counted(unreadable, 'message')} cannot be read")
+    return f"{file}: {counted(conversations, 'conversation')}"
 
 
 def _described(secret: Secret | None, given: str | None) -> str:

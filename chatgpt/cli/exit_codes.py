@@ -17,11 +17,14 @@ from typing import Final, TextIO
 
 import click
 
+from chatgpt.cli import PACKAGES, missing_package
 from chatgpt.cli.terminal import harmless
 
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
-TERMINATED: Final = 143
+SIGNALLED: Final = 128
+"""What a signal adds its number to."""
+
 NOT_FOUND: Final = 9
 
 EXIT_CODES: Final[Sequence[tuple[int, str, tuple[str, ...]]]] = (
@@ -50,7 +53,7 @@ EXIT_CODES: Final[Sequence[tuple[int, str, tuple[str, ...]]]] = (
     (10, "the store of the conversations failed", ("StoreError",)),
     (INTERRUPTED, "Ctrl-C", ()),
     (BROKEN_PIPE, "nobody reads standard output any more", ()),
-    (TERMINATED, "SIGTERM or SIGHUP", ()),
+    (143, "SIGTERM; 129: SIGHUP", ()),
 )
 """The exit codes: what each one means, and the names of the errors that it is for."""
 
@@ -79,6 +82,8 @@ def line_of(error: BaseException) -> str:
     """What is said of an error."""
     if isinstance(error, click.ClickException):
         words = error.format_message()
+    elif isinstance(error, ModuleNotFoundError) and error.name in PACKAGES:
+        words = missing_package(error.name)
     elif isinstance(error, OSError) and error.strerror and error.filename:
         words = f"{error.filename}: {error.strerror}"
     elif isinstance(error, OSError) or exit_code_of(error) != OTHER:

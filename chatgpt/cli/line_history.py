@@ -47,6 +47,8 @@ class LineHistory:
         """Keep a text."""
         if not self._is_written or len(text) > MOST_OF_A_LINE:
             return
+        if self._file.exists() and not self._file.is_file():
+            return
         with suppress(OSError):
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _write(self._file, f"{json.dumps(text)}\n", os.O_APPEND)
@@ -56,6 +58,8 @@ class LineHistory:
 
     def _lines(self) -> list[str]:
         try:
+            if not self._file.is_file():  # a pipe would be waited for
+                return []
             return self._file.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
             return []
@@ -78,6 +82,6 @@ def _write(file: Path, content: str, how: int) -> None:
 def _text_of(line: str) -> str | None:
     try:
         text: object = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return text if isinstance(text, str) and "\0" not in text else None

@@ -33,6 +33,7 @@ from chatgpt.cli.talks import (
     open_place,
     open_talk,
 )
+from chatgpt.cli.terminal import counted
 
 ANY_TEXT: Final = "?"
 """A message of one token, for what would be sent with any."""
@@ -100,7 +101,8 @@ class OpenChat:
         """Say which conversation goes on, and show its last answer."""
         if self._begun is None or self.store is None:
             return
-        say(f"{label_of(self._begun)} goes on; it has {self._begun.message_count} messages")
+        said = counted(self._begun.message_count, "message")
+        say(f"{label_of(self._begun)} goes on; it has {said}")
         last = self.store.get(self._begun.last_message_id)
         if last is not None:
             with view_of(is_raw=self._is_raw) as view:

@@ -44,6 +44,8 @@ class RootCommand(click.Group):
             return super().make_context(info_name, args, parent, **extra)
         except BrokenPipeError:
             raise click.exceptions.Exit(leave_quietly()) from None
+        except OSError as error:  # a full disk
+            raise click.exceptions.Exit(report_error(error, is_debugging=False)) from None
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put `ask` before a line that begins with no command."""
@@ -79,7 +81,7 @@ class RootCommand(click.Group):
         try:
             super().invoke(ctx)
             sys.stdout.flush()
-        except (click.ClickException, click.exceptions.Exit):
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)

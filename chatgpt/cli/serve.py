@@ -14,7 +14,11 @@ from chatgpt.testing import DEFAULT_API_KEY, ChatGPTServer
 def serve(*, port: int, is_any_key: bool, replies: Sequence[str]) -> None:
     """Serve until interrupted; the first line on standard output is the base URL."""
     key = None if is_any_key else DEFAULT_API_KEY
-    with ChatGPTServer(replies or None, api_key=key, port=port) as server:
+    try:
+        made = ChatGPTServer(replies or None, api_key=key, port=port)
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on port {port}: {error.strerror}") from None
+    with made as server:
         click.echo(server.base_url)
         words = "any key" if key is None else f"the key {key}"
         say(

@@ -16,8 +16,9 @@ import os
 import sys
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Sequence
-from contextlib import suppress
+from errno import EBADF
 from queue import Empty, SimpleQueue
+from select import select
 from threading import Thread
 from typing import Final
 
@@ -28,6 +29,9 @@ from chatgpt.cli.terminal import is_person_typing
 
 PATIENCE: Final = 5.0
 """Seconds for the first byte of input that a prompt may not need."""
+
+MOST_BYTES: Final = 50_000_000
+"""More than any model takes."""
 
 PIECE: Final = 64 * 1024
 WAIT: Final = "-"
@@ -58,11 +62,12 @@ def piped_text(*, is_waited_for: bool = True) -> str | None:
     """Read standard input to its end; `None` where it is a terminal, or nothing comes that must not be waited for.
 
     Raises:
-        click.UsageError: it is no text.
+        click.UsageError: it is no text, or more than any model takes.
+        OSError: it cannot be read.
     """
     if is_person_typing() or sys.stdin is None:
         return None
-    pieces: SimpleQueue[bytes] = SimpleQueue()
+    pieces: SimpleQueue[bytes | OSError] = SimpleQueue()
     # A thread, because not every system can wait for a pipe in another way; os.read, because a thread that
     # is left inside the buffer of sys.stdin makes the end of the interpreter fail.
     Thread(target=_read_pieces, args=(sys.stdin.fileno(), pieces), daemon=True).start()
@@ -76,23 +81,35 @@ def piped_text(*, is_waited_for: bool = True) -> str | None:
         return None
     read = bytearray()
     while piece:
+        if isinstance(piece, OSError):
+            raise piece
         read += piece
+        if b"\0" in piece and not read.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+            raise click.UsageError("Standard input is no text: it holds zero bytes.")
+        if len(read) > MOST_BYTES:
+            raise click.UsageError(f"Standard input has more than {MOST_BYTES:,} bytes.")
         piece = pieces.get()
     return _text(bytes(read))
 
 
-def _read_pieces(descriptor: int, pieces: SimpleQueue[bytes]) -> None:
-    with suppress(OSError):  # closed, or a folder: there is no more
-        while piece := os.read(descriptor, PIECE):
-            pieces.put(piece)
-    pieces.put(b"")
+def _read_pieces(descriptor: int, pieces: SimpleQueue[bytes | OSError]) -> None:
+    """Read to the end, which is an empty piece, or to the error that ends it."""
+    while True:
+        try:
+            piece: bytes | OSError = os.read(descriptor, PIECE)
+        except BlockingIOError:  # whoever made the pipe does not wait for it
+            select([descriptor], [], [])
+            continue
+        except OSError as error:
+            piece = error if error.errno != EBADF else b""  # a stream that is closed has nothing
+        pieces.put(piece)
+        if not piece or isinstance(piece, OSError):
+            return
 
 
 def _text(read: bytes) -> str:
     if read.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
         text = read.decode("utf-16", "replace")
-    elif b"\0" in read:
-        raise click.UsageError("Standard input is no text: it holds zero bytes.")
     else:
         text = read.removeprefix(BOM_UTF8).decode("utf-8", "replace")
     return text.rstrip("\r\n")

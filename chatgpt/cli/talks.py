@@ -184,6 +184,8 @@ def note_what_is_missing(reply: ChatMessage) -> None:
         say("the answer is cut at its limit of tokens")
     elif reply.finish_reason == "content_filter":
         say("the answer is cut by the server's content filter")
+    elif not reply.text.strip():
+        say("the answer has no text")
     context = reply.context
     if context is not None and context.left_out:
         say(

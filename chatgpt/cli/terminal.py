@@ -10,7 +10,10 @@ Rules:
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Final
 
@@ -32,13 +35,47 @@ def harmless(text: str) -> str:
     return text.translate(_HARMLESS)
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things: `1 message`, `2 messages`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def prepare_streams() -> None:
-    """Let no text fail for the encoding of a stream, nor for a stream that is closed."""
+    """Let no text fail for the encoding of a stream, for a stream that is closed, or for a terminal without a size."""
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: PTH123, SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: PTH123, SIM115
+    for name in ("COLUMNS", "LINES"):  # rich would take a zero for the size of the terminal
+        size = os.environ.get(name, "1")
+        if not size.isdecimal() or int(size) < 1:
+            del os.environ[name]
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def show_cursor_when_stopped() -> None:
+    """Let Ctrl-Z leave the terminal with its cursor, which is hidden while an answer is drawn."""
+    number = getattr(signal, "SIGTSTP", None)  # there is none on Windows
+    if number is None or not can_move() or signal.getsignal(number) is not signal.SIG_DFL:
+        return
+
+    def stop(*_: object) -> None:
+        os.write(sys.stdout.fileno(), b"\x1b[?25h")
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        signal.signal(number, stop)  # once it goes on
+
+    signal.signal(number, stop)
+
+
+@contextmanager
+def ignored_interrupts() -> Iterator[None]:
+    """Pass Ctrl-C by, which is for another program at the terminal; that one does not inherit this."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def is_person_reading() -> bool:

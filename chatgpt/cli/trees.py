@@ -1,23 +1,25 @@
 """A conversation as the tree of its messages: each branch, and where it stands.
 
 Strategy: most of a conversation is a line, each message with one reply; a tree that went one step to the right with each
-of them would leave the screen. So a line of single replies stays in its column, and only branches are indented.
+of them would leave the screen. So a line of single replies stays in its column; where there are several, each one begins
+a branch, and what follows in it is indented.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import takewhile
-from operator import eq
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from rich.text import Text
 from rich.tree import Tree
 
 from chatgpt import ChatMessage
-from chatgpt.cli.conversation_store import SHOWN_ID
+from chatgpt.cli.conversation_store import short_ids
 from chatgpt.cli.terminal import console, harmless
+
+SPARE: Final = 3
+"""How many letters of an id are shown beyond those that tell it from the others: a conversation goes on."""
 
 SHOWN_TEXT: Final = 60
 """How many letters of a message are shown."""
@@ -31,18 +33,19 @@ def print_tree(heading: str, messages: Sequence[ChatMessage], here: str | None) 
         messages: all its messages, oldest first.
         here: the id of the message where it stands.
     """
-    ids = short_ids(message.id for message in messages)
+    ids = short_ids((message.id for message in messages), SPARE)
     tree = Tree(Text(harmless(heading), style="bold"))
     replies = visible_replies(messages)
-    waiting = [(tree, message) for message in reversed(replies[None])]
+    first = replies[None]
+    waiting = [(tree, message, len(first) > 1) for message in reversed(first)]
     while waiting:  # no recursion: a conversation may be deep
-        branch, message = waiting.pop()
-        branch.add(line_of_message(message, ids[message.id], is_here=message.id == here))
+        branch, message, begins_branch = waiting.pop()
+        node = branch.add(line_of_message(message, ids[message.id], is_here=message.id == here))
         following = replies[message.id]
         if len(following) == 1:
-            waiting.append((branch, following[0]))
-            continue
-        waiting += [(branch.children[-1], reply) for reply in reversed(following)]
+            waiting.append((node if begins_branch else branch, following[0], False))
+        else:
+            waiting += [(node, reply, True) for reply in reversed(following)]
     console().print(tree)
 
 
@@ -63,20 +66,6 @@ def visible_replies(
             parent = known.get(parent.parent_message_id or "")
         replies[None if parent is None else parent.id].append(message)
     return replies
-
-
-def short_ids(ids: Iterable[str]) -> Mapping[str, str]:
-    """The beginning of each id that none of the others has, with some letters to spare for later ones."""
-    ordered = sorted(set(ids))
-    shown = {}
-    for before, each, after in zip(["", *ordered], ordered, [*ordered[1:], ""], strict=False):
-        common = max(_common_length(before, each), _common_length(each, after))
-        shown[each] = each[: max(SHOWN_ID, common + 4)]
-    return shown
-
-
-def _common_length(one: str, other: str) -> int:
-    return sum(1 for _ in takewhile(bool, map(eq, one, other)))
 
 
 def line_of_message(message: ChatMessage, shown_id: str, *, is_here: bool) -> Text:

@@ -159,7 +159,6 @@ def on_terminal(
     *,
     env: Mapping[str, str],
     piped_in: Path | None = None,
-    script: str | None = None,
     piped_to: Path | None = None,
     folder: Path | None = None,
     dimensions: tuple[int, int] = (24, 80),
@@ -170,7 +169,6 @@ def on_terminal(
         arguments: those of the command line.
         env: the whole environment.
         piped_in: a file that is piped into its standard input, in place of the terminal.
-        script: a script of bash that calls the command as `"$@"`.
         piped_to: a file that has its standard output, in place of the terminal.
         folder: where it runs; by default where the test does.
         dimensions: lines and columns.
@@ -180,8 +178,6 @@ def on_terminal(
         command = _in_shell('file=$1; shift; cat "$file" | "$@"', piped_in, command)
     if piped_to is not None:
         command = _in_shell('file=$1; shift; exec "$@" > "$file"', piped_to, command)
-    if script is not None:
-        command = ["bash", "-c", script, "bash", *command]
     with warnings.catch_warnings():  # newer Pythons warn of a fork beside the threads of the server
         warnings.simplefilter("ignore", DeprecationWarning)
         terminal = pexpect.spawn(
@@ -207,6 +203,8 @@ def _in_shell(script: str, file: Path, command: Sequence[str]) -> list[str]:
 def exit_code(terminal: pexpect.spawn[str]) -> int | None:
     """Wait for the end of a process on a terminal; `None` where a signal ended it."""
     terminal.expect(pexpect.EOF)
+    terminal.wait()
+    terminal.ptyproc.delayafterclose = 0  # type: ignore[attr-defined] # what it waits for has happened
     terminal.close()
     return terminal.exitstatus
 

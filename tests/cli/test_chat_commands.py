@@ -265,7 +265,7 @@ def test_save(env: dict[str, str], tmp_path: Path, chatgpt_server: ChatGPTServer
     assert kept_now == f"now in {env['CHATGPT_STORE']}"
     assert done.stderr.splitlines() == [
         "chatgpt: named later",
-        *(f"chatgpt: 2 messages are in {file}" for file in files),
+        *(f"chatgpt: 2 messages exported to {file}" for file in files),
         "chatgpt: named now",
     ]
     for file in files:

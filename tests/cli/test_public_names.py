@@ -15,7 +15,7 @@ import chatgpt.cli
 import chatgpt.testing
 
 MODULES: Final = sorted(Path(chatgpt.cli.__file__).parent.glob("*.py"))
-PACKAGES: Final = {"attrs", "click", "platformdirs", "rich"}
+PACKAGES: Final = {"attrs", *chatgpt.cli.PACKAGES}
 
 
 def imported(module: Path) -> Iterator[tuple[str, str]]:
@@ -36,6 +36,6 @@ def test_what_is_imported(module: Path) -> None:
         elif source == "chatgpt.testing":
             assert name in chatgpt.testing.__all__
         elif package == "chatgpt":
-            assert source.startswith("chatgpt.cli.")
+            assert source.startswith("chatgpt.cli")
         else:
             assert package in {*sys.stdlib_module_names, *PACKAGES}, source
