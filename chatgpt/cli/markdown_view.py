@@ -16,7 +16,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -133,28 +133,35 @@ class MarkdownView(AnswerView):
     # --- the thread --------------------------------------------------------------------------
 
     def _wait(self) -> None:
-        """Wait until the thread has taken all parts."""
+        """Wait until the thread has taken all parts, and take those that it has left."""
         if self._thread.is_alive():
             self._parts.put(None)
             self._thread.join()
+        self._take(self._next_parts(0.0))
 
     def _draw_parts(self) -> None:
         """Draw what comes, or how the spinner turns, until nothing more comes."""
         is_drawn = False
-        while True:
-            waits = not self._has_begun or not is_drawn
-            for part in self._next_parts(self._next_drawing if waits else None):
-                if part is None:
+        with suppress(OSError):  # the terminal is gone: the main thread meets that, too
+            while True:
+                waits = not self._has_begun or not is_drawn
+                parts = self._next_parts(self._next_drawing if waits else None)
+                if self._take(parts):
                     return
-                if part.rewritten:
-                    self._print_rest()
-                    self._add(part.text)
-                elif part.delta:
-                    self._add(part.delta)
-                is_drawn = False
-            if monotonic() >= self._next_drawing or (self._has_begun and not self._end):
-                self._draw()
-                is_drawn = True
+                is_drawn = is_drawn and not parts
+                if monotonic() >= self._next_drawing or (self._has_begun and not self._end):
+                    self._draw()
+                    is_drawn = True
+
+    def _take(self, parts: Sequence[ChatMessage | None]) -> bool:
+        """Take parts as text; whether no more come."""
+        for part in filter(None, parts):
+            if part.rewritten:
+                self._print_rest()
+                self._add(part.text)
+            elif part.delta:
+                self._add(part.delta)
+        return None in parts
 
     def _next_parts(self, until: float | None) -> list[ChatMessage | None]:
         """Wait for parts, until that time of the monotonic clock; without one, for ever. `None` is the end of them."""
