@@ -22,7 +22,7 @@ does stands in a module of its own, which is loaded when it is called:
     markdown_view.py        or as Markdown that grows in place (markdown_blocks.py: block by block)
     trees.py                a conversation as a tree
     terminal.py             what the standard streams are, and what may be written to a terminal
-    standard_input.py       input that joins the prompt
+    standard_input.py       input that joins the prompt (pipelines.py: whether it may still come)
     exit_codes.py           from an error to its one line and exit code
 
 Rules:

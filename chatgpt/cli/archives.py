@@ -8,11 +8,13 @@ Rules:
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from stat import S_ISREG
 from typing import Final, Literal
 
 import click
@@ -23,7 +25,10 @@ from chatgpt.cli.exit_codes import say
 from chatgpt.cli.terminal import counted, harmless, is_person_reading
 
 LINES: Final = (".jsonl", ".ndjson")
-"""What the names of files of JSON Lines end with; any other file that is imported is ChatGPT's own export."""
+"""What the names of files of JSON Lines end with."""
+
+EXPORTS: Final = (".zip", ".json")
+"""What those of ChatGPT's own export end with."""
 
 DOCUMENTS: Final = (".md", ".markdown", ".html", ".htm", *LINES)
 """What the names of files end with that can be written."""
@@ -55,16 +60,16 @@ def export_conversations(
         OSError: the file cannot be written.
     """
     if is_all and wanted is not None:
-        raise click.UsageError("--all exports every conversation: leave out it, or the one.")
+        raise click.UsageError("--all exports every conversation: leave out --all, or the one.")
     target = None if file == STANDARD_STREAM else file
     if target is not None and chosen_format is None and target.suffix.lower() not in DOCUMENTS:
         raise click.UsageError(
             f"Give --format, or a FILE that ends with one of {', '.join(DOCUMENTS)}."
         )
     shown = BytesIO() if target is None and is_person_reading() else None
-    with open_store() as store:
+    with open_store(is_made=False) as store:
         conversation_id = None if is_all else find_conversation(store, wanted).id
-        with _progress("exporting") as report:
+        with _progress("exporting", is_shown=target is not None or _goes_into_a_file()) as report:
             count = export_messages(
                 store,
                 target or shown or sys.stdout.buffer,
@@ -82,15 +87,21 @@ def import_conversations(file: Path) -> None:
     """Read conversations from a file.
 
     Args:
-        file: JSON Lines, also from standard input as `-`; any other is ChatGPT's own export.
+        file: JSON Lines, also from standard input as `-`, or ChatGPT's own export.
 
     Raises:
-        ValueError: it is no such file.
+        click.UsageError, ValueError: it is no such file.
         OSError: it cannot be read.
         click.exceptions.Exit: with code 1, nothing of it could be imported.
     """
-    with open_store() as store, _progress("importing") as report:
-        if file == STANDARD_STREAM:
+    is_piped = file == STANDARD_STREAM
+    if not (is_piped or file.is_dir() or file.suffix.lower() in (*LINES, *EXPORTS)):
+        raise click.UsageError(
+            f"{file} is neither JSON Lines of `chatgpt export` ({', '.join(LINES)}) nor ChatGPT's own data export "
+            f"({', '.join(EXPORTS)}, or its folder)."
+        )
+    with open_store() as store, _progress("importing", is_shown=not is_piped) as report:
+        if is_piped:
             imported = import_messages(sys.stdin.buffer, store, on_progress=report)
         elif file.suffix.lower() in LINES:
             imported = import_messages(file, store, on_progress=report)
@@ -111,10 +122,15 @@ def import_conversations(file: Path) -> None:
         raise click.exceptions.Exit(1)
 
 
+def _goes_into_a_file() -> bool:
+    """Whether standard output is a file: what reads a pipe may write to the terminal, too."""
+    return S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
+
+
 @contextmanager
-def _progress(what: str) -> Iterator[Callable[[ArchiveProgress], object] | None]:
+def _progress(what: str, *, is_shown: bool) -> Iterator[Callable[[ArchiveProgress], object] | None]:
     """A progress bar while something takes long; `None` where nobody would see it."""
-    if not sys.stderr.isatty():
+    if not is_shown or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console

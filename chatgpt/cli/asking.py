@@ -10,6 +10,7 @@ import click
 
 from chatgpt.cli.answer_views import show_answer, view_of
 from chatgpt.cli.client_options import TalkOptions
+from chatgpt.cli.exit_codes import say
 from chatgpt.cli.standard_input import joined_prompt
 from chatgpt.cli.talks import name_new_conversation, note_what_is_missing, open_place, open_talk
 
@@ -32,17 +33,22 @@ def ask(
         options: the conversation, and the client.
     """
     if is_raw and is_json:
-        raise click.UsageError("--raw is for text: leave out it, or --json.")
+        raise click.UsageError("--raw is for text alone: leave out one of --raw and --json.")
     if is_streamed is None:
         is_streamed = not is_json
     with ExitStack() as stack:
         store, begun = open_place(stack, options)
         talk = open_talk(stack, options, store, begun)
         prompt = joined_prompt(words)  # waited for once all else is known to be right
-        reply = show_answer(
-            view_of(is_raw=is_raw, is_json=is_json, is_streamed=is_streamed),
-            lambda show: talk.send(prompt, stream=is_streamed, on_progress=show),
-        )
+        try:
+            reply = show_answer(
+                view_of(is_raw=is_raw, is_json=is_json, is_streamed=is_streamed),
+                lambda show: talk.send(prompt, stream=is_streamed, on_progress=show),
+            )
+        except KeyboardInterrupt:
+            if store is not None:
+                say("stopped; nothing of it is kept")
+            raise
         note_what_is_missing(reply)
         if store is not None and begun is None and options["name"] is not None:
             name_new_conversation(store, reply, options["name"])

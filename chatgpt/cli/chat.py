@@ -67,6 +67,7 @@ def _follow_script(opened: OpenChat, lines: LineInput) -> None:
 
 def _talk(opened: OpenChat, lines: LineInput, *, is_debugging: bool) -> None:
     """Do what a person types, until they leave."""
+    say("/help lists what else can be done, Ctrl-D leaves")
     knows_how_to_leave = False
     while not opened.is_over:
         try:
@@ -90,6 +91,8 @@ def _do(opened: OpenChat, text: str) -> None:
     """Send a message, or run a command."""
     if text.startswith(SLASH) and not text.startswith(2 * SLASH):
         run_command(opened, text)
+    elif text.strip() in ("exit", "quit"):  # as in other programs that talk line by line
+        opened.is_over = True
     else:
         _send(opened, text.removeprefix(SLASH))
 

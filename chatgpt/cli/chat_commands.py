@@ -142,6 +142,7 @@ def _line(chat: OpenChat, message: ChatMessage) -> str:
 def _system(chat: OpenChat, text: str) -> None:
     if text:
         chat.instructions = "" if text in NO_INSTRUCTIONS else text
+        say("the instructions are set")
     else:
         _print(chat.instructions or "There are no instructions.")
 
@@ -149,6 +150,7 @@ def _system(chat: OpenChat, text: str) -> None:
 def _model(chat: OpenChat, name: str) -> None:
     if name:
         chat.model = name
+        say(f"{name} is asked")
     else:
         _print(chat.model)
 
@@ -160,7 +162,7 @@ def _save(chat: OpenChat, target: str) -> None:
         file = Path(target).expanduser()
         count = export_messages(chat.kept, file, conversation_id=chat.known_id)
         say(f"{counted(count, 'message')} exported to {file}")
-    elif Path(target).name != target and target:
+    elif _is_like_a_file(target):
         raise click.UsageError(
             f"A file is saved whose name ends with one of {', '.join(DOCUMENTS)}."
         )
@@ -173,6 +175,11 @@ def _save(chat: OpenChat, target: str) -> None:
         say(f"named {target}")
     else:
         _print(f"{chat.label} in {chat.store.file}")
+
+
+def _is_like_a_file(target: str) -> bool:
+    ending = Path(target).suffix[1:]
+    return bool(target) and (Path(target).name != target or (ending.isalpha() and len(ending) <= 5))
 
 
 def _tokens(chat: OpenChat, _: str) -> None:

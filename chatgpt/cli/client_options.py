@@ -60,7 +60,7 @@ def key_value(given: str) -> tuple[str, object]:
     if not equals or not key.strip():
         raise click.BadParameter(f"{given!r} is no KEY=VALUE, such as temperature=0.2")
     if key.strip() in ("messages", "prompt", "stream"):
-        raise click.BadParameter(f"{key.strip()} is made by the command itself")
+        raise click.BadParameter(f"{key.strip()} is the command's own (--stream)")
     try:
         return key.strip(), json.loads(text)
     except (ValueError, RecursionError):
@@ -133,7 +133,9 @@ def _all_of(
 client_options: Final = _all_of(
     (
         click.option("-m", "--model", metavar="NAME", help="The model.  [env: OPENAI_MODEL]"),
-        click.option("--system", metavar="TEXT", help="The instructions; '' for none."),
+        click.option(
+            "--system", metavar="TEXT", help="The instructions of this call; '' for none."
+        ),
         click.option(
             "-p",
             "--param",

@@ -70,8 +70,8 @@ def ask(
 ) -> None:
     """Ask one question and print the answer.
 
-    Text on standard input joins the prompt. A pipe to which nothing is written for 5 seconds is left alone; with -
-    as a word of the prompt, or without a prompt, it is waited for.
+    Text on standard input joins the prompt. A pipe that some program left open, and to which nothing is written for
+    5 seconds, is left alone; with - as a word of the prompt, or without a prompt, it is waited for.
     """
     root.check_words(context, words)
     from chatgpt.cli.asking import ask
@@ -203,10 +203,13 @@ def rm(conversations: Sequence[str], *, is_sure: bool) -> None:
     delete_conversations(conversations, is_sure=is_sure)
 
 
-@root.command("ls-cache")
+@root.command("ls-cache", short_help="Print where the conversations are kept.")
 @debug_option
 def ls_cache() -> None:
-    """Print where the conversations are kept."""
+    """Print where the conversations are kept.
+
+    The environment variable CHATGPT_STORE names another file.
+    """
     from chatgpt.cli.conversations import print_store_file
 
     print_store_file()
@@ -288,7 +291,14 @@ def completion(shell: str) -> None:
 
 
 @root.command("help")
-@click.argument("command", required=False, metavar="[COMMAND]")
+@click.argument(
+    "command",
+    required=False,
+    metavar="[COMMAND]",
+    shell_complete=lambda _context, _parameter, beginning: [
+        name for name in root.commands if name.startswith(beginning)
+    ],
+)
 @click.pass_context
 def help_(context: click.Context, /, command: str | None) -> None:
     """Show help, as --help does."""

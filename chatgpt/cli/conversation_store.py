@@ -9,16 +9,18 @@ Rules:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import takewhile
 from operator import eq
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import click
 
 from chatgpt import ChatGPTError, SQLiteStore, StoredConversation, StoreError
 from chatgpt.cli.exit_codes import NotFoundInStore
+
+T = TypeVar("T")
 
 STORE_VARIABLE: Final = "CHATGPT_STORE"
 """The environment variable that says which file it is."""
@@ -43,21 +45,48 @@ def store_file() -> Path:
     return user_data_path("chatgpt", appauthor=False) / "conversations.db"
 
 
-def open_store() -> SQLiteStore:
-    """Open the store, and make it where there is none.
+def open_store(*, is_made: bool = True) -> SQLiteStore:
+    """Open the store.
+
+    Args:
+        is_made: whether it is made where there is none.
 
     Raises:
+        NotFoundInStore: there is none.
         StoreError: it cannot be opened.
     """
     file = store_file()
+    if not is_made and not file.exists():
+        raise NotFoundInStore(f"There is no conversation yet: {file} is not there.")
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+        if is_made:
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise StoreError(
             f"The conversations cannot be kept in {file}: {error.strerror}. {STORE_VARIABLE} names another file."
         ) from None
     return SQLiteStore(file)
+
+
+def read_store(read: Callable[[SQLiteStore], list[T]]) -> list[T]:
+    """Read something of the store; nothing where there is none."""
+    if not store_file().exists():
+        return []
+    with open_store(is_made=False) as store:
+        return read(store)
+
+
+def check_is_no_id(store: SQLiteStore, name: str) -> None:
+    """Check that a new name is not taken for the id of another conversation, as `chatgpt list` shows it.
+
+    Raises:
+        click.UsageError: it is.
+    """
+    if len(name) >= SHOWN_ID and any(each.name != name for each in store.find_conversations(name)):
+        raise click.UsageError(
+            f"{name!r} is the beginning of an id; -c -n {name} goes on with that one."
+        )
 
 
 def find_conversation(store: SQLiteStore, wanted: str | None) -> StoredConversation:

@@ -4,7 +4,7 @@ Rules:
 
 1. On a terminal there are tables, Markdown and trees; in a pipe, lines whose columns are parted by tabs, in an order that
    stays. With `--json`, JSON.
-2. What is deleted is asked about where a person types, unless `--yes` says that it is sure.
+2. Nothing is deleted that a person, or `--yes`, has not agreed to. Nothing is made where it is only read.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from chatgpt import ChatMessage, StoredConversation
 from chatgpt.cli.answer_views import json_of, print_json
 from chatgpt.cli.conversation_store import (
     SHOWN_ID,
+    check_is_no_id,
     find_conversation,
     label_of,
     open_store,
+    read_store,
     short_ids,
     store_file,
 )
 from chatgpt.cli.exit_codes import say
-from chatgpt.cli.terminal import console, harmless, is_person_reading, is_person_typing
+from chatgpt.cli.terminal import console, counted, harmless, is_person_reading, is_person_typing
 
 WIDEST: Final = 24
 """How wide all but the last column of a table may be, in columns of the terminal; the last one has what is left."""
@@ -39,8 +41,7 @@ GAP: Final = "  "
 
 def list_conversations(limit: int | None, *, is_json: bool) -> None:
     """List the conversations, last used first; at most `limit`, and all of them if that is `None`."""
-    with open_store() as store:
-        found = store.conversations(limit=limit)
+    found = read_store(lambda store: store.conversations(limit=limit))
     if is_json:
         for each in found:
             print_json(_json_of_conversation(each))
@@ -56,9 +57,9 @@ def list_conversations(limit: int | None, *, is_json: bool) -> None:
         )
         for each in found
     ]
-    _print_table(("id", "used", "messages", "name", "begins with"), rows)
-    if not rows and is_person_reading():
-        say("there is no conversation yet")
+    _print_table(
+        ("id", "used", "messages", "name", "begins with"), rows, "there is no conversation yet"
+    )
 
 
 def show_conversation(wanted: str | None, *, is_tree: bool, is_raw: bool, is_json: bool) -> None:
@@ -69,8 +70,10 @@ def show_conversation(wanted: str | None, *, is_tree: bool, is_raw: bool, is_jso
         click.UsageError: there are several, or it cannot be shown in two ways at once.
     """
     if is_raw and (is_tree or is_json):
-        raise click.UsageError("--raw is for text: leave out it, or --tree and --json.")
-    with open_store() as store:
+        raise click.UsageError(
+            "--raw is for text alone: leave out one of --raw, --tree and --json."
+        )
+    with open_store(is_made=False) as store:
         conversation = find_conversation(store, wanted)
         if is_tree:
             messages = store.conversation_messages(conversation.id)
@@ -110,8 +113,7 @@ def print_messages(messages: Sequence[ChatMessage], *, is_raw: bool = False) -> 
 
 def search_messages(query: str, limit: int, *, is_json: bool) -> None:
     """Find messages, the best ones first."""
-    with open_store() as store:
-        found = store.search(query, limit=limit)
+    found = read_store(lambda store: store.search(query, limit=limit))
     if is_json:
         for message in found:
             print_json(json_of(message))
@@ -125,26 +127,28 @@ def search_messages(query: str, limit: int, *, is_json: bool) -> None:
         )
         for message in found
     ]
-    _print_table(("id", "said", "who", "what"), rows)
-    if not rows and is_person_reading():
-        say("no message says that")
+    _print_table(("id", "said", "who", "what"), rows, "no message says that")
 
 
 def rename_conversation(wanted: str, name: str) -> None:
     """Give a conversation a name, or take it away."""
-    with open_store() as store:
-        store.name_conversation(find_conversation(store, wanted).id, name or None)
+    with open_store(is_made=False) as store:
+        conversation = find_conversation(store, wanted)
+        if name:
+            check_is_no_id(store, name)
+        store.name_conversation(conversation.id, name or None)
 
 
 def delete_conversations(wanted: Sequence[str], *, is_sure: bool) -> None:
     """Delete conversations; either all of them are found, or none is deleted."""
-    with open_store() as store:
+    with open_store(is_made=False) as store:
         found = {each.id: each for each in (find_conversation(store, one) for one in wanted)}
-        labels = ", ".join(f"{label_of(each)} ({each.title or ''})" for each in found.values())
         if not is_sure:
-            _ask_about(f"Delete {labels}?")
+            labels = ", ".join(f"{label_of(each)} ({each.title or ''})" for each in found.values())
+            _ask_about(f"Delete {labels} for good?")
         for conversation_id in found:
             store.delete_conversation(conversation_id)
+    say(f"{counted(len(found), 'conversation')} deleted")
 
 
 def print_store_file() -> None:
@@ -157,26 +161,35 @@ def delete_all(*, is_sure: bool) -> None:
     """Delete all conversations."""
     if not store_file().exists():
         return
-    with open_store() as store:
+    with open_store(is_made=False) as store:
+        count = counted(len(store.conversations()), "conversation")
         if not is_sure:
-            _ask_about(f"Delete all conversations in {store.file}?")
+            _ask_about(f"Delete {count} in {store.file} for good?")
         store.clear()
+    say(f"{count} deleted")
 
 
 def _ask_about(question: str) -> None:
-    """Ask whether something is to be done, where there is somebody to ask.
+    """Ask whether something is to be done.
 
     Raises:
+        click.UsageError: there is nobody to ask.
         click.exceptions.Exit: it is not, with code 1.
     """
-    if is_person_typing() and not click.confirm(harmless(question), err=True):
+    if not is_person_typing():
+        raise click.UsageError("Nothing is deleted: there is no terminal to ask at, and no --yes.")
+    if not click.confirm(harmless(question), err=True):
         raise click.exceptions.Exit(1)
 
 
-def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]], otherwise: str) -> None:
+    """Print a table; a person is told otherwise where it is empty."""
     if not is_person_reading():
         for row in rows:
             click.echo("\t".join(_one_line(cell) for cell in row))
+        return
+    if not rows:
+        say(otherwise)
         return
     from rich.text import Text
 

@@ -93,7 +93,7 @@ def _versions() -> str:
         try:
             found.append(f"{package} {version(package)}")
         except PackageNotFoundError:
-            found.append(f"no {package}")
+            found.append(f"{package} not installed")
     return ", ".join(found)
 
 

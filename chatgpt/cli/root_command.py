@@ -81,6 +81,11 @@ class RootCommand(click.Group):
         try:
             super().invoke(ctx)
             sys.stdout.flush()
+        except click.UsageError as error:
+            if "unexpected extra argument" not in error.message:
+                raise
+            # It may be a prompt that begins with a command.
+            raise click.UsageError(f"{error.message} As a prompt: chatgpt {PROMPT} ...") from None
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
         except KeyboardInterrupt:

@@ -20,8 +20,8 @@ def serve(*, port: int, is_any_key: bool, replies: Sequence[str]) -> None:
         raise click.ClickException(f"cannot listen on port {port}: {error.strerror}") from None
     with made as server:
         click.echo(server.base_url)
-        words = "any key" if key is None else f"the key {key}"
-        say(
-            f"listening with {words}; Ctrl-C ends it. For clients: export OPENAI_BASE_URL={server.base_url}"
+        environment = f"OPENAI_BASE_URL={server.base_url}" + (
+            f" OPENAI_API_KEY={key}" if key else ""
         )
+        say(f"listening; Ctrl-C ends it. For clients: export {environment}")
         threading.Event().wait()

@@ -4,8 +4,9 @@ Rules:
 
 1. What a prompt lacks is waited for: without one, or with `-` as a word of it, input is read to its end.
 2. What it may not need is not waited for without end: beside a prompt, a pipe to which nothing is written for
-   `PATIENCE` seconds is left alone, with a word on standard error. (A program that starts others often leaves such a
-   pipe open, and nobody ever writes to it.) Once something has come, the rest is waited for.
+   `PATIENCE` seconds is left alone, with a word on standard error, unless another program of a pipeline may still write
+   (`pipelines.py`). (A program that starts others often leaves a pipe open to which nobody ever writes.) Once
+   something has come, the rest is waited for.
 3. A terminal is never read.
 4. Bytes that are no UTF-8 are replaced; what holds zero bytes is no text, and refused.
 """
@@ -25,6 +26,7 @@ from typing import Final
 import click
 
 from chatgpt.cli.exit_codes import say
+from chatgpt.cli.pipelines import has_writer_beside
 from chatgpt.cli.terminal import is_person_typing
 
 PATIENCE: Final = 5.0
@@ -74,11 +76,14 @@ def piped_text(*, is_waited_for: bool = True) -> str | None:
     try:
         piece = pieces.get(timeout=None if is_waited_for else PATIENCE)
     except Empty:
-        say(
-            f"nothing came on standard input for {PATIENCE:g} seconds, so it is not part of the prompt "
-            "(- as a word of the prompt waits for it, </dev/null says that there is none)"
-        )
-        return None
+        if not has_writer_beside(sys.stdin.fileno()):
+            say(
+                f"nothing came on standard input for {PATIENCE:g} seconds, so it is not part of the prompt "
+                "(- as a word of the prompt waits for it, </dev/null says that there is none)"
+            )
+            return None
+        say("waiting for standard input (</dev/null says that there is none)")
+        piece = pieces.get()
     read = bytearray()
     while piece:
         if isinstance(piece, OSError):

@@ -24,7 +24,13 @@ from chatgpt import (
 from chatgpt.cli.answer_views import OnProgress
 from chatgpt.cli.client_options import TalkOptions
 from chatgpt.cli.clients import official_client, web_client
-from chatgpt.cli.conversation_store import SHOWN_ID, find_conversation, label_of, open_store
+from chatgpt.cli.conversation_store import (
+    SHOWN_ID,
+    check_is_no_id,
+    find_conversation,
+    label_of,
+    open_store,
+)
 from chatgpt.cli.exit_codes import say
 
 
@@ -108,7 +114,7 @@ def open_place(
     if not options["is_stored"]:
         if is_continued or name is not None:
             raise click.UsageError(
-                "--no-store keeps nothing that -c or -n could go on with: leave one of them out."
+                "--no-store keeps nothing that -c or -n could go on with: leave out one of them."
             )
         return None, None
     store = stack.enter_context(open_store())
@@ -117,6 +123,8 @@ def open_place(
     elif name is not None:
         StoredConversation.check_name(name)
         begun = next((each for each in store.find_conversations(name) if each.name == name), None)
+        if begun is None:
+            check_is_no_id(store, name)
     else:
         begun = None
     if begun is not None:

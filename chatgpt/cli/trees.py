@@ -1,8 +1,8 @@
 """A conversation as the tree of its messages: each branch, and where it stands.
 
 Strategy: most of a conversation is a line, each message with one reply; a tree that went one step to the right with each
-of them would leave the screen. So a line of single replies stays in its column; where there are several, each one begins
-a branch, and what follows in it is indented.
+of them would leave the screen. So a run of single replies is one node, a line for each; where there are several replies,
+each one begins a node below it.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ def print_tree(heading: str, messages: Sequence[ChatMessage], here: str | None) 
     ids = short_ids((message.id for message in messages), SPARE)
     tree = Tree(Text(harmless(heading), style="bold"))
     replies = visible_replies(messages)
-    first = replies[None]
-    waiting = [(tree, message, len(first) > 1) for message in reversed(first)]
+    waiting = [(tree, message) for message in reversed(replies[None])]
     while waiting:  # no recursion: a conversation may be deep
-        branch, message, begins_branch = waiting.pop()
-        node = branch.add(line_of_message(message, ids[message.id], is_here=message.id == here))
-        following = replies[message.id]
-        if len(following) == 1:
-            waiting.append((node if begins_branch else branch, following[0], False))
-        else:
-            waiting += [(node, reply, True) for reply in reversed(following)]
+        branch, message = waiting.pop()
+        run, following = [message], replies[message.id]
+        while len(following) == 1:
+            run += following
+            following = replies[following[0].id]
+        lines = (line_of_message(each, ids[each.id], is_here=each.id == here) for each in run)
+        node = branch.add(Text("\n", no_wrap=True, overflow="ellipsis").join(lines))
+        waiting += [(node, reply) for reply in reversed(following)]
     console().print(tree)
 
 

@@ -203,7 +203,7 @@ def title_of(first: ChatMessage) -> str:
 
 def _speaker(message: ChatMessage) -> str:
     made = message.created_at
-    time = None if made is None else f"{made:%Y-%m-%d %H:%M}"
+    time = None if made is None else f"{made:%Y-%m-%d %H:%M %Z}".rstrip()
     notes = ", ".join(filter(None, (message.model, time)))
     name = message.name or message.role.capitalize()
     return " ".join((f"{name} ({notes})" if notes else name).split())

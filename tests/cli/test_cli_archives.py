@@ -111,7 +111,8 @@ def test_nothing_to_export(env: dict[str, str], tmp_path: Path) -> None:
     empty = another(tmp_path, env)
     assert run(["export"], env=empty).returncode == 9
     done = run(["export", "--all", "--format", "jsonl"], env=empty)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (9, "", 1)
+    assert not Path(empty["CHATGPT_STORE"]).exists()
 
 
 # --- import ----------------------------------------------------------------------------------

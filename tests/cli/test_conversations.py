@@ -201,13 +201,13 @@ def test_a_tree_has_all_branches(env: dict[str, str]) -> None:
     ]
     assert lines == [
         "wide  first",
-        "├── user: first",
-        "└── assistant: To first",
+        "└── user: first",
+        "    assistant: To first",
         "    ├── user: second",
         "    │   ├── assistant: To second",
         "    │   └── assistant: To second",
         "    └── user: another way",
-        "        └── * assistant: To another way",
+        "        * assistant: To another way",
     ]
     on_screen = [line.rstrip() for line in seen(["show", "--tree"], env).lines]
     assert len(on_screen) == len(lines)
@@ -218,7 +218,7 @@ def test_a_tree_has_all_branches(env: dict[str, str]) -> None:
 def test_each_id_of_a_tree_means_one_message(env: dict[str, str], tmp_path: Path) -> None:
     """A shown id is the beginning of one id alone."""
     shown = re.findall(
-        r"── (?:\* )?(\S+) (?:user|assistant): ", run(["show", "--tree"], env=env).stdout
+        r"(?:^|[─│ ] )(?:\* )?(\S+) (?:user|assistant): ", run(["show", "--tree"], env=env).stdout
     )
     with opened_store(tmp_path) as store:
         all_ids = [message.id for message in store.all_messages()]
@@ -234,8 +234,8 @@ def test_a_tree_says_where_it_stands_however_long_the_message_is(
         save(store, "c", "short", LONG, name="mine")
     head, first, last = seen(["show", "--tree"], env).lines
     assert head.startswith("mine")
-    assert first.startswith("├── c/0 user: short")
-    assert last.startswith("└── * c/1 assistant: A question ")
+    assert first.startswith("└── c/0 user: short")
+    assert last.startswith("    * c/1 assistant: A question ")
     assert last.endswith("…")
 
 
@@ -299,10 +299,12 @@ def test_names(env: dict[str, str], tmp_path: Path) -> None:
 def test_several_are_deleted_or_none(env: dict[str, str], tmp_path: Path) -> None:
     everything = ids(tmp_path)
     for words, code in ((["trip", "nix"], 9), (["trip", "aaaa"], 2), (["trip", ""], 9)):
-        done = run(["rm", *words], env=env)
+        done = run(["rm", "-y", *words], env=env)
         assert (done.returncode, done.stdout, ids(tmp_path)) == (code, "", everything)
-    done = run(["rm", "trip", "aaaa-1", "bbbb"], env=env)  # one of them by two ways
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    done = run(["rm", "-y", "trip", "aaaa-1", "bbbb"], env=env)  # one of them by two ways
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0, "", "chatgpt: 2 conversations deleted\n"
+    )  # fmt: skip
     assert ids(tmp_path) == ["aaaa-2222-y"]
     assert run(["search", "paris"], env=env).stdout == ""
 
@@ -314,9 +316,9 @@ def test_what_is_deleted_is_in_no_file(env: dict[str, str], tmp_path: Path) -> N
         return any(word.encode() in file.read_bytes() for file in files)
 
     assert held("Paris")
-    assert run(["rm", "trip"], env=env).returncode == 0
+    assert run(["rm", "-y", "trip"], env=env).returncode == 0
     assert (held("Paris"), held("paris"), held("terminal of eighty")) == (False, False, True)
-    assert run(["rm-cache"], env=env).returncode == 0
+    assert run(["rm-cache", "--yes"], env=env).returncode == 0
     assert (held("terminal of eighty"), held("東京"), ids(tmp_path)) == (False, False, [])
 
 
@@ -325,7 +327,7 @@ def test_a_person_is_asked_before_anything_is_deleted(env: dict[str, str], tmp_p
     everything = ids(tmp_path)
     for words, question in (
         (["rm", "trip", "aaaa-2"], "Delete trip"),
-        (["rm-cache"], "Delete all"),
+        (["rm-cache"], "Delete 3 conversations"),
     ):
         for answer in ("n", "", "N"):
             with on_terminal(words, env=env) as terminal:
@@ -339,8 +341,12 @@ def test_a_person_is_asked_before_anything_is_deleted(env: dict[str, str], tmp_p
         terminal.sendline("y")
         _, code = finished(terminal)
     assert (code, ids(tmp_path)) == (0, everything[1:])
-    assert seen(["rm", "-y", "bbbb"], env).text == ""
-    assert seen(["rm-cache", "--yes"], env).text == ""
+    assert seen(["rm", "-y", "bbbb"], env).text == "chatgpt: 1 conversation deleted"
+    for words in (["rm", "aaaa"], ["rm-cache"]):  # where there is nobody to ask
+        for said in (None, "n\n", "y\n"):
+            done = run(words, env=env, stdin=said)
+            assert (done.returncode, done.stderr.count("\n"), len(ids(tmp_path))) == (2, 1, 1)
+    assert seen(["rm-cache", "--yes"], env).text == "chatgpt: 1 conversation deleted"
     assert ids(tmp_path) == []
 
 
@@ -357,5 +363,5 @@ def test_a_question_can_be_interrupted(env: dict[str, str], tmp_path: Path) -> N
 
 def test_where_nothing_is_kept_nothing_is_made(env: dict[str, str], tmp_path: Path) -> None:
     assert run(["ls-cache"], env=env).stdout == f"{store_file(tmp_path)}\n"
-    assert run(["rm-cache"], env=env).returncode == 0
+    assert run(["rm-cache", "--yes"], env=env).returncode == 0
     assert not store_file(tmp_path).exists()

@@ -289,8 +289,8 @@ def test_between_pipes_nothing_is_for_a_terminal(
         ["--help"],
         ["completion", "bash"],
         ["ls-cache"],
-        ["rm", "other"],
-        ["rm-cache"],
+        ["rm", "-y", "other"],
+        ["rm-cache", "-y"],
         ["show", "nix"],
     ):
         done = run(words, env=loud)
@@ -397,7 +397,10 @@ def test_ctrl_c_in_mid_answer(
     assert (code, screen.is_cursor_shown) == (130, True)
     first = "The **first** half" if options else "The first half"
     # The terminal itself shows "^C", wherever the cursor is.
-    assert [line for line in screen.text.replace("^C", "").splitlines() if line] == [first]
+    assert [line for line in screen.text.replace("^C", "").splitlines() if line] == [
+        first,
+        "chatgpt: stopped; nothing of it is kept",
+    ]
     assert messages_in(tmp_path) == 2
 
 
@@ -419,7 +422,8 @@ def test_a_signal_before_the_answer_begins(
     parts.release()
     assert (code, screen.is_cursor_shown) == (expected, True)
     assert not SPINNER.search(screen.text)
-    assert screen.text.strip() == ""
+    said = "chatgpt: stopped; nothing of it is kept" if sent == signal.SIGINT else ""
+    assert screen.text.replace("^C", "").strip() == said
     assert messages_in(tmp_path) == 0
 
 

@@ -43,7 +43,7 @@ BRANCHED = [
 def test_markdown() -> None:
     assert written(MarkdownDocument(), *BRANCHED) == (
         "# On *monads*\n\n"
-        "## 1. User (2026-01-02 03:04)\n\nWhat is a monad?\n\n"
+        "## 1. User (2026-01-02 03:04 UTC)\n\nWhat is a monad?\n\n"
         "## 2. Assistant (gpt-5.4-mini)\n\nA burrito.\n\n"
         "## 3. Assistant\n\n*in reply to 1*\n\nOr: a monoid.\n\n"
         "## 4. Ann\n\n*from the beginning*\n\nAnother beginning\n\n"
