@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeAlias
 
@@ -118,9 +119,11 @@ class RawView(AnswerView):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._stop_spinner()
-        if self._last not in ("", "\n") and kind is not BrokenPipeError:
-            self._write("\n")
+        # Where something else has ended the answer, an output that is gone is no news.
+        with suppress(*(() if kind is None else (OSError,))):
+            self._stop_spinner()
+            if self._last not in ("", "\n"):
+                self._write("\n")
 
     def _write(self, text: str) -> None:
         if text:

@@ -8,6 +8,7 @@ Rules:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
@@ -159,7 +160,7 @@ def _save(chat: OpenChat, target: str) -> None:
     if target.lower().endswith(DOCUMENTS):
         if chat.kept is None:
             raise click.UsageError("With --web --no-store the messages are on the server alone.")
-        file = Path(target).expanduser()
+        file = Path(os.path.expanduser(target))  # noqa: PTH111 - which leaves what it does not know
         count = export_messages(chat.kept, file, conversation_id=chat.known_id)
         say(f"{counted(count, 'message')} exported to {file}")
     elif _is_like_a_file(target):

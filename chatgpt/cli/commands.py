@@ -275,7 +275,7 @@ def doctor(*, is_offline: bool, **options: Unpack[ClientOptions]) -> None:
 
 
 @root.command()
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]), metavar="[bash|zsh|fish]")
 @debug_option
 def completion(shell: str) -> None:
     """Print a completion script.

@@ -6,8 +6,9 @@ A block behind which another one has begun is final: it is printed above, once.
 
 Rules:
 
-1. What is drawn anew is never higher than the screen. The upper lines of a block that is, are printed above, too; what
-   follows in it may change how they should look (a column of a table grows wider), and they stay as they were.
+1. What is drawn anew is never higher than the screen. The upper lines of a block that is, are printed above, too, and stay
+   as they were: where what follows changes how they should look (a column of a table grows wider), or the terminal becomes
+   another one, some lines may stand twice. No word is lost.
 2. The first part is shown at once. After that the screen is drawn at most `PER_SECOND` times a second, and less often
    where drawing is slow: it takes at most a tenth of the time.
 3. While an answer comes, a thread draws it, and nobody else: Ctrl-C comes to the main thread, and never in the midst of a
@@ -51,27 +52,33 @@ class _Above:
     """How much of the block that is still being written is above, and will not change.
 
     Attributes:
-        count: how many lines of it,
-        width: and how wide they are, in columns.
-        letters: how many letters they show.
+        lines: what those lines say.
     """
 
-    count: int = 0
-    width: int = 0
-    letters: int = 0
+    lines: Sequence[str]
 
-    def count_in(self, lines: Lines, width: int) -> int:
-        """How many lines that is where the terminal has another width now: rather one too few than one too many."""
-        if width == self.width or not self.count:
-            return self.count
-        number = 0
-        while number < len(lines) and _letters(lines[: number + 1]) <= self.letters:
-            number += 1
-        return number
+    def count_in(self, lines: Lines) -> int:
+        """How many of the lines of the block that is.
+
+        Where they are other ones now (the terminal has another width, a column of a table has grown), rather one too few
+        than one too many.
+        """
+        if [_text(line) for line in lines[: len(self.lines)]] == self.lines:
+            return len(self.lines)
+        above, count = sum(map(_letters, self.lines)), 0
+        for count, line in enumerate(lines):
+            above -= _letters(_text(line))
+            if above < 0:
+                return count
+        return count + 1 if lines else 0
 
 
-def _letters(lines: Lines) -> int:
-    return sum(len("".join(part.text.split())) for line in lines for part in line)
+def _text(line: Sequence[Segment]) -> str:
+    return "".join(part.text for part in line)
+
+
+def _letters(line: str) -> int:
+    return len("".join(line.split()))
 
 
 class MarkdownView(AnswerView):
@@ -85,7 +92,7 @@ class MarkdownView(AnswerView):
         self._thread = Thread(target=self._draw_parts, daemon=True)
         self._next_drawing = 0.0  # seconds of the monotonic clock
         self._text = ""  # what is not final
-        self._above = _Above()
+        self._above = _Above([])
         self._is_first = True  # whether it has nothing before it
         self._has_begun = False
         self._end: Lines = []  # what is drawn anew
@@ -115,12 +122,14 @@ class MarkdownView(AnswerView):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            self._wait()
-            self._has_begun = True  # no spinner is left behind
-            self._print_rest()
-        finally:
-            self._live.stop()
+        # Where something else has ended the answer, a terminal that is gone is no news.
+        with suppress(*(() if kind is None else (OSError,))):
+            try:
+                self._wait()
+                self._has_begun = True  # no spinner is left behind
+                self._print_rest()
+            finally:
+                self._live.stop()
 
     def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
         """Draw the spinner, or the end of the answer, and a line for the ^C that a terminal shows."""
@@ -180,14 +189,15 @@ class MarkdownView(AnswerView):
     def _draw(self) -> None:
         begun = monotonic()
         blocks, rest = blocks_of(self._text)
-        if blocks and len(rest) >= MARK:
-            self._print_blocks(blocks)
-            self._text = rest
+        if blocks and len(rest) < MARK:
+            rest = f"{blocks.pop()}\n{rest}"
+        self._print_blocks(blocks)
+        self._text = rest
         lines = self._lines_of(self._text)
-        printed = self._above.count_in(lines, self._console.width)
+        printed = self._above.count_in(lines)
         end = max(printed, len(lines) - max(1, self._console.height - AROUND))
         above, self._end = lines[printed:end], lines[end:]
-        self._above = _Above(end, self._console.width, _letters(lines[:end]))
+        self._above = _Above([_text(line) for line in lines[:end]])
         if above:
             print_lines(self._console, above)
         else:
@@ -205,8 +215,8 @@ class MarkdownView(AnswerView):
         """Print above what is final, and draw nothing of it anew."""
         for block in blocks:
             lines = self._lines_of(block)
-            above = lines[self._above.count_in(lines, self._console.width) :]
-            self._end, self._above = [], _Above()
+            above = lines[self._above.count_in(lines) :]
+            self._end, self._above = [], _Above([])
             if lines:
                 self._is_first = False
                 print_lines(self._console, above)

@@ -1,28 +1,34 @@
 """A conversation as the tree of its messages: each branch, and where it stands.
 
 Strategy: most of a conversation is a line, each message with one reply; a tree that went one step to the right with each
-of them would leave the screen. So a run of single replies is one node, a line for each; where there are several replies,
-each one begins a node below it.
+of them, or at each branch, would leave the screen. So the line on which the conversation stands stays at the left, from the
+first message to the last; a reply that was left for another one is a side branch, one step to the right, before the line
+goes on.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+import click
+from rich.console import Console
 from rich.text import Text
-from rich.tree import Tree
 
 from chatgpt import ChatMessage
 from chatgpt.cli.conversation_store import short_ids
-from chatgpt.cli.terminal import console, harmless
+from chatgpt.cli.terminal import console, harmless, is_person_reading
 
 SPARE: Final = 3
 """How many letters of an id are shown beyond those that tell it from the others: a conversation goes on."""
 
 SHOWN_TEXT: Final = 60
 """How many letters of a message are shown."""
+
+
+MOST_STEPS: Final = 6
+"""How far to the right branches of branches go."""
 
 
 def print_tree(heading: str, messages: Sequence[ChatMessage], here: str | None) -> None:
@@ -34,19 +40,48 @@ def print_tree(heading: str, messages: Sequence[ChatMessage], here: str | None) 
         here: the id of the message where it stands.
     """
     ids = short_ids((message.id for message in messages), SPARE)
-    tree = Tree(Text(harmless(heading), style="bold"))
+    screen = console()
+    step, begin = ("|  ", "+- ") if screen.options.ascii_only else ("│  ", "├─ ")
+    _print_line(screen, Text(harmless(heading), style="bold"))
+    for depth, is_begin, message in _rows(messages, here):
+        steps = min(depth, MOST_STEPS)
+        before = step * (steps - 1) + begin if is_begin else step * steps
+        line = line_of_message(message, ids[message.id], is_here=message.id == here)
+        _print_line(screen, Text(before).append_text(line))
+
+
+def _print_line(screen: Console, line: Text) -> None:
+    if is_person_reading():
+        screen.print(line, no_wrap=True, overflow="ellipsis", crop=True)
+    else:
+        click.echo(line.plain)
+
+
+def _rows(
+    messages: Sequence[ChatMessage], here: str | None
+) -> Iterator[tuple[int, bool, ChatMessage]]:
+    """The visible messages as they are shown: how deep each one stands, and whether it begins a side branch."""
     replies = visible_replies(messages)
-    waiting = [(tree, message) for message in reversed(replies[None])]
+    known = {message.id: message for message in messages}
+    line = set()
+    at = known.get(here or "")
+    while at is not None and at.id not in line:
+        line.add(at.id)
+        at = known.get(at.parent_message_id or "")
+    waiting: list[tuple[int, bool, ChatMessage]] = []
+
+    def follow(following: Sequence[ChatMessage], depth: int) -> None:
+        if following:
+            goes_on = next((each for each in following if each.id in line), following[-1])
+            waiting.append((depth, False, goes_on))
+            sides = [each for each in following if each is not goes_on]
+            waiting.extend((depth + 1, True, each) for each in reversed(sides))
+
+    follow(replies[None], 0)
     while waiting:  # no recursion: a conversation may be deep
-        branch, message = waiting.pop()
-        run, following = [message], replies[message.id]
-        while len(following) == 1:
-            run += following
-            following = replies[following[0].id]
-        lines = (line_of_message(each, ids[each.id], is_here=each.id == here) for each in run)
-        node = branch.add(Text("\n", no_wrap=True, overflow="ellipsis").join(lines))
-        waiting += [(node, reply) for reply in reversed(following)]
-    console().print(tree)
+        depth, is_begin, message = waiting.pop()
+        yield depth, is_begin, message
+        follow(replies[message.id], depth)
 
 
 def visible_replies(

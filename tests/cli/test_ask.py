@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import PIPE, Popen
 from typing import get_args
 
 import pytest
@@ -14,6 +15,8 @@ from chatgpt.testing import Answer, ChatGPTServer, RawAnswer
 from chatgpt.testing.web import Dialect
 from tests.cli.answers import HeldParts
 from tests.cli.processes import (
+    COMMAND,
+    LIMIT,
     environment,
     in_shell,
     on_terminal,
@@ -278,8 +281,10 @@ def open_pipe() -> Iterator[int]:
 def test_how_long_an_open_pipe_is_waited_for(
     env: dict[str, str], chatgpt_server: ChatGPTServer, open_pipe: int
 ) -> None:
-    """Five seconds; but to its end where something came, or where `-` says so."""
+    """Five seconds; but to its end where something came, where `-` says so, or where a pipeline is slow."""
+    slow = f'(sleep 6; echo at last) | "{COMMAND}" --no-store slow'
     with (
+        Popen(["sh", "-c", slow], env=env, stdout=PIPE, stderr=PIPE, text=True) as piped,
         start(["--no-store", "dash", "-"], env=env) as dash,
         start(["--no-store", "begun"], env=env) as begun,
     ):
@@ -297,8 +302,14 @@ def test_how_long_an_open_pipe_is_waited_for(
         assert begun.communicate()[1] == ""
         dash.stdin.write("late\n")
         assert dash.communicate()[1] == ""
+        said, told = piped.communicate(timeout=LIMIT)
     assert (begun.returncode, dash.returncode) == (0, 0)
-    assert prompts(chatgpt_server) == ["alone", "begun\n\none\ntwo", "dash\n\nlate"]
+    others = ["alone", "begun\n\none\ntwo", "dash\n\nlate"]
+    if Path("/proc/self/fdinfo").exists():
+        assert told.startswith("chatgpt: waiting for standard input")
+        others.append("slow\n\nat last")
+    assert prompts(chatgpt_server) == others
+    assert said.startswith("You said: slow")
 
 
 def test_an_open_pipe_is_not_looked_at_where_it_is_not_needed(

@@ -98,7 +98,7 @@ def test_help(env: dict[str, str], chatgpt_server: ChatGPTServer) -> None:
                     assert re.search(rf"(?<![\w-]){each}\b", done.stdout), (name, each)
                 assert option.help, (name, option.name)
             elif name:
-                shown = option.make_metavar(click.Context(command))
+                shown = (option.metavar or option.human_readable_name).strip("[]")
                 assert shown in done.stdout, (name, shown)
         for each in root.commands if not name else ():
             assert re.search(rf"^  {each} +[A-Z].*\.$", done.stdout, re.MULTILINE), each

@@ -181,6 +181,22 @@ def test_commands_at_once(
     assert is_healthy(tmp_path)
 
 
+def test_an_id_is_not_taken_for_a_new_name(
+    env: dict[str, str], chatgpt_server: ChatGPTServer, tmp_path: Path
+) -> None:
+    """As `list` shows it; a shorter beginning may be a name."""
+    assert run(["hello"], env=env).returncode == 0
+    with opened_store(tmp_path) as store:
+        (known,) = store.conversations()
+    for words in (["-n", known.id[:8], "again"], ["rename", known.id, known.id[:12]]):
+        done = run(words, env=env)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert "is the beginning of an id" in done.stderr
+    assert run(["-n", known.id[:4], "another"], env=env).returncode == 0
+    assert run(["-c", "-n", known.id[:8], "again"], env=env).returncode == 0
+    assert [len(request.messages) for request in chatgpt_server.requests] == [2, 2, 4]
+
+
 def test_two_that_begin_one_name_at_once(
     env: dict[str, str], chatgpt_server: ChatGPTServer, tmp_path: Path
 ) -> None:
