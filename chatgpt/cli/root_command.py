@@ -59,18 +59,19 @@ class RootCommand(click.Group):
         return super().parse_args(ctx, args)
 
     def check_words(self, ctx: click.Context, words: Sequence[str]) -> None:
-        """Check that a prompt is not a command that stands behind its options, and ask about what looks like one.
+        """Check that a prompt is not a command that stands behind its options, and ask a person about what looks like one.
 
         Raises:
             click.UsageError: it is a command.
         """
-        if ctx.meta.get(PROMPT) and len(words) > 0 and words[0] in self.commands:
+        if not ctx.meta.get(PROMPT) or not words:
+            return
+        if words[0] in self.commands:
             raise click.UsageError(
                 f"{words[0]!r} is a command: give it first. If it is your prompt, say so: "
                 f"chatgpt {PROMPT} ... {words[0]}"
             )
-
-        if ctx.meta.get(PROMPT) and len(words) == 1 and words[0].isalpha():
+        if len(words) == 1 and words[0].isalpha() and is_person_typing():
             from difflib import get_close_matches
 
             for meant in get_close_matches(words[0], self.commands, n=1, cutoff=0.75):

@@ -50,9 +50,13 @@ def test_what_is_a_prompt(env: dict[str, str], chatgpt_server: ChatGPTServer) ->
 def test_a_word_that_is_almost_a_command_is_asked_with_a_hint(
     env: dict[str, str], chatgpt_server: ChatGPTServer
 ) -> None:
+    """A person is asked; a script knows what it does."""
+    with on_terminal(["lis"], env=env) as terminal:
+        screen, code = finished(terminal)
+    assert (code, chatgpt_server.requests[0].messages[-1]["content"]) == (0, "lis")
+    assert screen.lines[0] == "chatgpt: 'lis' is asked as a prompt; did you mean chatgpt list?"
     done = run(["lis"], env=env)
-    assert (done.returncode, chatgpt_server.requests[0].messages[-1]["content"]) == (0, "lis")
-    assert done.stderr == "chatgpt: 'lis' is asked as a prompt; did you mean chatgpt list?\n"
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_command_behind_options_is_not_sent(
