@@ -6,9 +6,10 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 LOWEST := $(VENV)/lowest
+PROCESSES := tests/cli tests/stores tests/testing tests/chatgpt_async
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test test-lowest reliability fuzz audit format lint types imports tests bench clean help
+.PHONY: demo test tests-of-processes tests-of-modules test-lowest reliability fuzz audit format lint types imports tests bench clean help
 
 help:
 	@echo "make demo         a threaded, streamed conversation with the embedded server"
@@ -36,13 +37,21 @@ types: $(VENV)/.installed-dev
 imports: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
+# Two halves at once, one for each core of a small machine; then the tests of deadlines, which want to be alone.
 # The coverage of the core is asked for on its own: it holds every decision.
 tests: $(VENV)/.installed-dev
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target tests-of-processes tests-of-modules
+	$(BIN)/coverage run -m pytest tests/reliability
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include 'chatgpt/core/*' --fail-under 95
 	$(BIN)/coverage report --fail-under 90
+
+tests-of-processes:
+	$(BIN)/coverage run -m pytest $(PROCESSES)
+
+tests-of-modules:
+	$(BIN)/coverage run -m pytest $(addprefix --ignore ,$(PROCESSES) tests/reliability)
 
 reliability: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests/reliability --reliability-page docs/reliability.md

@@ -203,6 +203,7 @@ def test_an_answer_that_cannot_be_kept_is_printed(
     text = "word " * 20_000
     chatgpt_server.replies = lambda _: Answer(parts=[text])
     limited = 'ulimit -f 64; "$@"'
+    env.pop("COVERAGE_PROCESS_START", None)  # its file could not be written, either
     for words in (["-n", "mine", "hi"], ["--no-stream", "new"]):
         done = in_shell(limited, words, env=env)
         assert (done.returncode, done.stdout) == (10, f"{text}\n"), words
