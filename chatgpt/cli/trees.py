@@ -77,11 +77,16 @@ def _rows(
             sides = [each for each in following if each is not goes_on]
             waiting.extend((depth + 1, True, each) for each in reversed(sides))
 
-    follow(replies[None], 0)
-    while waiting:  # no recursion: a conversation may be deep
-        depth, is_begin, message = waiting.pop()
-        yield depth, is_begin, message
-        follow(replies[message.id], depth)
+    shown = set()
+    # Behind the first messages those that reply to each other in a circle, which an import may bring.
+    for first in (replies[None], *([each] for each in messages if not each.is_hidden)):
+        follow([each for each in first if each.id not in shown], 0)
+        while waiting:  # no recursion: a conversation may be deep
+            depth, is_begin, message = waiting.pop()
+            if message.id not in shown:
+                shown.add(message.id)
+                yield depth, is_begin, message
+                follow(replies[message.id], depth)
 
 
 def visible_replies(
@@ -96,9 +101,12 @@ def visible_replies(
     for message in messages:
         if message.is_hidden:
             continue
-        parent = known.get(message.parent_message_id or "")
-        while parent is not None and parent.is_hidden:
+        parent, passed = known.get(message.parent_message_id or ""), set()
+        while parent is not None and parent.is_hidden and parent.id not in passed:
+            passed.add(parent.id)
             parent = known.get(parent.parent_message_id or "")
+        if parent is not None and parent.is_hidden:
+            parent = None  # in a circle
         replies[None if parent is None else parent.id].append(message)
     return replies
 

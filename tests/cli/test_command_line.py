@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -115,7 +114,6 @@ def test_the_version(env: dict[str, str]) -> None:
     assert (done.returncode, done.stdout) == (0, f"chatgpt-sdk {__version__}\n")
 
 
-@pytest.mark.skipif(find_spec("chatgpt.__main__") is None, reason="there is no such module")
 def test_the_package_can_be_run(env: dict[str, str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "chatgpt", "hi"], env=env, stdin=subprocess.DEVNULL,

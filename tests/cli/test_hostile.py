@@ -149,6 +149,36 @@ def test_a_tree_of_many_branches_is_whole(env: dict[str, str], tmp_path: Path) -
     assert screen.lines[-2:] == ["├─ q29a assistant: !", "* q29b assistant: !"]
 
 
+def test_a_tree_of_circles_ends(env: dict[str, str], tmp_path: Path) -> None:
+    """An import may bring messages that reply to each other; every visible one is shown, once."""
+    parents = {
+        "a": "b",
+        "b": "a",
+        "h1": "h2",
+        "h2": "h1",
+        "own": "own",
+        "under": "h1",
+        "root": None,
+    }
+    with opened_store(tmp_path) as store:
+        store.save(
+            [
+                ChatMessage(
+                    id=each,
+                    text=each,
+                    parent_message_id=parent,
+                    conversation_id="c",
+                    is_hidden=each[0] == "h",
+                )
+                for each, parent in parents.items()
+            ]
+        )
+    for words in (["show", "--tree"], ["show"], ["show", "--tree", "--json"]):
+        assert run(words, env=env).returncode == 0
+    shown = run(["show", "--tree"], env=env).stdout.splitlines()[1:]
+    assert sorted(line.rpartition(" ")[2] for line in shown) == ["a", "b", "own", "root", "under"]
+
+
 # --- what is piped in, and where it goes -----------------------------------------------------
 
 
