@@ -76,6 +76,7 @@ if TYPE_CHECKING:
         Moderation,
     )
     from chatgpt.core.official import Preview
+    from chatgpt.core.pool.accounts import AccountState, AccountStatus
     from chatgpt.core.secrets import (
         Secret,
     )
@@ -110,6 +111,7 @@ if TYPE_CHECKING:
         ImportReport,
     )
     from chatgpt.imports import import_chatgpt_export
+    from chatgpt.pool import ChatGPTPool
     from chatgpt.proxy import (
         ChatGPTUnofficialProxyAPI,
         GetAccessTokenFn,
@@ -198,6 +200,8 @@ _HOMES: Final = {
     "ModelFamily": "chatgpt.core.models",
     "Moderation": "chatgpt.core.moderation",
     "Preview": "chatgpt.core.official",
+    "AccountState": "chatgpt.core.pool.accounts",
+    "AccountStatus": "chatgpt.core.pool.accounts",
     "Secret": "chatgpt.core.secrets",
     "ConversationRecord": "chatgpt.core.web.conversations",
     "ConversationSummary": "chatgpt.core.web.conversations",
@@ -217,6 +221,7 @@ _HOMES: Final = {
     "PromptContent": "chatgpt.core.wire.web",
     "SessionResult": "chatgpt.core.wire.web",
     "User": "chatgpt.core.wire.web",
+    "ChatGPTPool": "chatgpt.pool",
     "ChatGPTUnofficialProxyAPI": "chatgpt.proxy",
     "GetAccessTokenFn": "chatgpt.proxy",
     "RouteReport": "chatgpt.routes",
@@ -237,6 +242,8 @@ __all__ = [
     "APIStatusError",
     "APITimeoutError",
     "AbortedError",
+    "AccountState",
+    "AccountStatus",
     "ArchiveProgress",
     "AuthenticationError",
     "BadRequestError",
@@ -245,6 +252,7 @@ __all__ = [
     "ChatGPTAPI",
     "ChatGPTError",
     "ChatGPTErrorType",
+    "ChatGPTPool",
     "ChatGPTSessionAPI",
     "ChatGPTUnofficialProxyAPI",
     "ChatMessage",

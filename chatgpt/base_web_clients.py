@@ -83,6 +83,11 @@ class BaseWebClient(BaseClient, Generic[FetchFnT]):
             idle_timeout=inf,
         )
 
+    def _renewal(self) -> Exchange[Secret]:
+        """The exchange that gets a new access token."""
+        call = self._web_call()
+        return self._access.new_token(call.limits, call.redact)
+
     @property
     def access_token(self) -> Secret | None:
         """The access token that is used now; `access_token.reveal()` is its text.

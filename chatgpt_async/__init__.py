@@ -25,6 +25,8 @@ if _MISSING:
 if TYPE_CHECKING:
     from chatgpt import (
         AbortedError,
+        AccountState,
+        AccountStatus,
         APIConnectionError,
         APIStatusError,
         APITimeoutError,
@@ -107,6 +109,7 @@ if TYPE_CHECKING:
     from chatgpt_async.conversation import (
         Conversation,
     )
+    from chatgpt_async.pool import ChatGPTPool
     from chatgpt_async.proxy import (
         ChatGPTUnofficialProxyAPI,
         GetAccessTokenFn,
@@ -139,6 +142,7 @@ _OWN: Final = {
     "AChatGPTAPI": "chatgpt_async.session",
     "ChatGPTAPI": "chatgpt_async.client",
     "ChatGPTSessionAPI": "chatgpt_async.session",
+    "ChatGPTPool": "chatgpt_async.pool",
     "ChatGPTUnofficialProxyAPI": "chatgpt_async.proxy",
     "Conversation": "chatgpt_async.conversation",
     "FetchFn": "chatgpt_async.transport",
@@ -162,6 +166,8 @@ __all__ = [
     "APIStatusError",
     "APITimeoutError",
     "AbortedError",
+    "AccountState",
+    "AccountStatus",
     "ArchiveProgress",
     "AuthenticationError",
     "BadRequestError",
@@ -170,6 +176,7 @@ __all__ = [
     "ChatGPTAPI",
     "ChatGPTError",
     "ChatGPTErrorType",
+    "ChatGPTPool",
     "ChatGPTSessionAPI",
     "ChatGPTUnofficialProxyAPI",
     "ChatMessage",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import anyio
@@ -13,6 +13,19 @@ from chatgpt.core.cancelling import CancelToken
 from chatgpt.core.needs import TransportFailure
 
 T = TypeVar("T")
+
+
+def call_soon() -> Callable[[Callable[[], object]], object]:
+    """What calls a function soon in the running event loop, from any thread.
+
+    It raises `RuntimeError` when the loop has ended.
+    """
+    loop: Any = current_token().native_token
+    # Of asyncio, and of trio.
+    soon: Callable[[Callable[[], object]], object] = (
+        getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
+    )
+    return soon
 
 
 class Interruption:
@@ -26,9 +39,7 @@ class Interruption:
 
     def obey(self, token: CancelToken) -> None:
         """Be stopped by a token from now on; it may be cancelled in any thread."""
-        loop: Any = current_token().native_token
-        # Of asyncio, and of trio.
-        self._soon = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
+        self._soon = call_soon()
         self._token = token
         self._take_back = token.tell(self._tell)
 

@@ -18,7 +18,7 @@ import re
 import ssl
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 import anyio
 import httpx2
@@ -78,9 +78,6 @@ T = TypeVar("T")
 
 NO_TIMEOUT: Final = httpx2.Timeout(None)
 """httpx2 keeps none: each wait is in a cancel scope, which bounds all of it."""
-
-WAITS: Final = (AskForAccessToken, ReadChunk, SendRequest, Sleep, TakeTurn)
-"""What a token stops."""
 
 NONE_FREE: Final = "all connections of the client were in use"
 
@@ -320,6 +317,10 @@ class Call(Generic[T]):
     """
 
     result: T
+    waits: ClassVar[tuple[type[Need[Any]], ...]] = (
+        *(AskForAccessToken, ReadChunk, SendRequest, Sleep, TakeTurn),
+    )
+    """What a token stops."""
 
     def __init__(self, exchange: Exchange[T], transport: Transport, store: MessageStore) -> None:
         self._transport = transport
@@ -404,7 +405,9 @@ class Call(Generic[T]):
 
     async def _meet(self, need: Need[Any]) -> object:
         meeting = self._met(need)
-        return await (self._interruption.during(meeting) if isinstance(need, WAITS) else meeting)
+        return await (
+            self._interruption.during(meeting) if isinstance(need, self.waits) else meeting
+        )
 
     async def _met(self, need: Need[Any]) -> object:
         match need:

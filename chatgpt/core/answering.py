@@ -92,6 +92,7 @@ def _answer(
         fallback_id=surroundings.new_id(),
         begun=draft.begun,
         redact=redact,
+        account_id=call.account_id,
     )
     try:
         attempt, head = yield from _send(draft, call, limits, redact)

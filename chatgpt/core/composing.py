@@ -45,6 +45,7 @@ class OfficialCall:
         counted: messages that were counted and whose counts are still to be saved, by their ids. It is the
             client's: what a failed call or a preview has counted is saved with the next reply.
         claimed: the ids of messages that calls of the client are about to store, each with its call.
+        account_id: the account of a pool that answers.
     """
 
     options: CallOptions
@@ -53,6 +54,7 @@ class OfficialCall:
     lessons: Lessons
     counted: dict[str, ChatMessage]
     claimed: dict[str, object]
+    account_id: str | None = None
 
     @property
     def lesson(self) -> Lesson:

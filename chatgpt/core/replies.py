@@ -42,6 +42,7 @@ class Reply(GrowingReply):
         fallback_id: the id of a reply to which the server gives none.
         begun: the cut reply that is gone on with.
         redact: masks the secrets of the call.
+        account_id: the account of a pool that answers.
     """
 
     def __init__(
@@ -53,8 +54,10 @@ class Reply(GrowingReply):
         fallback_id: str,
         begun: ChatMessage | None = None,
         redact: Redactor,
+        account_id: str | None = None,
     ) -> None:
         super().__init__(redact)
+        self._account_id = account_id
         self._parent_message_id = parent_message_id
         self._conversation_id = conversation_id
         self._model = model
@@ -131,6 +134,7 @@ class Reply(GrowingReply):
             context=context,
             created_at=now,
             request_id=redact(request_id) if request_id else None,
+            account_id=self._account_id,
         )
 
     def _masked_detail(self) -> Any:
@@ -214,6 +218,7 @@ class Reply(GrowingReply):
             detail=self._detail,
             model=self._model,
             reasoning=self._reasoning.snapshot() if self._has_reasoning else None,
+            account_id=self._account_id,
         )
 
     def _take_usage(self, usage: object) -> None:

@@ -5,18 +5,13 @@ is sent, and a thread waits for the answer.
 
 Rules:
 
-1. Connections are opened when they are used, kept for the next call, and shared by threads. A call whose
-   connection was lost is sent again; all of them may be done twice.
-2. Closing waits for the calls that are running, and does not wait itself: the last of them closes what is left.
-3. No connection outlives a fork: a child opens its own.
-4. Whatever redis-py raises becomes a `StoreError`, without its frames (`redis_address`).
+1. The connections are those of `redis_connections`. All that is sent may be done twice.
+2. No connection outlives a fork: a child opens its own.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from threading import Lock
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -24,17 +19,11 @@ from chatgpt.core.messages import ChatMessage
 from chatgpt.core.secrets import wrap
 from chatgpt.stores.forks import look_after
 from chatgpt.stores.protocol import MessageStore
-from chatgpt.stores.redis_address import (
-    ClientAddress,
-    RedisAddress,
-    failures_of_redis,
-    redis_package,
-    store_error,
-)
+from chatgpt.stores.redis_address import ClientAddress, RedisAddress
+from chatgpt.stores.redis_connections import RedisConnections
 from chatgpt.stores.redis_keys import (
     DEFAULT_PREFIX,
     Asking,
-    Command,
     RedisKeys,
     batches,
     read_messages,
@@ -119,8 +108,7 @@ class RedisStore(MessageStore):
     def _after_fork(self) -> None: ...
 
     def _begin_anew(self) -> None:
-        self._opened: _Opened | None = None
-        self._opening = Lock()
+        self._connections = RedisConnections(self._address, self._client)
 
     # --- what a client asks for --------------------------------------------------------------
 
@@ -168,10 +156,7 @@ class RedisStore(MessageStore):
 
     def close(self) -> None:
         """Close the connections, as soon as they are idle. The store can be used again, and opens new ones."""
-        with self._opening:
-            opened, self._opened = self._opened, None
-        if opened is not None:
-            opened.close()
+        self._connections.close()
 
     def __enter__(self) -> Self:
         return self
@@ -200,75 +185,10 @@ class RedisStore(MessageStore):
         try:
             command = next(asking)
             while True:
-                command = asking.send(self._send(command))
+                command = asking.send(self._connections.send(command))
         except StopIteration as end:
             result: T = end.value
             return result
-
-    def _send(self, command: Command) -> Any:
-        """Send Redis a command, and wait for the answer: bytes, or lists of them.
-
-        Raises:
-            StoreError: Redis cannot be reached, or refuses.
-        """
-        handled = sys.exception()
-        opened = self._enter()
-        try:
-            outcome = opened.client.execute_command(*command, NEVER_DECODE=[])
-        except BaseException as error:  # noqa: BLE001 - raised below, where nothing holds a password
-            outcome = error
-        finally:
-            opened.leave()
-        if isinstance(outcome, failures_of_redis()):
-            outcome = store_error(outcome, handled, self._address)
-        if isinstance(outcome, BaseException):
-            raise outcome.with_traceback(None)
-        return outcome
-
-    def _enter(self) -> _Opened:
-        with self._opening:
-            if self._opened is None:
-                address = self._address
-                pool = address.pool() if isinstance(address, RedisAddress) else None
-                self._opened = _Opened(pool, self._client)
-            self._opened.enter()
-            return self._opened
-
-
-class _Opened:
-    """A client, and its connections.
-
-    Args:
-        pool: the connections, where they are to be closed.
-        client: the client of the caller, where there is one.
-    """
-
-    def __init__(self, pool: Any, client: Any) -> None:
-        self.client = redis_package().Redis(connection_pool=pool) if client is None else client
-        self._pool = pool
-        self._running = 0
-        self._is_closing = False
-        self._lock = Lock()
-
-    def enter(self) -> None:
-        """A call begins."""
-        with self._lock:
-            self._running += 1
-
-    def leave(self) -> None:
-        """A call has ended."""
-        with self._lock:
-            self._running -= 1
-        self._close_if_idle()
-
-    def close(self) -> None:
-        """Close the connections when none is in use."""
-        self._is_closing = True
-        self._close_if_idle()
-
-    def _close_if_idle(self) -> None:
-        if self._is_closing and not self._running and self._pool is not None:
-            self._pool.disconnect()
 
 
 def _recalled(cls: type[RedisStore], keys: RedisKeys, address: RedisAddress) -> RedisStore:

@@ -219,7 +219,7 @@ class RedisStore(MessageStore):
         handled = sys.exception()
         loop = _asyncio_loop()
         if loop is None:
-            send = self._on_trio()._send  # noqa: SLF001 - the twin's
+            send = self._on_trio()._connections.send  # noqa: SLF001 - the twin's
             return await to_thread.run_sync(send, command, abandon_on_cancel=True)
         opened = self._opened_in(loop)
         try:

@@ -17,7 +17,7 @@ ALLOWED = {
     "json", "math", "re", "sseclient", "types", "typing", "urllib",
 }  # fmt: skip
 ONLY = {
-    "datetime": {"UTC", "datetime"},
+    "datetime": {"UTC", "datetime", "timedelta"},
     "urllib": {"SplitResult", "quote", "unquote", "urlsplit", "urlunsplit"},
 }
 FORBIDDEN_CALLS = {"open", "print", "input", "exec", "eval", "__import__", "breakpoint"}

@@ -221,7 +221,7 @@ def test_closing_waits_for_calls(make: Make, redis_server: RedisServer, raw: red
 def test_a_store_outlives_a_fork(redis_server: RedisServer, key_prefix: str) -> None:
     with RedisStore(redis_server.url, key_prefix=key_prefix) as store:
         store.save(thread(4))
-        store._opening.acquire()  # as another thread may hold it
+        store._connections._opening.acquire()  # as another thread may hold it
         child = os.fork()
         if not child:
             status = 1
@@ -231,7 +231,7 @@ def test_a_store_outlives_a_fork(redis_server: RedisServer, key_prefix: str) -> 
                 status = 0 if len(store.path("of the child")) == 5 else 2
             finally:
                 os._exit(status)
-        store._opening.release()
+        store._connections._opening.release()
         for _ in range(20):
             assert len(store.path("m3")) == 4
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -87,6 +87,9 @@ class Access(ABC):
     Args:
         surroundings: the clock, and chance for retries.
         lifetime: for how many seconds a token is used; `math.inf` until it is refused.
+
+    Attributes:
+        failed_attempts: how often no new token was to be had.
     """
 
     def __init__(self, surroundings: Surroundings, lifetime: float = inf) -> None:
@@ -95,6 +98,7 @@ class Access(ABC):
         self._kept: _Kept | None = None
         self._times_set = 0
         self._last = _Attempt()
+        self.failed_attempts = 0
 
     @property
     def token(self) -> Secret | None:
@@ -135,13 +139,14 @@ class Access(ABC):
                 error: ChatGPTError = refusal
             except TokenRefused as refusal:
                 error = refusal.error
-            if self._can_renew:
-                self._refuse(token)
-            if is_last or not self._can_renew:
+            if self.can_renew:
+                self.refuse(token)
+            if is_last or not self.can_renew:
                 raise error
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _refuse(self, token: Secret) -> None:
+    def refuse(self, token: Secret) -> None:
+        """Use a token no more, if it is still in use."""
         kept = self._kept
         if kept is not None and kept.token is token:
             # Marked, not forgotten: another thread may just now keep a new one in its place.
@@ -157,6 +162,13 @@ class Access(ABC):
         token = self.token or (yield from self._renewed(limits, redact))
         redact.also([token])
         return token
+
+    def new_token(self, limits: Limits, redact: SecretMask) -> Exchange[Secret]:
+        """Return a new token, whatever may be said for the one that is kept; the arguments are as above."""
+        token = self.token
+        if token is not None:
+            self.refuse(token)
+        return (yield from self.valid_token(limits, redact))
 
     def has_valid_token(self, limits: Limits, redact: SecretMask) -> Exchange[bool]:
         """Whether there is a valid token, or one could be got."""
@@ -194,11 +206,12 @@ class Access(ABC):
 
     def _failed(self, error: Exception) -> None:
         """An attempt failed; it is kept for those who wait, without the frames of the one who made it."""
+        self.failed_attempts += 1
         if not isinstance(error, APITimeoutError):
             self._last = _Attempt(self._last.number + 1, _again(error))
 
     @property
-    def _can_renew(self) -> bool:
+    def can_renew(self) -> bool:
         """Whether there is a way to another token."""
         return True
 
@@ -230,7 +243,8 @@ class GivenAccess(Access):
         self._credentials = credentials
 
     @property
-    def _can_renew(self) -> bool:
+    def can_renew(self) -> bool:
+        """Whether there is a way to another token."""
         return self._function is not None
 
     def _fetch(self, limits: Limits, redact: SecretMask) -> Exchange[Secret]:  # noqa: ARG002

@@ -352,6 +352,7 @@ class WebCallOptions:
         on_event: a function of the caller for the raw events.
         timeout: seconds for the whole call.
         abort: the token that stops it.
+        account_id: the account of a pool that answers.
     """
 
     text: str = field(repr=False)
@@ -363,6 +364,7 @@ class WebCallOptions:
     on_event: Callable[[Any], object] | None = field(repr=False)
     timeout: float
     abort: CancelToken | None
+    account_id: str | None = None
 
 
 def web_call_options(

@@ -59,6 +59,7 @@ class WebReply(GrowingReply):
         fallback_id: the id of a reply to which the server gives none.
         redact: masks the secrets of the call.
         said: takes the text.
+        account_id: the account of a pool that answers.
     """
 
     def __init__(
@@ -69,8 +70,10 @@ class WebReply(GrowingReply):
         fallback_id: str,
         redact: Redactor,
         said: GrowingText,
+        account_id: str | None = None,
     ) -> None:
         super().__init__(redact)
+        self._account_id = account_id
         self._question = question
         self._model = model
         self._fallback_id = fallback_id
@@ -138,6 +141,7 @@ class WebReply(GrowingReply):
             finish_reason=None if reason is None else redact(lenient(reason)),
             created_at=now,
             request_id=redact(request_id) if request_id else None,
+            account_id=self._account_id,
         )
 
     def _take_json(self, answer: object, event: Event) -> ChatMessage | None:
@@ -252,6 +256,7 @@ class WebReply(GrowingReply):
             # A tree goes on changing; a part does not.
             detail=shown.snapshot.root if shown.snapshot.is_own else None,
             model=self._model_of(shown.message),
+            account_id=self._account_id,
         )
 
     def _id(self, message: ServerMessage) -> str:

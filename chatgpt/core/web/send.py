@@ -68,6 +68,7 @@ def send_message(
             fallback_id=surroundings.new_id(),
             redact=call.redact,
             said=GrowingText(is_followed=options.is_reported, new_converter=settings.to_plain_text),
+            account_id=options.account_id,
         )
         try:
             yield from read_reply(

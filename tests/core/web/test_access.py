@@ -312,7 +312,7 @@ def refused(token: str = "old") -> Access:
     """An access whose token was refused."""
     shared, secret = access(), Secret(token)
     shared.keep(secret)
-    shared._refuse(secret)
+    shared.refuse(secret)
     assert shared.token is None
     return shared
 
@@ -341,10 +341,10 @@ def test_a_late_refusal_concerns_the_token_that_was_refused() -> None:
     shared, first, second = access(), Secret("first"), Secret("second")
     shared.keep(first)
     shared.keep(second)
-    shared._refuse(first)
+    shared.refuse(first)
     assert shared.token is second
-    shared._refuse(second)
-    shared._refuse(first)
+    shared.refuse(second)
+    shared.refuse(first)
     assert shared.token is None
 
 

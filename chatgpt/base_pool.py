@@ -1,0 +1,409 @@
+"""What a pool is in both twins: its accounts, its options, its calls up to the point where they wait.
+
+Strategy: a call of the pool is one exchange (`core.pool.sending`), which has the client of one account after the
+other send the message (`pool_members`). What the pool knows of its accounts is in a ledger (`pool_ledgers`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, cast
+
+from chatgpt.base_client import BaseChatGPTAPI, BaseClient
+from chatgpt.base_web_clients import BaseWebClient
+from chatgpt.core.errors import ConfigurationError
+from chatgpt.core.messages import ChatMessage
+from chatgpt.core.needs import Exchange, Surroundings
+from chatgpt.core.options import DEFAULT_TIMEOUT
+from chatgpt.core.pool.accounts import AccountStatus, cooldown_of, settings_of, statuses
+from chatgpt.core.pool.events import AccountAdded, AccountRemoved, AccountRestored
+from chatgpt.core.pool.failures import NOT_FOUND, refusal
+from chatgpt.core.pool.members import Member
+from chatgpt.core.pool.sending import PooledCall, send_message
+from chatgpt.core.secrets import Secret, wrap
+from chatgpt.core.validation import (
+    identifier,
+    kind_of,
+    optional_number,
+    required_identifier,
+    seconds_of,
+    token_of,
+    truth_of,
+)
+from chatgpt.pool_ledgers.keeping import KeptLedger
+from chatgpt.pool_ledgers.local import LocalLedger
+from chatgpt.pool_members import PLACE, OfficialMember, PoolMessage, WebMember
+
+ClientT = TypeVar("ClientT", bound=BaseClient)
+GivenStoreT = TypeVar("GivenStoreT")
+StoreT = TypeVar("StoreT")
+
+ClientName: TypeAlias = Literal["ChatGPTAPI", "ChatGPTSessionAPI", "ChatGPTUnofficialProxyAPI"]
+
+DEFAULT_COOLDOWN: Final = 60.0
+DEFAULT_LEASE_SECONDS: Final = 15.0
+DEFAULT_KEY_PREFIX: Final = "chatgpt"
+
+_ANSWER: Final = (
+    *("stream", "system_message", "prompt_prefix", "prompt_suffix"),
+    *("completion_params", "on_progress"),
+)
+_OFFICIAL: Final = frozenset((*PLACE, *_ANSWER))
+_WEB: Final = frozenset(
+    (*PLACE[:3], "action", "on_progress", "on_conversation_response"),
+)
+_STORES: Final = ("message_store", "get_message_by_id", "upsert_message")
+_OF_PROXY: Final = ("access_token", "get_access_token", "email", "password", "session_token")
+
+
+class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
+    """A pool, but for what waits."""
+
+    _surroundings: Surroundings
+    _ledger: KeptLedger
+    _store: StoreT
+
+    def __init__(
+        self,
+        accounts: Iterable[ClientT | Mapping[str, object]]
+        | Mapping[str, ClientT | Mapping[str, object]],
+        *,
+        cooldown: float = DEFAULT_COOLDOWN,
+        max_concurrent: int | None = None,
+        failover: bool = True,
+        timeout: float = DEFAULT_TIMEOUT,
+        defaults: Mapping[str, object] | None = None,
+        message_store: GivenStoreT | None = None,
+        redis_url: str | Secret | None = None,
+        key_prefix: str = DEFAULT_KEY_PREFIX,
+        lease_seconds: float = DEFAULT_LEASE_SECONDS,
+    ) -> None:
+        """Make a pool. Nothing is sent.
+
+        Args:
+            accounts: the accounts, all of the official flow or all of the web flow: clients of this twin, or
+                mappings of the options of one, of which the pool makes a client: with `clearance_token` a
+                `ChatGPTSessionAPI`; with `access_token`, `get_access_token`, `email`, `password` or
+                `session_token` a `ChatGPTUnofficialProxyAPI`; with none of these a `ChatGPTAPI`. Beside the
+                client's options they may have `account_id` and `max_concurrent`. Or a mapping of ids to such
+                accounts; by default the ids are `"account-1"`, `"account-2"` and so on.
+            cooldown: the seconds of which an account that has failed rests a multiple: 3 times after a rate limit
+                (or what the server asks for, if that is longer), 2 times where the server failed or was not
+                reached, 5 times after anything else; 0 for no rest at all. By default 60.
+            max_concurrent: how many calls an account takes at once; by default 1 in the web flow, where ChatGPT's
+                backend answers one message at a time, and any number in the official flow.
+            failover: in the official flow, whether a call whose account fails moves on to the next one, as long as
+                the caller has seen no part of the reply. What may be the message's own fault (a server that fails)
+                moves it at most as often as the client repeats a request (`max_retries`).
+            timeout: seconds for a whole call: waiting for an account, all attempts and the last byte; by default
+                600, `math.inf` for no limit. The `timeout` of the clients does not count here.
+            defaults: options of all accounts that are mappings, such as `{"get_access_token": log_in}`.
+            message_store: where the messages of the official flow are kept, whoever answers; by default the store
+                that the clients were given, or memory. It is yours to close.
+            redis_url: the URL of a Redis server (`redis://host:6379`, see `RedisStore`) in which pools of other
+                processes and machines, that have the same accounts by the same ids, see the same cooldowns, limits
+                and conversations. By default the pool has its accounts for itself.
+            key_prefix: what its keys in Redis begin with, in braces. Pools with other prefixes share nothing.
+            lease_seconds: after how many seconds others may use the accounts of a process that has died; a process
+                says three times in that time that it lives. By default 15.
+
+        Raises:
+            ConfigurationError: an option is malformed or contradicts another one, or redis-py is missing.
+            TypeError: an option has the wrong type.
+        """
+        address = wrap(redis_url)
+        del redis_url
+        options = {
+            "cooldown": cooldown_of(cooldown),
+            "max_concurrent": optional_number("max_concurrent", max_concurrent),
+            "failover": truth_of("failover", failover),
+            "timeout": seconds_of("timeout", timeout),
+            "defaults": {} if defaults is None else settings_of(defaults, "defaults must be"),
+            "message_store": message_store,
+            "redis": None if address is None else _redis_address(address),
+            "key_prefix": required_identifier("key_prefix", key_prefix),
+            "lease_seconds": seconds_of("lease_seconds", lease_seconds),
+        }
+        self._begin(_named(accounts), options)
+
+    def _begin(
+        self, accounts: Iterable[tuple[str | None, object, int | None]], options: dict[str, Any]
+    ) -> None:
+        self._options = options
+        # Other threads may change them at any time: each step is one operation, and who goes through them copies.
+        self._clients: dict[str, ClientT] = {}
+        self._limits: dict[str, int | None] = {}
+        self._made: set[str] = set()
+        self._counted: dict[str, ChatMessage] = {}
+        self._claimed: dict[str, object] = {}
+        self._shared_stores: list[object] = [options["message_store"], None, None]
+        for account_id, account, limit in accounts:
+            self._take_in(account, account_id, limit)
+        self._store = self._chosen_store()
+        self._ledger = self._new_ledger()
+
+    def _new_ledger(self) -> KeptLedger:
+        options = self._options
+        if options["redis"] is None:
+            return LocalLedger(self._limits)
+        from chatgpt.pool_ledgers.shared import SharedLedger
+
+        prefix, seconds = options["key_prefix"], options["lease_seconds"]
+        return SharedLedger(self._limits, options["redis"], prefix, seconds)
+
+    # --- what a twin makes -------------------------------------------------------------------
+
+    @abstractmethod
+    def _is_client(self, account: object) -> bool:
+        """Whether it is a client of this twin."""
+
+    @abstractmethod
+    def _new_client(self, name: ClientName, options: Mapping[str, Any]) -> ClientT:
+        """Make a client of this twin."""
+
+    @abstractmethod
+    def _checked_store(self, store: object) -> StoreT:
+        """Check a store that is given."""
+
+    @abstractmethod
+    def _new_store(self) -> StoreT:
+        """Make a store in memory."""
+
+    # --- accounts ----------------------------------------------------------------------------
+
+    @property
+    def accounts(self) -> Mapping[str, ClientT]:
+        """The clients of the pool, by the ids of their accounts, as they are now."""
+        return MappingProxyType(dict(self._clients))
+
+    def _take_in(self, account: object, account_id: object, max_concurrent: object) -> str:
+        """Take an account in, and return its id; the books do not know of it yet."""
+        options: dict[str, object] = {}
+        is_client = self._is_client(account)
+        if not is_client:
+            accepted = "An account must be a client of this twin, or"
+            options = {**self._options["defaults"], **settings_of(account, accepted)}
+            account_id = _given_once("account_id", account_id, options)
+            max_concurrent = _given_once("max_concurrent", max_concurrent, options)
+        name = identifier("account_id", account_id) or self._free_id()
+        if name in self._clients:
+            raise _taken(name)
+        limit = optional_number("max_concurrent", max_concurrent)
+        client = cast("ClientT", account) if is_client else self._made_client(name, options)
+        is_web = isinstance(client, BaseWebClient)
+        if any(isinstance(known, BaseWebClient) != is_web for known in [*self._clients.values()]):
+            raise ConfigurationError(
+                "The accounts of a pool are all of the official flow (ChatGPTAPI) or all of the web flow: a "
+                "conversation of one cannot go on in the other. Make two pools."
+            )
+        if not is_web:
+            self._share_store(client)
+        if not is_client:
+            self._made.add(name)
+        if limit is None:
+            limit = self._options["max_concurrent"] or (1 if is_web else None)
+        if self._clients.setdefault(name, client) is not client:  # another thread was faster
+            raise _taken(name)
+        self._limits[name] = limit
+        return name
+
+    def _made_client(self, account_id: str, options: dict[str, object]) -> ClientT:
+        try:
+            return self._new_client(_client_name(options), options)
+        except (ConfigurationError, TypeError) as error:
+            problem = type(error)(f"The account {account_id!r}: {error}")
+        finally:
+            options.clear()
+        # Not within `except`: the frames of the failure hold the options.
+        raise problem
+
+    def _free_id(self) -> str:
+        number = len(self._clients) + 1
+        while f"account-{number}" in self._clients:
+            number += 1
+        return f"account-{number}"
+
+    def _share_store(self, client: ClientT) -> None:
+        """Check that a client, if it was given a store, was given that of the pool."""
+        given = [client._given[name] for name in _STORES]  # noqa: SLF001 - a client of this package
+        if self._options["message_store"] is not None or given == [None, None, None]:
+            return
+        is_settled = hasattr(self, "_store") or self._shared_stores != [None, None, None]
+        shared = zip(self._shared_stores, given, strict=True)
+        if is_settled and any(ours is not theirs for ours, theirs in shared):
+            raise ConfigurationError(
+                "The accounts have different stores, and a thread must be found whoever answers: give "
+                "message_store to the pool, or the same to all clients."
+            )
+        self._shared_stores = given
+
+    def _chosen_store(self) -> StoreT:
+        """The store of the pool, that which its clients were given, or memory."""
+        if self._options["message_store"] is not None:
+            return self._checked_store(self._options["message_store"])
+        for client in self.accounts.values():
+            if any(client._given.get(name) is not None for name in _STORES):  # noqa: SLF001
+                return cast("StoreT", cast("Any", client)._store)  # noqa: SLF001
+        return self._new_store()
+
+    def _added(self, account_id: str) -> AccountAdded:
+        return AccountAdded(account_id, self._limits[account_id])
+
+    def _removed(self, account_id: object) -> AccountRemoved:
+        return AccountRemoved(self._known_id(account_id))
+
+    def _taken_out(self, account_id: str) -> ClientT | None:
+        """Take an account out that the books do not know any more; return its client where it is to be closed."""
+        client = self._clients.pop(account_id, None)
+        self._limits.pop(account_id, None)
+        is_made = account_id in self._made
+        self._made.discard(account_id)
+        return client if is_made else None
+
+    def _known_id(self, account_id: object) -> str:
+        """Check that it is the id of an account.
+
+        Raises:
+            PoolError: `chatgpt:pool:account-not-found`.
+        """
+        name = required_identifier("account_id", account_id)
+        if name not in self._clients:
+            names = ", ".join(map(repr, [*self._clients])) or "none"
+            raise refusal(
+                NOT_FOUND,
+                f"The pool has no account {name!r}. It has {names}.",
+                account_id=name,
+                is_final=True,
+            )
+        return name
+
+    def _restored(self, account_id: object) -> AccountRestored:
+        return AccountRestored(self._known_id(account_id))
+
+    def _renewal(self, account_id: object) -> tuple[ClientT, Exchange[Secret]]:
+        """The client of an account, and the exchange that gets it a new access token."""
+        client = self._clients[self._known_id(account_id)]
+        if not isinstance(client, BaseWebClient):
+            raise TypeError(
+                "refresh_account is of the web flow: the official flow has no access tokens."
+            )
+        return client, client._renewal()  # noqa: SLF001 - a client of this package
+
+    def _statuses(self) -> dict[str, AccountStatus]:
+        state, now = self._ledger.read_now()
+        return statuses(state, self._ledger.holder_id, now, self._surroundings.now())
+
+    # --- calls -------------------------------------------------------------------------------
+
+    def _message(
+        self,
+        text: object,
+        *,
+        account_id: object,
+        timeout: object,
+        abort: object,
+        is_iterated: bool = False,
+        **given: object,
+    ) -> PoolMessage:
+        """A message with its options, which are checked now."""
+        options = {name: value for name, value in given.items() if value is not None}
+        clients = dict(self._clients)
+        is_web = any(isinstance(client, BaseWebClient) for client in clients.values())
+        for name in options:
+            if clients and name not in (_WEB if is_web else _OFFICIAL):
+                flow, other = ("web", "official") if is_web else ("official", "web")
+                raise TypeError(
+                    f"{name} is an option of the {other} flow, and the accounts of this pool are of the {flow} flow."
+                )
+        wanted = identifier("account_id", account_id)
+        conversation = identifier("conversation_id", options.get("conversation_id"))
+        call = PooledCall(
+            account_id=wanted,
+            # With one account there is no question where it lives.
+            conversation_id=conversation if is_web and len(clients) > 1 else None,
+            timeout=self._options["timeout"] if timeout is None else seconds_of("timeout", timeout),
+            abort=token_of("abort", abort),
+            cooldown=self._options["cooldown"],
+            failover=self._options["failover"],
+        )
+        message = PoolMessage(text, options, is_iterated, call)
+        if clients:  # what one of them finds wrong is said before anything is sent
+            first = wanted if wanted is not None and wanted in clients else next(iter(clients))
+            self._member(first, clients[first], message).send(1.0, repeats=True).close()
+        return message
+
+    def _sending(self, message: PoolMessage) -> Exchange[ChatMessage]:
+        return send_message(message.call, self._ledger, self._surroundings)
+
+    def _member(self, account_id: str, client: ClientT, message: PoolMessage) -> Member:
+        """The client of an account, as a call sees it."""
+        if isinstance(client, BaseWebClient):
+            return WebMember(account_id, client, message)
+        official = cast("BaseChatGPTAPI[Any, Any, Any, Any]", client)
+        return OfficialMember(account_id, official, message, self._counted, self._claimed)
+
+    # --- the object --------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        if not hasattr(self, "_ledger"):  # a traceback shows a pool whose constructor failed, too
+            return f"<{name} that was not made>"
+        return f"<{name} of {len(self._clients)} accounts: {', '.join([*self._clients])}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        limits = dict(self._limits)
+        members = [(name, client, limits[name]) for name, client in self.accounts.items()]
+        options = {**self._options, "defaults": {}}  # they are in the clients
+        return _unpickled, (type(self), members, options)
+
+
+def _unpickled(
+    cls: type[BasePool[Any, Any, Any]], members: list[Any], options: dict[str, Any]
+) -> BasePool[Any, Any, Any]:
+    pool = cls.__new__(cls)
+    pool._begin(members, options)  # noqa: SLF001 - its own function
+    pool._made.update(pool.accounts)  # noqa: SLF001 - nobody else has these clients
+    return pool
+
+
+def _named(accounts: object) -> Iterator[tuple[str | None, object, int | None]]:
+    """The accounts that a constructor is given, with their ids where they have some."""
+    if isinstance(accounts, Mapping):
+        for account_id, account in accounts.items():
+            yield required_identifier("account_id", account_id), account, None
+        return
+    if isinstance(accounts, (str, bytes)) or not isinstance(accounts, Iterable):
+        raise TypeError(
+            f"accounts must be a list of accounts, or a mapping of ids to them, not {kind_of(accounts)}."
+        )
+    for account in accounts:
+        yield None, account, None
+
+
+def _client_name(options: Mapping[str, object]) -> ClientName:
+    """Which client the options of an account are for."""
+    if options.get("clearance_token") is not None:
+        return "ChatGPTSessionAPI"
+    if any(options.get(name) is not None for name in _OF_PROXY):
+        return "ChatGPTUnofficialProxyAPI"
+    return "ChatGPTAPI"
+
+
+def _taken(account_id: str) -> ConfigurationError:
+    return ConfigurationError(f"account_id {account_id!r} is that of another account of the pool.")
+
+
+def _given_once(name: str, beside: object, options: dict[str, object]) -> object:
+    """An option of an account that may be given beside it or within it."""
+    within = options.pop(name, None)
+    if None not in (beside, within) and beside != within:
+        raise ConfigurationError(f"{name} of an account is given twice: {beside!r} and {within!r}.")
+    return within if beside is None else beside
+
+
+def _redis_address(url: Secret) -> Any:
+    from chatgpt.stores.redis_address import RedisAddress
+
+    return RedisAddress(url, "redis")

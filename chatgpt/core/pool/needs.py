@@ -1,0 +1,55 @@
+"""What a call of a pool needs, beside what the call of one client needs; the rules are those of `core.needs`."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from chatgpt.core.needs import Need
+from chatgpt.core.pool.members import Member
+
+
+@frozen
+class AwaitAccount(Need[None]):
+    """Wait until a call is given an account, or for so long; it may be woken for nothing.
+
+    It fails with `"aborted"` alone.
+
+    Attributes:
+        ticket_id: the id of the call's ticket.
+        seconds: for how long.
+    """
+
+    ticket_id: int
+    seconds: float
+
+
+@frozen
+class UseAccount(Need[Member | None]):
+    """From now on, meet the needs of the call with the connections of an account.
+
+    The answer is the account's client; `None` where it has been removed.
+
+    Attributes:
+        account_id: the account.
+    """
+
+    account_id: str
+
+
+@frozen
+class LeaveAccount(Need[bool]):
+    """Close what an attempt has left open, and pass on its turn, before there is another one.
+
+    The answer says whether the attempt has handed a part of the reply to the caller.
+    """
+
+
+@frozen
+class FindAccount(Need[str | None]):
+    """Look up the account in which a conversation of the web flow lives.
+
+    Attributes:
+        conversation_id: its id; the answer is `None` where no process that shares the pool has seen it.
+    """
+
+    conversation_id: str

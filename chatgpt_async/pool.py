@@ -1,0 +1,272 @@
+"""`ChatGPTPool`: many accounts, one client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+from anyio import to_thread
+from attrs import evolve
+
+from chatgpt.base_pool import BasePool, ClientName
+from chatgpt.core.cancelling import CancelToken
+from chatgpt.core.messages import ChatMessage
+from chatgpt.core.pool.accounts import AccountStatus
+from chatgpt.core.pool.events import PoolEvent
+from chatgpt.core.pool.members import Member
+from chatgpt.core.wire.web import ConversationResponseEvent, MessageActionType
+from chatgpt.pool_members import PoolMessage
+from chatgpt.stores.protocol import MessageStore as PlainStore
+from chatgpt.surroundings import SURROUNDINGS
+from chatgpt_async.client import ChatGPTAPI
+from chatgpt_async.pool_calls import PoolCall
+from chatgpt_async.proxy import ChatGPTUnofficialProxyAPI
+from chatgpt_async.session import ChatGPTSessionAPI
+from chatgpt_async.stores.memory import MemoryStore
+from chatgpt_async.stores.protocol import MessageStore, awaitable_store
+from chatgpt_async.streams import MessageStream
+from chatgpt_async.transport import Transport
+
+Client: TypeAlias = ChatGPTAPI | ChatGPTSessionAPI | ChatGPTUnofficialProxyAPI
+
+CLIENTS: dict[ClientName, type[Client]] = {
+    "ChatGPTAPI": ChatGPTAPI,
+    "ChatGPTSessionAPI": ChatGPTSessionAPI,
+    "ChatGPTUnofficialProxyAPI": ChatGPTUnofficialProxyAPI,
+}
+
+
+class ChatGPTPool(BasePool[Client, MessageStore | PlainStore, MessageStore]):
+    """Many accounts as one client: each call is answered by the one that has waited longest.
+
+    An account that fails cools down, and others answer meanwhile; where all are busy, a call waits for the first to
+    be free, in the order in which they came. `PoolError` says that no account could answer, and why (`type`).
+
+    One pool may be used from many tasks, on asyncio and on trio, and from one event loop after the other. It pickles as
+    its configuration, without secrets. A call that is cancelled gives its account back.
+
+    `ChatGPTPool.__init__` describes the options.
+    """
+
+    _surroundings = evolve(SURROUNDINGS, may_block=False)
+
+    def _is_client(self, account: object) -> bool:
+        return isinstance(account, tuple(CLIENTS.values()))
+
+    def _new_client(self, name: ClientName, options: Mapping[str, Any]) -> Client:
+        return CLIENTS[name](**options)
+
+    def _checked_store(self, store: object) -> MessageStore:
+        return awaitable_store(store)
+
+    def _new_store(self) -> MessageStore:
+        return MemoryStore()
+
+    # --- messages ----------------------------------------------------------------------------
+
+    async def send_message(
+        self,
+        text: str,
+        *,
+        account_id: str | None = None,
+        parent_message_id: str | None = None,
+        conversation_id: str | None = None,
+        message_id: str | None = None,
+        name: str | None = None,
+        stream: bool | None = None,
+        system_message: str | None = None,
+        prompt_prefix: str | None = None,
+        prompt_suffix: str | None = None,
+        completion_params: Mapping[str, object] | None = None,
+        action: MessageActionType | None = None,
+        timeout: float | None = None,
+        abort: CancelToken | None = None,
+        on_progress: Callable[[ChatMessage], object] | None = None,
+        on_conversation_response: Callable[[ConversationResponseEvent], object] | None = None,
+    ) -> ChatMessage:
+        """Send a message with the account that is next, and return the reply; its `account_id` says who answered.
+
+        The options are those of the clients of the pool: `ChatGPTAPI.send_message` in the official flow, where a
+        follow-up may go to any account, `ChatGPTUnofficialProxyAPI.send_message` in the web flow, where it goes back
+        to the account in which its conversation lives.
+
+        `account_id` names the only account that may answer; by default it is any, or that of the conversation.
+        `timeout` is for the whole call, the wait for an account and all attempts included; by default the pool's.
+
+        Raises:
+            PoolError: no account could answer; `type` says why, `account_id` names the one that failed last, the
+                cause is its error, and `partial` holds the text that came.
+            MessageNotFoundError, PromptTooLongError, TypeError, ValueError: as the clients. Nothing was sent.
+            AbortedError: `abort` was cancelled.
+            ChatGPTError: whatever else went wrong that is no account's fault.
+        """
+        message = self._message(
+            text,
+            account_id=account_id,
+            parent_message_id=parent_message_id,
+            conversation_id=conversation_id,
+            message_id=message_id,
+            name=name,
+            stream=stream,
+            system_message=system_message,
+            prompt_prefix=prompt_prefix,
+            prompt_suffix=prompt_suffix,
+            completion_params=completion_params,
+            action=action,
+            timeout=timeout,
+            abort=abort,
+            on_progress=on_progress,
+            on_conversation_response=on_conversation_response,
+        )
+        return await self._pool_call(message).run(on_progress)
+
+    def stream_message(
+        self,
+        text: str,
+        *,
+        account_id: str | None = None,
+        parent_message_id: str | None = None,
+        conversation_id: str | None = None,
+        message_id: str | None = None,
+        name: str | None = None,
+        system_message: str | None = None,
+        prompt_prefix: str | None = None,
+        prompt_suffix: str | None = None,
+        completion_params: Mapping[str, object] | None = None,
+        action: MessageActionType | None = None,
+        timeout: float | None = None,
+        abort: CancelToken | None = None,
+        on_conversation_response: Callable[[ConversationResponseEvent], object] | None = None,
+    ) -> MessageStream:
+        """Send a message and return its reply as a stream of parts.
+
+        An account is waited for, and the message sent, when the stream is entered; the account is given back when
+        the stream ends or is left. The options and the errors are those of `send_message`; wrong options raise at
+        once.
+        """
+        message = self._message(
+            text,
+            account_id=account_id,
+            parent_message_id=parent_message_id,
+            conversation_id=conversation_id,
+            message_id=message_id,
+            name=name,
+            system_message=system_message,
+            prompt_prefix=prompt_prefix,
+            prompt_suffix=prompt_suffix,
+            completion_params=completion_params,
+            action=action,
+            timeout=timeout,
+            abort=abort,
+            on_conversation_response=on_conversation_response,
+            is_iterated=True,
+        )
+        return MessageStream(partial(self._pool_call, message))
+
+    def _pool_call(self, message: PoolMessage) -> PoolCall:
+        return PoolCall(
+            self._sending(message), self._store, self._ledger, partial(self._joined, message)
+        )
+
+    def _joined(self, message: PoolMessage, account_id: str) -> tuple[Transport, Member] | None:
+        """The connections of an account, and its client with a message; `None` where it is no more in the pool."""
+        client = self._clients.get(account_id)
+        if client is None:
+            return None
+        return client._transport, self._member(account_id, client, message)  # noqa: SLF001
+
+    # --- accounts ----------------------------------------------------------------------------
+
+    async def status(self) -> dict[str, AccountStatus]:
+        """Tell what is known of each account, by their ids, as it is now.
+
+        Raises:
+            StoreError: the pool is shared, and Redis cannot be reached.
+        """
+        return await to_thread.run_sync(self._statuses, abandon_on_cancel=True)
+
+    async def add_account(
+        self,
+        account: Client | Mapping[str, object],
+        *,
+        account_id: str | None = None,
+        max_concurrent: int | None = None,
+    ) -> str:
+        """Take an account into the pool, be it in use, and return its id.
+
+        Args:
+            account: a client, or a mapping of the options of one, as for the constructor.
+            account_id: its id; by default the next `"account-<number>"` that is free.
+            max_concurrent: how many calls it takes at once; by default what the pool says.
+
+        Raises:
+            ConfigurationError, TypeError: it cannot be an account of this pool.
+            StoreError: the pool is shared, and Redis cannot be reached.
+        """
+        added = self._take_in(account, account_id, max_concurrent)
+        await self._write(self._added(added))
+        return added
+
+    async def remove_account(self, account_id: str) -> None:
+        """Take an account out of the pool. Its running calls go on to their end.
+
+        Raises:
+            PoolError: the pool has no such account.
+            StoreError: the pool is shared, and Redis cannot be reached.
+        """
+        await self._write(self._removed(account_id))
+        client = self._taken_out(account_id)
+        if client is not None:
+            await client.aclose()
+
+    async def restore_account(self, account_id: str) -> None:
+        """Put an account back into service, whatever it rests for.
+
+        Raises:
+            PoolError: the pool has no such account.
+            StoreError: the pool is shared, and Redis cannot be reached.
+        """
+        await self._write(self._restored(account_id))
+
+    async def refresh_account(self, account_id: str) -> None:
+        """Get a new access token for an account of the web flow, and put it back into service.
+
+        Raises:
+            PoolError: the pool has no such account.
+            TypeError: the accounts of the pool are of the official flow, which has no access tokens.
+            ChatGPTError: no token was to be had.
+        """
+        client, renewal = self._renewal(account_id)
+        await client._call(renewal).run()  # noqa: SLF001 - a client of this package
+        await self.restore_account(account_id)
+
+    # --- the object --------------------------------------------------------------------------
+
+    async def aclose(self) -> None:
+        """Close the connections of the clients that the pool has made, and those to Redis.
+
+        A pool that is used again opens new ones. Clients that it was given are yours to close.
+        """
+        for account_id in [*self._made]:
+            await self._clients[account_id].aclose()
+        await to_thread.run_sync(self._ledger.close, abandon_on_cancel=True)
+
+    async def close(self) -> None:
+        """The same as `aclose`."""
+        await self.aclose()
+
+    async def _write(self, event: PoolEvent) -> None:
+        await to_thread.run_sync(self._ledger.write_now, event, abandon_on_cancel=True)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()

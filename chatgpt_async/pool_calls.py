@@ -1,0 +1,80 @@
+"""One call of a pool on its way, in the async twin: the needs that it has beside those of one client's call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import anyio
+from anyio import to_thread
+
+from chatgpt.core.messages import ChatMessage
+from chatgpt.core.needs import Exchange, Need
+from chatgpt.core.pool.members import Member
+from chatgpt.core.pool.needs import AwaitAccount, FindAccount, LeaveAccount, UseAccount
+from chatgpt.pool_ledgers.keeping import KeptLedger
+from chatgpt_async.interruptions import call_soon
+from chatgpt_async.stores.protocol import MessageStore
+from chatgpt_async.transport import Call, Transport
+
+
+class PoolCall(Call[ChatMessage]):
+    """A call over the connections of one account after the other.
+
+    Args:
+        exchange: what is to be done.
+        store: holds its messages.
+        ledger: the books of the pool.
+        join: returns the connections of an account, and its client with the message of the call.
+    """
+
+    waits = (*Call.waits, AwaitAccount)
+
+    def __init__(
+        self,
+        exchange: Exchange[ChatMessage],
+        store: MessageStore,
+        ledger: KeptLedger,
+        join: Callable[[str], tuple[Transport, Member] | None],
+    ) -> None:
+        self._ledger = ledger
+        self._join = join
+        self._has_delivered = False
+        super().__init__(exchange, Transport(None, None), store)
+
+    async def _next_part(self) -> ChatMessage | None:
+        part = await super()._next_part()
+        if part is not None:
+            self._has_delivered = True
+        return part
+
+    async def _met(self, need: Need[Any]) -> object:
+        match need:
+            case AwaitAccount(ticket_id, seconds):
+                await self._await(ticket_id, seconds)
+                return None
+            case UseAccount(account_id):
+                joined = self._join(account_id)
+                if joined is None:
+                    return None
+                self._transport, member = joined
+                return member
+            case LeaveAccount():
+                await self._close_answer()
+                self._pass_turn()
+                return self._has_delivered
+            case FindAccount(conversation_id):
+                account_of = self._ledger.account_of
+                return await to_thread.run_sync(account_of, conversation_id, abandon_on_cancel=True)
+            case _:
+                return await super()._met(need)
+
+    async def _await(self, ticket_id: int, seconds: float) -> None:
+        given, soon = anyio.Event(), call_soon()
+        try:
+            self._ledger.call_when_given(ticket_id, partial(soon, given.set))
+            with anyio.move_on_after(seconds):
+                await given.wait()
+        finally:
+            self._ledger.forget(ticket_id)
