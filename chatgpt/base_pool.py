@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, cast
+from typing import Any, ClassVar, Final, Generic, Literal, TypeAlias, TypeVar, cast
 
 from chatgpt.base_client import BaseChatGPTAPI, BaseClient
 from chatgpt.base_web_clients import BaseWebClient
@@ -62,6 +62,7 @@ class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
     """A pool, but for what waits."""
 
     _surroundings: Surroundings
+    _client_types: ClassVar[Mapping[ClientName, type[BaseClient]]]
     _ledger: KeptLedger
     _store: StoreT
 
@@ -156,14 +157,6 @@ class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
     # --- what a twin makes -------------------------------------------------------------------
 
     @abstractmethod
-    def _is_client(self, account: object) -> bool:
-        """Whether it is a client of this twin."""
-
-    @abstractmethod
-    def _new_client(self, name: ClientName, options: Mapping[str, Any]) -> ClientT:
-        """Make a client of this twin."""
-
-    @abstractmethod
     def _checked_store(self, store: object) -> StoreT:
         """Check a store that is given."""
 
@@ -181,7 +174,7 @@ class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
     def _take_in(self, account: object, account_id: object, max_concurrent: object) -> str:
         """Take an account in, and return its id; the books do not know of it yet."""
         options: dict[str, object] = {}
-        is_client = self._is_client(account)
+        is_client = isinstance(account, tuple(self._client_types.values()))
         if not is_client:
             accepted = "An account must be a client of this twin, or"
             options = {**self._options["defaults"], **settings_of(account, accepted)}
@@ -211,7 +204,7 @@ class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
 
     def _made_client(self, account_id: str, options: dict[str, object]) -> ClientT:
         try:
-            return self._new_client(_client_name(options), options)
+            return cast("ClientT", self._client_types[_client_name(options)](**options))
         except (ConfigurationError, TypeError) as error:
             problem = type(error)(f"The account {account_id!r}: {error}")
         finally:
@@ -261,6 +254,11 @@ class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
         is_made = account_id in self._made
         self._made.discard(account_id)
         return client if is_made else None
+
+    def _made_clients(self) -> list[ClientT]:
+        """The clients that are the pool's to close."""
+        made = self._made.copy()
+        return [client for account_id, client in self.accounts.items() if account_id in made]
 
     def _known_id(self, account_id: object) -> str:
         """Check that it is the id of an account.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import ClassVar, Self, TypeAlias
 
 from chatgpt.base_pool import BasePool, ClientName
 from chatgpt.client import ChatGPTAPI
@@ -27,12 +27,6 @@ from chatgpt.transport import Transport
 
 Client: TypeAlias = ChatGPTAPI | ChatGPTSessionAPI | ChatGPTUnofficialProxyAPI
 
-CLIENTS: dict[ClientName, type[Client]] = {
-    "ChatGPTAPI": ChatGPTAPI,
-    "ChatGPTSessionAPI": ChatGPTSessionAPI,
-    "ChatGPTUnofficialProxyAPI": ChatGPTUnofficialProxyAPI,
-}
-
 
 class ChatGPTPool(BasePool[Client, MessageStore, MessageStore]):
     """Many accounts as one client: each call is answered by the one that has waited longest.
@@ -45,12 +39,11 @@ class ChatGPTPool(BasePool[Client, MessageStore, MessageStore]):
     """
 
     _surroundings = SURROUNDINGS
-
-    def _is_client(self, account: object) -> bool:
-        return isinstance(account, tuple(CLIENTS.values()))
-
-    def _new_client(self, name: ClientName, options: Mapping[str, Any]) -> Client:
-        return CLIENTS[name](**options)
+    _client_types: ClassVar[Mapping[ClientName, type[Client]]] = {
+        "ChatGPTAPI": ChatGPTAPI,
+        "ChatGPTSessionAPI": ChatGPTSessionAPI,
+        "ChatGPTUnofficialProxyAPI": ChatGPTUnofficialProxyAPI,
+    }
 
     def _checked_store(self, store: object) -> MessageStore:
         return check_store(store)
@@ -247,8 +240,8 @@ class ChatGPTPool(BasePool[Client, MessageStore, MessageStore]):
 
         A pool that is used again opens new ones. Clients that it was given are yours to close.
         """
-        for account_id in [*self._made]:
-            self._clients[account_id].close()
+        for client in self._made_clients():
+            client.close()
         self._ledger.close()
 
     def __enter__(self) -> Self:

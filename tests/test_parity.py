@@ -14,11 +14,14 @@ import pytest
 
 import chatgpt
 import chatgpt.base_client
+import chatgpt.base_pool
 import chatgpt.base_web_clients
 import chatgpt.calling
 import chatgpt.client
 import chatgpt.conversation
 import chatgpt.listing
+import chatgpt.pool
+import chatgpt.pool_calls
 import chatgpt.session
 import chatgpt.stores.functions
 import chatgpt.streams
@@ -30,6 +33,8 @@ import chatgpt_async.calling
 import chatgpt_async.client
 import chatgpt_async.conversation
 import chatgpt_async.listing
+import chatgpt_async.pool
+import chatgpt_async.pool_calls
 import chatgpt_async.session
 import chatgpt_async.stores.functions
 import chatgpt_async.streams
@@ -44,6 +49,7 @@ from chatgpt.core.web.options import ProxySettings, SessionSettings, WebCallOpti
 OWN = {
     "AChatGPTAPI",
     "ChatGPTAPI",
+    "ChatGPTPool",
     "ChatGPTSessionAPI",
     "ChatGPTUnofficialProxyAPI",
     "Conversation",
@@ -75,13 +81,16 @@ CLIENTS = {
 }
 """The clients, and where their constructors stand."""
 
+CONSTRUCTORS = {**CLIENTS, "ChatGPTPool": chatgpt.base_pool.BasePool}
+"""Whatever has a long constructor, which both twins share."""
+
 STORES = ("MemoryStore", "MessageStore", "RedisStore", "SQLiteStore")
 
-ADDED = {name: {"aclose"} for name in (*CLIENTS, "MessageStream", "RedisStore", "SQLiteStore")}
+ADDED = {name: {"aclose"} for name in (*CONSTRUCTORS, "MessageStream", "RedisStore", "SQLiteStore")}
 """The async twin has both `close` and `aclose`."""
 
 PLAIN = {
-    *((name, "stream_message") for name in CLIENTS),
+    *((name, "stream_message") for name in CONSTRUCTORS),
     *((name, "conversation") for name in CLIENTS),
     *((name, "route") for name in CLIENTS),
     ("ChatGPTSessionAPI", "list_conversations"),
@@ -150,9 +159,9 @@ def parameters_of(function: Any) -> list[tuple[str, Any, Any]]:
     ]
 
 
-@pytest.mark.parametrize("name", CLIENTS)
+@pytest.mark.parametrize("name", CONSTRUCTORS)
 def test_the_constructor_is_written_once(name: str) -> None:
-    base: Any = CLIENTS[name]
+    base: Any = CONSTRUCTORS[name]
     for twin in (chatgpt, chatgpt_async):
         assert getattr(twin, name).__init__ is base.__init__
     documented = inspect.getdoc(base.__init__) or ""
@@ -228,6 +237,8 @@ ALIKE = [
     *((chatgpt.transport.Call, chatgpt_async.transport.Call, name) for name in ("run", "advance", "_next_part", "close", "_close_answer")),
     *((chatgpt.streams.MessageStream, chatgpt_async.streams.MessageStream, name) for name in ("__enter__", "__exit__", "close", "_advance")),
     *((chatgpt.client.ChatGPTAPI, chatgpt_async.client.ChatGPTAPI, name) for name in ("send_message", "stream_message", "conversation", "preview", "send_moderation", "thread", "branches")),
+    *((chatgpt.pool.ChatGPTPool, chatgpt_async.pool.ChatGPTPool, name) for name in ("send_message", "stream_message", "_pool_call", "_joined", "_new_store", "__enter__", "__exit__")),
+    *((chatgpt.pool_calls.PoolCall, chatgpt_async.pool_calls.PoolCall, name) for name in ("__init__", "_next_part")),
     *((chatgpt.calling.Caller, chatgpt_async.calling.Caller, name) for name in ("close", "__enter__", "__exit__", "_call", "_stream")),
     *((chatgpt.web_calling.WebCaller, chatgpt_async.web_calling.WebCaller, name) for name in ("_open", "send_message", "stream_message", "conversation")),
     *((chatgpt.conversation.Conversation, chatgpt_async.conversation.Conversation, name) for name in ("send", "stream", "regenerate", "edit", "continue_reply", "undo", "history")),
@@ -251,14 +262,21 @@ def test_a_loop_is_alike_in_both_twins(ours: type, theirs: type, name: str) -> N
     assert ast.unparse(source_of(twin)) == ast.unparse(source_of(vars(ours)[name]))
 
 
-def test_the_needs_are_met_alike() -> None:
+@pytest.mark.parametrize(
+    "shells",
+    [
+        (chatgpt.transport.Call, chatgpt_async.transport.Call),
+        (chatgpt.pool_calls.PoolCall, chatgpt_async.pool_calls.PoolCall),
+    ],
+)
+def test_the_needs_are_met_alike(shells: tuple[type, type]) -> None:
     """The same needs are known to both, in the same order."""
     kinds = [
-        [ast.unparse(case.pattern) for case in ast.walk(source_of(getattr(shell, "_met", shell._meet))) if isinstance(case, ast.match_case)]
-        for shell in (chatgpt.transport.Call, chatgpt_async.transport.Call)
+        [ast.unparse(case.pattern) for case in ast.walk(source_of(vars(shell)["_met" if "_met" in vars(shell) else "_meet"])) if isinstance(case, ast.match_case)]
+        for shell in shells
     ]  # fmt: skip
     assert kinds[0] == kinds[1]
-    assert len(kinds[0]) > 6
+    assert len(kinds[0]) > 3
 
 
 SHELLS = [
@@ -269,6 +287,8 @@ SHELLS = [
         "client",
         "conversation",
         "listing",
+        "pool",
+        "pool_calls",
         "proxy",
         "session",
         "streams",

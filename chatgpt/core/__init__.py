@@ -59,6 +59,7 @@ Where to find what, in the order in which a message meets it:
     error_bodies.py  from what a server wrote to a typed error
     context_lengths.py  the figures in a server's words when a prompt is too long
     errors.py        the tree of errors
+    pool/            a pool of accounts: which is next, and what becomes of one that fails
     web/             the web flow: ChatGPT's own backend
     wire/            typed dictionaries of what travels
 """

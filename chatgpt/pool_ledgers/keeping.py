@@ -33,7 +33,7 @@ class KeptLedger(Ledger):
         return self._state
 
     def new_ticket_id(self) -> int:
-        """A number that no other call of this process has."""
+        """A number that no other attempt of this process has."""
         return next(self._ids)
 
     def call_when_given(self, ticket_id: int, wake: Callable[[], object]) -> None:

@@ -9,7 +9,7 @@ Rules:
 
 1. What this process holds is its own truth: its entry is written whole, whatever is there.
 2. While calls use accounts, the keeper says so three times in `lease_seconds`; while they wait, twice a second, and
-   it looks every 20 ms whether another process has given something back.
+   it looks whether another process has given something back.
 3. Redis may be away for `OUTAGE` seconds. Then the calls that wait fail; those that have an account go on, and what
    became of them is written when Redis is back.
 4. The keeper ends when there is nothing to keep; with the process, it writes what is still to be written.
@@ -43,7 +43,8 @@ from chatgpt.stores.redis_address import RedisAddress
 from chatgpt.stores.redis_connections import RedisConnections
 
 POLL: Final = 0.02
-"""Seconds after which the keeper looks again while calls wait."""
+LONGEST_POLL: Final = 0.2
+"""Seconds after which the keeper looks again while calls wait; more and more while nothing happens."""
 
 WAITING_BEAT: Final = 0.5
 """Seconds after which it says that they do; others believe it for `core.pool.state.PATIENCE`."""
@@ -157,6 +158,7 @@ class SharedLedger(KeptLedger):
         self._offset: float | None = None
         self._beaten = self._failing_since = -1.0
         self._has_given_up = False
+        self._quiet_polls = 0
 
     # --- what calls ask for ------------------------------------------------------------------
 
@@ -269,7 +271,7 @@ class SharedLedger(KeptLedger):
         if self._failing_since >= 0:
             return RETRY if monotonic() - self._failing_since < OUTAGE else 10 * RETRY
         if self._own.tickets:
-            return POLL
+            return min(POLL * (1 + self._quiet_polls), LONGEST_POLL)
         if self._own.leases:
             return self._lease_seconds / BEATS
         return 0.0 if self._is_closing else LINGERING
@@ -304,6 +306,7 @@ class SharedLedger(KeptLedger):
 
     def _exchange(self) -> None:
         """Bring together what is in Redis, what this process holds and what is to be written."""
+        known_mark = self._mark
         wants_all = self._offset is None or any(entry.written for entry in self._pending)
         if wants_all or not self._pending:
             self._read()
@@ -316,6 +319,7 @@ class SharedLedger(KeptLedger):
             state = settled(state, self.holder_id, now)
             own = state.holder(self.holder_id)
             beat = WAITING_BEAT if own.tickets else self._lease_seconds / BEATS
+            is_quiet = state == before and self._mark == known_mark
             is_due = not own.is_idle and monotonic() - self._beaten >= beat
             if state != before or is_due:
                 own = evolve(own, seen=now, until=now + self._lease_seconds)
@@ -323,6 +327,7 @@ class SharedLedger(KeptLedger):
                 if not self._swap(state):
                     continue
                 self._beaten = monotonic()
+            self._quiet_polls = self._quiet_polls + 1 if is_quiet else 0
             self._own, known = own, self._state
             self._state = state
             self._wake_given(known)

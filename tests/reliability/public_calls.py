@@ -13,12 +13,13 @@ Rules:
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, TypeAlias
 
 from attrs import define
 
 import chatgpt
+import chatgpt_async
 from chatgpt import Secret
 from chatgpt.testing import Answer, ChatGPTServer, RawAnswer
 from chatgpt.testing.web import WebBackend
@@ -85,6 +86,7 @@ class Scene:
         meant: which secrets a header may hold.
         place: the ids of a reply from which a conversation goes on.
         hasty: the same client with a timeout that is soon over.
+        foreign: options that its methods have and its flow has not.
     """
 
     engine: Engine
@@ -94,6 +96,7 @@ class Scene:
     known: list[str]
     meant: Meant
     place: dict[str, str | None]
+    foreign: Collection[str] = ()
 
     def begin(self, *answer: RawAnswer) -> None:
         """Begin a conversation from which the calls go on; the server may be told what to answer."""
@@ -222,6 +225,23 @@ def session_scene(engine: Engine, server: ChatGPTServer, given: Options | None =
     )
 
 
+def pool_scene(
+    engine: Engine, server: ChatGPTServer, of: Callable[[Engine, ChatGPTServer], Scene]
+) -> Scene:
+    """Pools of the clients of another scene, each of which stands for two accounts."""
+
+    def pool(client: Any) -> Any:
+        accounts = dict.fromkeys(("first", "second"), getattr(client, "_behind", client))
+        timeout = client._settings.timeout
+        return engine.adopt(engine.package.ChatGPTPool(accounts, cooldown=0, timeout=timeout))
+
+    scene = of(engine, server)
+    if of is official_scene:
+        scene.foreign = ("on_conversation_response",)
+    scene.client, scene.hasty = pool(scene.client), pool(scene.hasty)
+    return scene
+
+
 # --- the calls -------------------------------------------------------------------------------
 
 Case: TypeAlias = Callable[[Scene, Any, Options], object]
@@ -251,6 +271,25 @@ def _signed_out(client: Any) -> Any:
     """A client that has to ask for its token again."""
     client.close_session()
     return client
+
+
+def _in_service(pool: Any) -> Any:
+    """A pool whose accounts have a quota again."""
+    for account_id in pool.accounts:
+        pool.restore_account(account_id)
+    return pool
+
+
+def _with_another(pool: Any) -> Any:
+    """A pool with one account more."""
+    if "another" not in pool.accounts:
+        pool.add_account(pool.accounts["first"], account_id="another")
+    return pool
+
+
+def _refresh(pool: Any) -> None:
+    if not isinstance(pool.accounts["first"], (chatgpt.ChatGPTAPI, chatgpt_async.ChatGPTAPI)):
+        pool.refresh_account("first")
 
 
 _SENDING: Final[dict[str, Case]] = {
@@ -308,6 +347,18 @@ CALLS: Final[dict[str, dict[str, Case]]] = {
     "WebConversation": {
         "send": lambda _, chat, given: (chat.send("hi", **given), chat),
         "stream": lambda _, chat, given: _read(chat.stream("hi", **given)),
+    },
+    "ChatGPTPool": {
+        "send_message": lambda _, pool, given: _in_service(pool).send_message("hi", **given),
+        "stream_message": lambda _, pool, given: _read(
+            _in_service(pool).stream_message("hi", **given)
+        ),
+        "status": lambda _, pool, __: pool.status(),
+        "add_account": lambda _, pool, __: _with_another(pool).accounts,
+        "remove_account": lambda _, pool, __: _with_another(pool).remove_account("another"),
+        "restore_account": lambda _, pool, __: pool.restore_account("first"),
+        "refresh_account": lambda _, pool, __: _refresh(pool),
+        "close": lambda _, pool, __: pool.close(),
     },
     "MessageStream": {
         "close": lambda _, client, given: _left(client.stream_message("hi", **given)),

@@ -48,6 +48,7 @@ from tests.reliability.public_calls import (
     make_server,
     missing_cases,
     official_scene,
+    pool_scene,
     proxy_scene,
     scene_behind_a_proxy,
     session_scene,
@@ -240,6 +241,8 @@ KINDS: Final[Mapping[str, tuple[str, Callable[[Engine, ChatGPTServer], Scene]]]]
     "ChatGPTAPI behind a proxy": ("ChatGPTAPI", scene_behind_a_proxy),
     "Conversation, environment": ("Conversation", partial(official_scene, given={})),
     "MessageStream": ("MessageStream", official_scene),
+    "pool": ("ChatGPTPool", partial(pool_scene, of=official_scene)),
+    "pool of the web flow": ("ChatGPTPool", partial(pool_scene, of=proxy_scene)),
     "proxy with a function": ("ChatGPTUnofficialProxyAPI", proxy_scene),
     "proxy with a token": (
         "WebConversation",
@@ -292,7 +295,7 @@ class _Outcomes:
             self._begin()
             self._call("the time is over", method, case, Fault(delay=0.3), is_hasty=True)
             for option in ("on_progress", "on_conversation_response"):
-                if takes(self.name, method, option):
+                if takes(self.name, method, option) and option not in self.scene.foreign:
                     given = {option: _fail}
                     self._call("a callback raises", method, case, *self.well, given=given)
             if takes(self.name, method, "abort"):

@@ -78,7 +78,7 @@ class Ledger(ABC):
 
     @abstractmethod
     def new_ticket_id(self) -> int:
-        """A number that no other call of this process has."""
+        """A number that no other attempt of this process has."""
 
     @abstractmethod
     def write(self, event: PoolEvent) -> None:
@@ -147,7 +147,7 @@ class _Sending:
         self._call = call
         self._ledger = ledger
         self._limits = Limits(surroundings.clock, total=call.timeout, idle=inf, connect=inf)
-        self._ticket = Ticket(ledger.new_ticket_id())
+        self._ticket = Ticket(0)
         self._verdict: Verdict | None = None
         self._error: PoolError | None = None
         self._moves = 0
@@ -158,6 +158,8 @@ class _Sending:
         wanted = yield from self._wanted_account()
         self._ticket = evolve(self._ticket, account_id=wanted)
         while True:
+            # Each attempt has an id of its own: of an old one, a ledger may still know the account.
+            self._ticket = evolve(self._ticket, id=self._ledger.new_ticket_id())
             self._verdict = None
             try:
                 self._ledger.write(CallWaits(self._ticket))
@@ -296,9 +298,9 @@ class _Sending:
         self, error: ChatGPTError, account_id: str, *, may_move: bool, moves: int
     ) -> Exchange[None]:
         """An attempt has failed: note it, and raise what the caller is to know, unless there is another one."""
+        error.account_id = account_id
         verdict = verdict_of(error, self._call.cooldown)
         if verdict is None:
-            error.account_id = account_id
             raise error
         self._verdict = verdict
         has_delivered = yield from LeaveAccount()

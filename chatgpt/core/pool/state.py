@@ -39,7 +39,7 @@ class Ticket:
     """A call that waits for an account.
 
     Attributes:
-        id: its number in its own process.
+        id: its number in its own process; another one for each account that it goes to.
         account_id: the only account that it takes; `None` for any.
         excluded: those that it does not take, because they have failed it.
         number: its place in the queue: those with smaller ones come first. `None` before it has one; `FIRST` for a
