@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import ClassVar, Self, TypeAlias
 
 from anyio import to_thread
 from attrs import evolve
@@ -31,12 +31,6 @@ from chatgpt_async.transport import Transport
 
 Client: TypeAlias = ChatGPTAPI | ChatGPTSessionAPI | ChatGPTUnofficialProxyAPI
 
-CLIENTS: dict[ClientName, type[Client]] = {
-    "ChatGPTAPI": ChatGPTAPI,
-    "ChatGPTSessionAPI": ChatGPTSessionAPI,
-    "ChatGPTUnofficialProxyAPI": ChatGPTUnofficialProxyAPI,
-}
-
 
 class ChatGPTPool(BasePool[Client, MessageStore | PlainStore, MessageStore]):
     """Many accounts as one client: each call is answered by the one that has waited longest.
@@ -51,12 +45,11 @@ class ChatGPTPool(BasePool[Client, MessageStore | PlainStore, MessageStore]):
     """
 
     _surroundings = evolve(SURROUNDINGS, may_block=False)
-
-    def _is_client(self, account: object) -> bool:
-        return isinstance(account, tuple(CLIENTS.values()))
-
-    def _new_client(self, name: ClientName, options: Mapping[str, Any]) -> Client:
-        return CLIENTS[name](**options)
+    _client_types: ClassVar[Mapping[ClientName, type[Client]]] = {
+        "ChatGPTAPI": ChatGPTAPI,
+        "ChatGPTSessionAPI": ChatGPTSessionAPI,
+        "ChatGPTUnofficialProxyAPI": ChatGPTUnofficialProxyAPI,
+    }
 
     def _checked_store(self, store: object) -> MessageStore:
         return awaitable_store(store)
@@ -249,8 +242,8 @@ class ChatGPTPool(BasePool[Client, MessageStore | PlainStore, MessageStore]):
 
         A pool that is used again opens new ones. Clients that it was given are yours to close.
         """
-        for account_id in [*self._made]:
-            await self._clients[account_id].aclose()
+        for client in self._made_clients():
+            await client.aclose()
         await to_thread.run_sync(self._ledger.close, abandon_on_cancel=True)
 
     async def close(self) -> None:
