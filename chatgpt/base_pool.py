@@ -6,56 +6,71 @@ other send the message (`pool_members`). What the pool knows of its accounts is 
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from operator import is_
 from types import MappingProxyType
-from typing import Any, ClassVar, Final, Generic, Literal, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar, cast
 
 from chatgpt.base_client import BaseChatGPTAPI, BaseClient
 from chatgpt.base_web_clients import BaseWebClient
+from chatgpt.core.call_options import SendMessageOptions
 from chatgpt.core.errors import ConfigurationError
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import Exchange, Surroundings
 from chatgpt.core.options import DEFAULT_TIMEOUT
-from chatgpt.core.pool.accounts import AccountStatus, cooldown_of, settings_of, statuses
+from chatgpt.core.pool.accounts import AccountStatus, statuses
 from chatgpt.core.pool.events import AccountAdded, AccountRemoved, AccountRestored
-from chatgpt.core.pool.failures import NOT_FOUND, refusal
+from chatgpt.core.pool.failures import unknown_account
 from chatgpt.core.pool.members import Member
-from chatgpt.core.pool.sending import PooledCall, send_message
+from chatgpt.core.pool.options import (
+    ClientName,
+    GivenAccount,
+    PoolOptions,
+    account_options,
+    checked_accounts,
+    client_name,
+    default_options,
+    given_accounts,
+    hidden_options,
+    pool_options,
+)
+from chatgpt.core.pool.sending import PooledCall, PoolSending
 from chatgpt.core.secrets import Secret, wrap
 from chatgpt.core.validation import (
     identifier,
-    kind_of,
     optional_number,
     required_identifier,
     seconds_of,
     token_of,
-    truth_of,
 )
+from chatgpt.core.web.options import SendMessageBrowserOptions
 from chatgpt.pool_ledgers.keeping import KeptLedger
 from chatgpt.pool_ledgers.local import LocalLedger
-from chatgpt.pool_members import PLACE, OfficialMember, PoolMessage, WebMember
+from chatgpt.pool_members import OfficialMember, PoolMessage, WebMember
+
+if TYPE_CHECKING:
+    from chatgpt.stores.redis_address import RedisAddress
 
 ClientT = TypeVar("ClientT", bound=BaseClient)
 GivenStoreT = TypeVar("GivenStoreT")
 StoreT = TypeVar("StoreT")
 
-ClientName: TypeAlias = Literal["ChatGPTAPI", "ChatGPTSessionAPI", "ChatGPTUnofficialProxyAPI"]
-
 DEFAULT_COOLDOWN: Final = 60.0
 DEFAULT_LEASE_SECONDS: Final = 15.0
 DEFAULT_KEY_PREFIX: Final = "chatgpt"
 
-_ANSWER: Final = (
-    *("stream", "system_message", "prompt_prefix", "prompt_suffix"),
-    *("completion_params", "on_progress"),
-)
-_OFFICIAL: Final = frozenset((*PLACE, *_ANSWER))
-_WEB: Final = frozenset(
-    (*PLACE[:3], "action", "on_progress", "on_conversation_response"),
-)
+REDIS_TIMEOUTS: Final = (1.5, 1.5)
+"""Seconds for connecting to Redis and for its answer, where the URL does not say otherwise: calls wait for it."""
+
+_OWN: Final = frozenset({"timeout", "abort"})
+_OFFICIAL: Final = SendMessageOptions.__annotations__.keys() - _OWN
+_WEB: Final = SendMessageBrowserOptions.__annotations__.keys() - _OWN
+"""The options of a call by its flow, but for those that are the pool's own affair."""
+
 _STORES: Final = ("message_store", "get_message_by_id", "upsert_message")
-_OF_PROXY: Final = ("access_token", "get_access_token", "email", "password", "session_token")
 
 
 class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
@@ -114,45 +129,51 @@ class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
             ConfigurationError: an option is malformed or contradicts another one, or redis-py is missing.
             TypeError: an option has the wrong type.
         """
+        # The bare secrets leave this frame first: a traceback may show its names.
+        given, common = given_accounts(accounts), given_defaults(defaults)
         address = wrap(redis_url)
-        del redis_url
-        options = {
-            "cooldown": cooldown_of(cooldown),
-            "max_concurrent": optional_number("max_concurrent", max_concurrent),
-            "failover": truth_of("failover", failover),
-            "timeout": seconds_of("timeout", timeout),
-            "defaults": {} if defaults is None else settings_of(defaults, "defaults must be"),
-            "message_store": message_store,
-            "redis": None if address is None else _redis_address(address),
-            "key_prefix": required_identifier("key_prefix", key_prefix),
-            "lease_seconds": seconds_of("lease_seconds", lease_seconds),
-        }
-        self._begin(_named(accounts), options)
+        del accounts, defaults, redis_url
+        options = pool_options(
+            cooldown=cooldown,
+            max_concurrent=max_concurrent,
+            failover=failover,
+            timeout=timeout,
+            key_prefix=key_prefix,
+            lease_seconds=lease_seconds,
+        )
+        self._defaults = default_options(common)
+        redis = None if address is None else _redis_address(address)
+        self._begin(checked_accounts(given), options, message_store, redis)
 
     def _begin(
-        self, accounts: Iterable[tuple[str | None, object, int | None]], options: dict[str, Any]
+        self,
+        given: Iterable[GivenAccount],
+        options: PoolOptions,
+        message_store: object,
+        redis: RedisAddress | None,
     ) -> None:
         self._options = options
+        self._redis = redis
         # Other threads may change them at any time: each step is one operation, and who goes through them copies.
         self._clients: dict[str, ClientT] = {}
         self._limits: dict[str, int | None] = {}
         self._made: set[str] = set()
         self._counted: dict[str, ChatMessage] = {}
         self._claimed: dict[str, object] = {}
-        self._shared_stores: list[object] = [options["message_store"], None, None]
-        for account_id, account, limit in accounts:
-            self._take_in(account, account_id, limit)
+        self._given_store = message_store
+        self._shared: list[object] | None = None
+        for account in given:
+            self._take_in(account)
         self._store = self._chosen_store()
         self._ledger = self._new_ledger()
 
     def _new_ledger(self) -> KeptLedger:
-        options = self._options
-        if options["redis"] is None:
+        if self._redis is None:
             return LocalLedger(self._limits)
         from chatgpt.pool_ledgers.shared import SharedLedger
 
-        prefix, seconds = options["key_prefix"], options["lease_seconds"]
-        return SharedLedger(self._limits, options["redis"], prefix, seconds)
+        options = self._options
+        return SharedLedger(self._limits, self._redis, options.key_prefix, options.lease_seconds)
 
     # --- what a twin makes -------------------------------------------------------------------
 
@@ -171,20 +192,26 @@ class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
         """The clients of the pool, by the ids of their accounts, as they are now."""
         return MappingProxyType(dict(self._clients))
 
-    def _take_in(self, account: object, account_id: object, max_concurrent: object) -> str:
+    def _take_in(self, given: GivenAccount) -> str:
         """Take an account in, and return its id; the books do not know of it yet."""
-        options: dict[str, object] = {}
-        is_client = isinstance(account, tuple(self._client_types.values()))
+        is_client = isinstance(given.account, tuple(self._client_types.values()))
         if not is_client:
-            accepted = "An account must be a client of this twin, or"
-            options = {**self._options["defaults"], **settings_of(account, accepted)}
-            account_id = _given_once("account_id", account_id, options)
-            max_concurrent = _given_once("max_concurrent", max_concurrent, options)
-        name = identifier("account_id", account_id) or self._free_id()
+            given = account_options(given, self._defaults)
+        named = identifier("account_id", given.account_id)
+        if named is None and self._redis is not None:
+            raise ConfigurationError(
+                "Accounts that processes share need ids, the same everywhere: give a mapping of ids to accounts, or "
+                "account_id."
+            )
+        name = named or self._free_id()
         if name in self._clients:
             raise _taken(name)
-        limit = optional_number("max_concurrent", max_concurrent)
-        client = cast("ClientT", account) if is_client else self._made_client(name, options)
+        limit = optional_number("max_concurrent", given.max_concurrent)
+        client = (
+            cast("ClientT", given.account)
+            if is_client
+            else self._made_client(name, cast("dict[str, object]", given.account))
+        )
         is_web = isinstance(client, BaseWebClient)
         if any(isinstance(known, BaseWebClient) != is_web for known in [*self._clients.values()]):
             raise ConfigurationError(
@@ -192,24 +219,27 @@ class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
                 "conversation of one cannot go on in the other. Make two pools."
             )
         if not is_web:
-            self._share_store(client)
-        if not is_client:
-            self._made.add(name)
+            self._check_store(client)
         if limit is None:
-            limit = self._options["max_concurrent"] or (1 if is_web else None)
+            limit = self._options.max_concurrent or (1 if is_web else None)
         if self._clients.setdefault(name, client) is not client:  # another thread was faster
             raise _taken(name)
         self._limits[name] = limit
+        if not is_client:
+            self._made.add(name)
         return name
 
-    def _made_client(self, account_id: str, options: dict[str, object]) -> ClientT:
+    def _made_client(self, account_id: str, options: Mapping[str, object]) -> ClientT:
+        name = client_name(options)
+        kind = self._client_types[name]
+        unknown = options.keys() - inspect.signature(kind).parameters.keys()
+        if unknown:
+            raise TypeError(f"The account {account_id!r}: {name} has no option {min(unknown)!r}.")
         try:
-            return cast("ClientT", self._client_types[_client_name(options)](**options))
+            return cast("ClientT", kind(**options))
         except (ConfigurationError, TypeError) as error:
             problem = type(error)(f"The account {account_id!r}: {error}")
-        finally:
-            options.clear()
-        # Not within `except`: the frames of the failure hold the options.
+        # Not within `except`: the frames of the failure are no business of the caller.
         raise problem
 
     def _free_id(self) -> str:
@@ -218,31 +248,37 @@ class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
             number += 1
         return f"account-{number}"
 
-    def _share_store(self, client: ClientT) -> None:
+    def _check_store(self, client: ClientT) -> None:
         """Check that a client, if it was given a store, was given that of the pool."""
-        given = [client._given[name] for name in _STORES]  # noqa: SLF001 - a client of this package
-        if self._options["message_store"] is not None or given == [None, None, None]:
+        given = _stores_of(client)
+        if self._given_store is not None or given is None:
             return
-        is_settled = hasattr(self, "_store") or self._shared_stores != [None, None, None]
-        shared = zip(self._shared_stores, given, strict=True)
-        if is_settled and any(ours is not theirs for ours, theirs in shared):
+        if self._shared is None and not hasattr(self, "_store"):
+            self._shared = given
+        if self._shared is None or not all(map(is_, given, self._shared)):
             raise ConfigurationError(
                 "The accounts have different stores, and a thread must be found whoever answers: give "
                 "message_store to the pool, or the same to all clients."
             )
-        self._shared_stores = given
 
     def _chosen_store(self) -> StoreT:
-        """The store of the pool, that which its clients were given, or memory."""
-        if self._options["message_store"] is not None:
-            return self._checked_store(self._options["message_store"])
+        """The store of the pool: its own, that which its clients were given, or memory."""
+        if self._given_store is not None:
+            return self._checked_store(self._given_store)
         for client in self.accounts.values():
-            if any(client._given.get(name) is not None for name in _STORES):  # noqa: SLF001
+            if _stores_of(client) is not None:
                 return cast("StoreT", cast("Any", client)._store)  # noqa: SLF001
         return self._new_store()
 
-    def _added(self, account_id: str) -> AccountAdded:
-        return AccountAdded(account_id, self._limits[account_id])
+    @contextmanager
+    def _adding(self, given: GivenAccount) -> Iterator[AccountAdded]:
+        """Take an account in; the books are to say so meanwhile, or it is taken out again."""
+        added = self._take_in(given)
+        try:
+            yield AccountAdded(added, self._limits[added])
+        except BaseException:
+            self._taken_out(added)
+            raise
 
     def _removed(self, account_id: object) -> AccountRemoved:
         return AccountRemoved(self._known_id(account_id))
@@ -268,13 +304,7 @@ class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
         """
         name = required_identifier("account_id", account_id)
         if name not in self._clients:
-            names = ", ".join(map(repr, [*self._clients])) or "none"
-            raise refusal(
-                NOT_FOUND,
-                f"The pool has no account {name!r}. It has {names}.",
-                account_id=name,
-                is_final=True,
-            )
+            raise unknown_account(name, [*self._clients])
         return name
 
     def _restored(self, account_id: object) -> AccountRestored:
@@ -321,10 +351,11 @@ class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
             account_id=wanted,
             # With one account there is no question where it lives.
             conversation_id=conversation if is_web and len(clients) > 1 else None,
-            timeout=self._options["timeout"] if timeout is None else seconds_of("timeout", timeout),
+            is_web=is_web,
+            timeout=self._options.timeout if timeout is None else seconds_of("timeout", timeout),
             abort=token_of("abort", abort),
-            cooldown=self._options["cooldown"],
-            failover=self._options["failover"],
+            cooldown=self._options.cooldown,
+            failover=self._options.failover,
         )
         message = PoolMessage(text, options, is_iterated, call)
         if clients:  # what one of them finds wrong is said before anything is sent
@@ -332,8 +363,8 @@ class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
             self._member(first, clients[first], message).send(1.0, repeats=True).close()
         return message
 
-    def _sending(self, message: PoolMessage) -> Exchange[ChatMessage]:
-        return send_message(message.call, self._ledger, self._surroundings)
+    def _sending(self, message: PoolMessage) -> PoolSending:
+        return PoolSending(message.call, self._ledger, self._surroundings)
 
     def _member(self, account_id: str, client: ClientT, message: PoolMessage) -> Member:
         """The client of an account, as a call sees it."""
@@ -351,57 +382,72 @@ class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
         return f"<{name} of {len(self._clients)} accounts: {', '.join([*self._clients])}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
+        _check_recall(self.accounts)
+        return _unpickled, self._parts()
+
+    def __copy__(self) -> Self:
+        pool = cast("Self", _unpickled(*self._parts()))
+        pool._made.clear()  # noqa: SLF001 - the clients are the original's
+        return pool
+
+    def _parts(self) -> tuple[Any, ...]:
         limits = dict(self._limits)
-        members = [(name, client, limits[name]) for name, client in self.accounts.items()]
-        options = {**self._options, "defaults": {}}  # they are in the clients
-        return _unpickled, (type(self), members, options)
+        members = [
+            GivenAccount(client, name, limits[name]) for name, client in self.accounts.items()
+        ]
+        options = self._options
+        return type(self), members, self._defaults, options, self._given_store, self._redis
 
 
 def _unpickled(
-    cls: type[BasePool[Any, Any, Any]], members: list[Any], options: dict[str, Any]
+    cls: type[BasePool[Any, Any, Any]],
+    members: list[GivenAccount],
+    defaults: dict[str, object],
+    options: PoolOptions,
+    message_store: object,
+    redis: RedisAddress | None,
 ) -> BasePool[Any, Any, Any]:
     pool = cls.__new__(cls)
-    pool._begin(members, options)  # noqa: SLF001 - its own function
+    pool._defaults = defaults  # noqa: SLF001 - its own function
+    pool._begin(members, options, message_store, redis)  # noqa: SLF001
     pool._made.update(pool.accounts)  # noqa: SLF001 - nobody else has these clients
     return pool
 
 
-def _named(accounts: object) -> Iterator[tuple[str | None, object, int | None]]:
-    """The accounts that a constructor is given, with their ids where they have some."""
-    if isinstance(accounts, Mapping):
-        for account_id, account in accounts.items():
-            yield required_identifier("account_id", account_id), account, None
-        return
-    if isinstance(accounts, (str, bytes)) or not isinstance(accounts, Iterable):
-        raise TypeError(
-            f"accounts must be a list of accounts, or a mapping of ids to them, not {kind_of(accounts)}."
-        )
-    for account in accounts:
-        yield None, account, None
+def given_defaults(defaults: object) -> object:
+    """Wrap the secrets of what all accounts have in common, before anything can fail."""
+    return hidden_options(defaults) if isinstance(defaults, Mapping) else defaults
 
 
-def _client_name(options: Mapping[str, object]) -> ClientName:
-    """Which client the options of an account are for."""
-    if options.get("clearance_token") is not None:
-        return "ChatGPTSessionAPI"
-    if any(options.get(name) is not None for name in _OF_PROXY):
-        return "ChatGPTUnofficialProxyAPI"
-    return "ChatGPTAPI"
+def _stores_of(client: BaseClient) -> list[object] | None:
+    """The store that a client was given, or the functions in its place; `None` where it has its own."""
+    given = [client._given.get(name) for name in _STORES]  # noqa: SLF001 - a client of this package
+    return None if given == [None, None, None] else given
+
+
+def _check_recall(clients: Mapping[str, BaseClient]) -> None:
+    """Check that each account finds its own secrets when it is unpickled.
+
+    Raises:
+        TypeError: two would find theirs in the same variable of the environment.
+    """
+    found: dict[str, tuple[str, Secret]] = {}
+    for account_id, client in clients.items():
+        for name, value in client._given.items():  # noqa: SLF001 - a client of this package
+            if isinstance(value, Secret) and value.variable is not None:
+                other, known = found.setdefault(value.variable, (account_id, value))
+                if known != value:
+                    raise TypeError(
+                        f"A pool cannot be pickled whose accounts {other!r} and {account_id!r} both read {name} in "
+                        f"{value.variable} then: give each a variable of its own, Secret(value, 'VARIABLE')."
+                    )
 
 
 def _taken(account_id: str) -> ConfigurationError:
     return ConfigurationError(f"account_id {account_id!r} is that of another account of the pool.")
 
 
-def _given_once(name: str, beside: object, options: dict[str, object]) -> object:
-    """An option of an account that may be given beside it or within it."""
-    within = options.pop(name, None)
-    if None not in (beside, within) and beside != within:
-        raise ConfigurationError(f"{name} of an account is given twice: {beside!r} and {within!r}.")
-    return within if beside is None else beside
-
-
-def _redis_address(url: Secret) -> Any:
+def _redis_address(url: Secret) -> RedisAddress:
     from chatgpt.stores.redis_address import RedisAddress
 
-    return RedisAddress(url, "redis")
+    return RedisAddress(url, "redis", name="redis_url", timeouts=REDIS_TIMEOUTS)

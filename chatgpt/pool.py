@@ -7,12 +7,13 @@ from functools import partial
 from types import TracebackType
 from typing import ClassVar, Self, TypeAlias
 
-from chatgpt.base_pool import BasePool, ClientName
+from chatgpt.base_pool import BasePool
 from chatgpt.client import ChatGPTAPI
 from chatgpt.core.cancelling import CancelToken
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.pool.accounts import AccountStatus
 from chatgpt.core.pool.members import Member
+from chatgpt.core.pool.options import ClientName, given_account
 from chatgpt.core.validation import plain_function
 from chatgpt.core.wire.web import ConversationResponseEvent, MessageActionType
 from chatgpt.pool_calls import PoolCall
@@ -196,9 +197,11 @@ class ChatGPTPool(BasePool[Client, MessageStore, MessageStore]):
             ConfigurationError, TypeError: it cannot be an account of this pool.
             StoreError: the pool is shared, and Redis cannot be reached.
         """
-        added = self._take_in(account, account_id, max_concurrent)
-        self._ledger.write_now(self._added(added))
-        return added
+        given = given_account(account, account_id, max_concurrent)
+        del account  # a traceback may show the names of this frame
+        with self._adding(given) as event:
+            self._ledger.write_now(event)
+        return event.account_id
 
     def remove_account(self, account_id: str) -> None:
         """Take an account out of the pool. Its running calls go on to their end.

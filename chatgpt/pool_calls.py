@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from chatgpt.core.messages import ChatMessage
-from chatgpt.core.needs import Exchange, Need
+from chatgpt.core.needs import Need
 from chatgpt.core.pool.members import Member
-from chatgpt.core.pool.needs import AwaitAccount, FindAccount, LeaveAccount, UseAccount
+from chatgpt.core.pool.needs import AwaitAccount, LeaveAccount, UseAccount
+from chatgpt.core.pool.sending import PoolSending
 from chatgpt.interruptions import Alarm
 from chatgpt.pool_ledgers.keeping import KeptLedger
 from chatgpt.stores.protocol import MessageStore
 from chatgpt.transport import Call, Transport
+
+log = logging.getLogger("chatgpt")
 
 
 class PoolCall(Call[ChatMessage]):
     """A call over the connections of one account after the other.
 
     Args:
-        exchange: what is to be done.
+        sending: what is to be done.
         store: holds its messages.
         ledger: the books of the pool.
         join: returns the connections of an account, and its client with the message of the call.
@@ -27,15 +31,23 @@ class PoolCall(Call[ChatMessage]):
 
     def __init__(
         self,
-        exchange: Exchange[ChatMessage],
+        sending: PoolSending,
         store: MessageStore,
         ledger: KeptLedger,
         join: Callable[[str], tuple[Transport, Member] | None],
     ) -> None:
+        self._sending = sending
         self._ledger = ledger
         self._join = join
         self._has_delivered = False
-        super().__init__(exchange, Transport(None, None), store)
+        super().__init__(sending.run(), Transport(None, None), store)
+
+    def close(self) -> None:
+        """End the call where it stands, and give its account back."""
+        try:
+            super().close()
+        finally:
+            self._sending.end()
 
     def _next_part(self) -> ChatMessage | None:
         part = super()._next_part()
@@ -54,12 +66,11 @@ class PoolCall(Call[ChatMessage]):
                     return None
                 self._transport, member = joined
                 return member
-            case LeaveAccount():
+            case LeaveAccount(account_id, verdict):
+                log.info("The account %r has failed: %r", account_id, verdict)
                 self._close_answer()
                 self._pass_turn()
                 return self._has_delivered
-            case FindAccount(conversation_id):
-                return self._ledger.account_of(conversation_id)
             case _:
                 return super()._meet(need)
 
@@ -68,7 +79,7 @@ class PoolCall(Call[ChatMessage]):
         self._interruption.forget_deadline()
         try:
             with self._interruption.woken_by(alarm.set):
-                self._ledger.call_when_given(ticket_id, alarm.set)
+                self._ledger.call_on_news(ticket_id, alarm.set)
                 alarm.wait(seconds)
         finally:
             self._ledger.forget(ticket_id)

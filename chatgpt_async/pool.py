@@ -10,12 +10,13 @@ from typing import ClassVar, Self, TypeAlias
 from anyio import to_thread
 from attrs import evolve
 
-from chatgpt.base_pool import BasePool, ClientName
+from chatgpt.base_pool import BasePool
 from chatgpt.core.cancelling import CancelToken
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.pool.accounts import AccountStatus
 from chatgpt.core.pool.events import PoolEvent
 from chatgpt.core.pool.members import Member
+from chatgpt.core.pool.options import ClientName, given_account
 from chatgpt.core.wire.web import ConversationResponseEvent, MessageActionType
 from chatgpt.pool_members import PoolMessage
 from chatgpt.stores.protocol import MessageStore as PlainStore
@@ -198,9 +199,11 @@ class ChatGPTPool(BasePool[Client, MessageStore | PlainStore, MessageStore]):
             ConfigurationError, TypeError: it cannot be an account of this pool.
             StoreError: the pool is shared, and Redis cannot be reached.
         """
-        added = self._take_in(account, account_id, max_concurrent)
-        await self._write(self._added(added))
-        return added
+        given = given_account(account, account_id, max_concurrent)
+        del account  # a traceback may show the names of this frame
+        with self._adding(given) as event:
+            await self._write(event)
+        return event.account_id
 
     async def remove_account(self, account_id: str) -> None:
         """Take an account out of the pool. Its running calls go on to their end.

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import anyio
-from anyio import to_thread
 
 from chatgpt.core.messages import ChatMessage
-from chatgpt.core.needs import Exchange, Need
+from chatgpt.core.needs import Need
 from chatgpt.core.pool.members import Member
-from chatgpt.core.pool.needs import AwaitAccount, FindAccount, LeaveAccount, UseAccount
+from chatgpt.core.pool.needs import AwaitAccount, LeaveAccount, UseAccount
+from chatgpt.core.pool.sending import PoolSending
 from chatgpt.pool_ledgers.keeping import KeptLedger
 from chatgpt_async.interruptions import call_soon
 from chatgpt_async.stores.protocol import MessageStore
 from chatgpt_async.transport import Call, Transport
+
+log = logging.getLogger("chatgpt")
 
 
 class PoolCall(Call[ChatMessage]):
     """A call over the connections of one account after the other.
 
     Args:
-        exchange: what is to be done.
+        sending: what is to be done.
         store: holds its messages.
         ledger: the books of the pool.
         join: returns the connections of an account, and its client with the message of the call.
@@ -33,15 +36,23 @@ class PoolCall(Call[ChatMessage]):
 
     def __init__(
         self,
-        exchange: Exchange[ChatMessage],
+        sending: PoolSending,
         store: MessageStore,
         ledger: KeptLedger,
         join: Callable[[str], tuple[Transport, Member] | None],
     ) -> None:
+        self._sending = sending
         self._ledger = ledger
         self._join = join
         self._has_delivered = False
-        super().__init__(exchange, Transport(None, None), store)
+        super().__init__(sending.run(), Transport(None, None), store)
+
+    async def aclose(self) -> None:
+        """End the call where it stands, and give its account back."""
+        try:
+            await super().aclose()
+        finally:
+            self._sending.end()
 
     async def _next_part(self) -> ChatMessage | None:
         part = await super()._next_part()
@@ -60,20 +71,18 @@ class PoolCall(Call[ChatMessage]):
                     return None
                 self._transport, member = joined
                 return member
-            case LeaveAccount():
+            case LeaveAccount(account_id, verdict):
+                log.info("The account %r has failed: %r", account_id, verdict)
                 await self._close_answer()
                 self._pass_turn()
                 return self._has_delivered
-            case FindAccount(conversation_id):
-                account_of = self._ledger.account_of
-                return await to_thread.run_sync(account_of, conversation_id, abandon_on_cancel=True)
             case _:
                 return await super()._met(need)
 
     async def _await(self, ticket_id: int, seconds: float) -> None:
         given, soon = anyio.Event(), call_soon()
         try:
-            self._ledger.call_when_given(ticket_id, partial(soon, given.set))
+            self._ledger.call_on_news(ticket_id, partial(soon, given.set))
             with anyio.move_on_after(seconds):
                 await given.wait()
         finally:

@@ -7,7 +7,7 @@ face an async client works in an event loop, in a thread of its own.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
@@ -55,6 +55,15 @@ class Engine:
         client: chatgpt.ChatGPTSessionAPI = self.package.ChatGPTSessionAPI(**options)
         return self.adopt(client)
 
+    def pool(self, accounts: Any, **options: Any) -> chatgpt.ChatGPTPool:
+        """Make a pool, which is closed after the test; its accounts may be clients of this engine."""
+        if isinstance(accounts, Mapping):
+            accounts = {name: behind(account) for name, account in accounts.items()}
+        elif isinstance(accounts, list):
+            accounts = [behind(account) for account in accounts]
+        pool: chatgpt.ChatGPTPool = self.package.ChatGPTPool(accounts, **options)
+        return self.adopt(pool)
+
     def adopt(self, client: T) -> T:
         """Give a client of the twin the face of the sync one; it is closed after the test."""
         return cast("T", self._clients.enter_context(cast("Any", client)))
@@ -82,7 +91,8 @@ class AsyncEngine(Engine):
         self._portal = self._loop.enter_context(from_thread.start_blocking_portal(backend))
 
     def adopt(self, client: T) -> T:
-        return cast("T", super().adopt(_Client(client, self)))
+        face = _Pool if isinstance(client, chatgpt_async.ChatGPTPool) else _Client
+        return cast("T", super().adopt(face(client, self)))
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
         return self._portal.call(function, *args)
@@ -90,6 +100,11 @@ class AsyncEngine(Engine):
     def stop(self) -> None:
         self.close_clients()
         self._loop.close()
+
+
+def behind(face: Any) -> Any:
+    """The object of the async twin behind a face; anything else is returned as it is."""
+    return getattr(face, "__dict__", {}).get("_behind", face)
 
 
 def make_engine(name: str) -> Engine:
@@ -140,6 +155,11 @@ class _Client(_Face):
 
     def list_conversations(self, **options: Any) -> Any:
         return _Iterator(self._behind.list_conversations(**options), self._engine)
+
+
+class _Pool(_Client):
+    def add_account(self, account: Any, **options: Any) -> Any:
+        return self._wait_for(self._behind.add_account, behind(account), **options)
 
 
 class _Conversation(_Face):

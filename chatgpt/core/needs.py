@@ -10,7 +10,7 @@ Rules:
    of a transport, and its repr holds no secret and no text of a conversation.
 2. Sending, reading, sleeping, waiting for a turn and for an access token may fail: the shell throws a
    `TransportFailure` into the exchange. No other exception enters it; it is closed instead.
-3. `Running` is the only code that touches the generator protocol.
+3. `Running` and `watched` are the only code that touches the generator protocol.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any, Generic, Literal, NoReturn, TypeAlias, TypeVar
 
 from attrs import field, frozen
@@ -377,6 +378,30 @@ class LoadTokenizer(Need[CountTokens]):
     """
 
     encoding: str
+
+
+def watched(exchange: Exchange[T], look: Callable[[ChatMessage], object]) -> Exchange[T]:
+    """The same exchange, each reported part of which is looked at first.
+
+    Args:
+        exchange: what is done.
+        look: called with the parts.
+    """
+    step: Callable[[], Need[Any]] = partial(exchange.send, None)
+    try:
+        while True:
+            need = step()
+            if isinstance(need, ReportProgress):
+                look(need.message)
+            try:
+                step = partial(exchange.send, (yield need))
+            except TransportFailure as failure:
+                step = partial(exchange.throw, failure)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    finally:
+        exchange.close()
 
 
 @frozen

@@ -18,11 +18,19 @@ class KnownConversations:
 
     def get(self, conversation_id: str) -> str | None:
         """The account of a conversation, where it is known."""
-        return self._accounts.get(conversation_id)
+        found = self._accounts.get(conversation_id)
+        if found is not None:
+            self._use(conversation_id)
+        return found
 
     def remember(self, conversation_id: str, account_id: str) -> None:
-        """Note the account of a conversation; beyond so many, the one that was noted first is forgotten."""
+        """Note the account of a conversation; beyond so many, the one that was used longest ago is forgotten."""
         self._accounts[conversation_id] = account_id
+        self._use(conversation_id)
         if len(self._accounts) > MOST_CONVERSATIONS:
             with suppress(KeyError):  # other threads have emptied it
                 self._accounts.popitem(last=False)
+
+    def _use(self, conversation_id: str) -> None:
+        with suppress(KeyError):  # another thread has dropped it
+            self._accounts.move_to_end(conversation_id)

@@ -20,12 +20,13 @@ from chatgpt.core.pool.state import PoolState
 
 
 class KeptLedger(Ledger):
-    """The books, and who waits for what is written there."""
+    """The books, and the calls that wait for news."""
 
     def __init__(self) -> None:
         self._state = PoolState()
         self._ids = count(1)
         self._wakes: dict[int, Callable[[], object]] = {}
+        self._found: dict[int, str] = {}
 
     @property
     def state(self) -> PoolState:
@@ -36,8 +37,12 @@ class KeptLedger(Ledger):
         """A number that no other attempt of this process has."""
         return next(self._ids)
 
-    def call_when_given(self, ticket_id: int, wake: Callable[[], object]) -> None:
-        """Have a function called when a call is given an account: now, if it has one; until `forget`."""
+    def found(self, ticket_id: int) -> str | None:
+        """What was looked up: an account, `""` where none is known; `None` as long as it is not known."""
+        return self._found.pop(ticket_id, None)
+
+    def call_on_news(self, ticket_id: int, wake: Callable[[], object]) -> None:
+        """Have a function called when there is news for a call: now, if there is some; until `forget`."""
         self._wakes[ticket_id] = wake
         if self._has_news(ticket_id):
             wake()
@@ -47,14 +52,19 @@ class KeptLedger(Ledger):
         self._wakes.pop(ticket_id, None)
 
     def _has_news(self, ticket_id: int) -> bool:
-        return ticket_id in self._state.holder(self.holder_id).leases
+        leases = self._state.holder(self.holder_id).leases
+        return ticket_id in leases or ticket_id in self._found
 
-    def _wake_given(self, before: PoolState) -> None:
-        """Wake the calls that have an account now, and had none before."""
-        after = self._state.holder(self.holder_id).leases
-        old = before.holder(self.holder_id).leases
-        if after is not old:
-            self._wake(ticket_id for ticket_id in after if ticket_id not in old)
+    def _wake_waiting(self, before: PoolState, after: PoolState) -> None:
+        """Wake the calls that have an account now, or a place in the queue; all, if there is less to hope for."""
+        old, new = before.holder(self.holder_id), after.holder(self.holder_id)
+        if new.leases is not old.leases:
+            self._wake([ticket_id for ticket_id in new.leases if ticket_id not in old.leases])
+        if new.tickets is not old.tickets:
+            known = {ticket.id for ticket in old.tickets}
+            self._wake([ticket.id for ticket in new.tickets if ticket.id not in known])
+        if after.is_worse_than(before, self.holder_id):
+            self._wake([*self._wakes])
 
     def _wake(self, ticket_ids: Iterable[int]) -> None:
         for ticket_id in ticket_ids:
@@ -79,14 +89,6 @@ class KeptLedger(Ledger):
 
         Raises:
             StoreError: they could not be read.
-        """
-
-    @abstractmethod
-    def account_of(self, conversation_id: str) -> str | None:
-        """The account in which a conversation lives; `None` where that is not known.
-
-        Raises:
-            StoreError: it could not be looked up.
         """
 
     @abstractmethod

@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from math import inf
 from typing import Final
 
 from attrs import evolve
@@ -38,6 +39,7 @@ class LocalLedger(KeptLedger):
         super().__init__()
         self._lock = threading.RLock()
         self._known = KnownConversations()
+        self._next_opening = inf
         for account_id, limit in accounts.items():
             self.write(AccountAdded(account_id, limit))
         look_after(self)
@@ -52,7 +54,8 @@ class LocalLedger(KeptLedger):
 
     def look_again(self) -> None:
         """Give accounts that have cooled down to those who wait."""
-        self._change(None)
+        if self.now() >= self._next_opening:
+            self._change(None)
 
     def _change(self, event: PoolEvent | None) -> None:
         with self._lock:
@@ -62,8 +65,9 @@ class LocalLedger(KeptLedger):
                 after = settled(after, _HERE, now)
                 if self._state is before:  # or a finalizer has written meanwhile
                     self._state = after
+                    self._next_opening = after.next_opening(now)
                     break
-        self._wake_given(before)
+        self._wake_waiting(before, after)
 
     def problem_of(self, ticket_id: int) -> Exception | None:  # noqa: ARG002
         """There is none: the books can always be written."""
@@ -73,9 +77,9 @@ class LocalLedger(KeptLedger):
         """Note in which account a conversation lives."""
         self._known.remember(conversation_id, account_id)
 
-    def account_of(self, conversation_id: str) -> str | None:
-        """The account in which a conversation lives, as far as this process has seen it."""
-        return self._known.get(conversation_id)
+    def look_up(self, ticket_id: int, conversation_id: str) -> None:
+        """Look up in which account a conversation lives, as far as this process has seen it."""
+        self._found[ticket_id] = self._known.get(conversation_id) or ""
 
     def write_now(self, event: PoolEvent) -> None:
         """Write something."""
@@ -96,6 +100,6 @@ class LocalLedger(KeptLedger):
 
     def _begin_anew(self) -> None:
         self._lock = threading.RLock()
-        self._wakes = {}
+        self._wakes, self._found = {}, {}
         here = evolve(self._state.holder(_HERE), leases={}, tickets=())
         self._state = self._state.with_holder(_HERE, here)

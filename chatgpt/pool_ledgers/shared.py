@@ -1,7 +1,7 @@
-"""The books of a pool in Redis, for all processes and machines that share its accounts.
+"""The books of a pool that many processes share.
 
-Strategy: the books are one JSON document. One thread of the process, the keeper, reads it, applies what the calls of
-this process have written meanwhile (`core.pool`), and puts it back if nobody else has changed it in between; or else
+Strategy: one thread of the process, the keeper, reads the books (`redis_books`), applies what the calls of this process
+have written meanwhile (`core.pool.events`), and puts them back if nobody else has changed them in between; or else
 begins again with what is there now. So a call never waits for Redis but for an account, in both twins alike, and
 many calls are one round trip.
 
@@ -12,42 +12,43 @@ Rules:
    it looks whether another process has given something back.
 3. Redis may be away for `OUTAGE` seconds. Then the calls that wait fail; those that have an account go on, and what
    became of them is written when Redis is back.
-4. The keeper ends when there is nothing to keep; with the process, it writes what is still to be written.
-5. The time is that of Redis, measured with each answer: the clocks of the machines do not matter.
+4. The keeper ends when there is nothing to keep. At the end of the process it writes what is still to be written.
 """
 
 from __future__ import annotations
 
 import atexit
+import sys
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from time import monotonic
-from typing import Any, Final
+from time import monotonic, sleep
+from typing import Final
 from weakref import WeakSet
 
 from attrs import evolve, frozen
 
 from chatgpt.core.errors import StoreError
-from chatgpt.core.pool.documents import from_document, to_document
 from chatgpt.core.pool.events import AccountAdded, CallEnds, CallWaits, PoolEvent
-from chatgpt.core.pool.state import NEW_HOLDER, PoolState, settled
-from chatgpt.core.validation import required_identifier
+from chatgpt.core.pool.state import NEW_HOLDER, Holder, PoolState, settled
 from chatgpt.pool_ledgers.conversations import KnownConversations
 from chatgpt.pool_ledgers.keeping import KeptLedger
+from chatgpt.pool_ledgers.redis_books import RedisBooks
 from chatgpt.stores.forks import look_after
 from chatgpt.stores.redis_address import RedisAddress
-from chatgpt.stores.redis_connections import RedisConnections
 
 POLL: Final = 0.02
 LONGEST_POLL: Final = 0.2
 """Seconds after which the keeper looks again while calls wait; more and more while nothing happens."""
 
+PAUSE: Final = 0.005
+"""Seconds after which it tries again to write where it is somebody else's turn."""
+
 WAITING_BEAT: Final = 0.5
-"""Seconds after which it says that they do; others believe it for `core.pool.state.PATIENCE`."""
+"""Seconds after which it says that calls wait; others believe it for `core.pool.state.PATIENCE`."""
 
 BEATS: Final = 3
 """How often it says within `lease_seconds` that accounts are used."""
@@ -61,36 +62,9 @@ RETRY: Final = 0.2
 LINGERING: Final = 2.0
 """Seconds after which the keeper ends when there is nothing to keep."""
 
-CONVERSATION_SECONDS: Final = 90 * 24 * 3600
-"""How long it is known in which account a conversation lives, after its last reply."""
-
-# KEYS: the books. ARGV: the mark of the books that are known. Answers the mark, the document if it is another
-# one, and the time.
-_READ: Final = """
-local mark = redis.call('HGET', KEYS[1], 'mark')
-local document = false
-if mark ~= ARGV[1] then
-    document = redis.call('HGET', KEYS[1], 'document')
-end
-local time = redis.call('TIME')
-return {mark, document, time[1], time[2]}
-"""
-
-# KEYS: the books. ARGV: the mark of the books that are known, or nothing; another mark, and a document. Writes it
-# if nobody has written meanwhile. Answers as above.
-_SWAP: Final = """
-local mark = redis.call('HGET', KEYS[1], 'mark')
-local time = redis.call('TIME')
-if (mark or '') ~= ARGV[1] then
-    return {mark, redis.call('HGET', KEYS[1], 'document'), time[1], time[2]}
-end
-redis.call('HSET', KEYS[1], 'mark', ARGV[2], 'document', ARGV[3])
-return {ARGV[2], false, time[1], time[2]}
-"""
-
 
 @frozen
-class _Remembered:
+class Remembered:
     """A conversation, and the account in which it lives."""
 
     conversation_id: str
@@ -98,11 +72,37 @@ class _Remembered:
 
 
 @frozen
-class _Entry:
-    """What is to be written, and who waits until it is."""
+class LookedUp:
+    """A call that wants to know in which account a conversation lives."""
 
-    event: PoolEvent | _Remembered | None
-    written: Future[None] | None = None
+    ticket_id: int
+    conversation_id: str
+
+
+@frozen
+class Entry:
+    """What the keeper is to do.
+
+    Attributes:
+        what: what is to be written, or looked up; `None` to look at the books.
+        done: is told when it is done, or cannot be.
+    """
+
+    what: PoolEvent | Remembered | LookedUp | None
+    done: Future[None] | None = None
+
+
+@frozen
+class _Tried:
+    """A writing whose answer has not come: it may be there all the same.
+
+    Attributes:
+        own: what it said of this process; when it was seen tells one writing from another.
+        entries: how many of the pending entries it held.
+    """
+
+    own: Holder
+    entries: int
 
 
 class SharedLedger(KeptLedger):
@@ -125,8 +125,7 @@ class SharedLedger(KeptLedger):
     ) -> None:
         super().__init__()
         self._accounts = accounts
-        self._address = address
-        self._books = f"{{{key_prefix}}}:pool"
+        self._place = address, key_prefix, lease_seconds / BEATS
         self._lease_seconds = lease_seconds
         self._begin_anew()
         look_after(self)
@@ -141,36 +140,33 @@ class SharedLedger(KeptLedger):
     def _begin_anew(self) -> None:
         self.holder_id = uuid.uuid4().hex
         self._state = PoolState()
-        self._wakes = {}
+        self._wakes, self._found = {}, {}
+        self._problems: dict[int, StoreError] = {}
         self._known = KnownConversations()
-        self._connections = RedisConnections(self._address)
-        self._inbox: SimpleQueue[_Entry] = SimpleQueue()
+        self._inbox: SimpleQueue[Entry] = SimpleQueue()
         self._starting = threading.RLock()
         self._keeping = threading.Lock()
         self._keeper: threading.Thread | None = None
         self._is_closing = False
-        self._problems: dict[int, StoreError] = {}
         # What only the keeper touches.
-        self._pending = [_Entry(AccountAdded(*account)) for account in [*self._accounts.items()]]
+        self._books = RedisBooks(*self._place)
+        self._pending = [Entry(AccountAdded(*account)) for account in [*self._accounts.items()]]
         self._own = NEW_HOLDER
-        self._base = PoolState()
-        self._mark = b""
-        self._offset: float | None = None
         self._beaten = self._failing_since = -1.0
         self._has_given_up = False
         self._quiet_polls = 0
+        self._tried: _Tried | None = None
+        self._is_exit_known = False
 
     # --- what calls ask for ------------------------------------------------------------------
 
     def now(self) -> float:
         """The time of Redis, as far as it is known."""
-        return monotonic() + (self._offset or 0.0)
+        return self._books.now()
 
     def write(self, event: PoolEvent) -> None:
         """Have written into the books what happened, soon."""
-        if isinstance(event, CallEnds):
-            self._problems.pop(event.ticket_id, None)
-        self._put(_Entry(event))
+        self._put(Entry(event))
 
     def look_again(self) -> None:
         """The keeper does so by itself."""
@@ -179,13 +175,23 @@ class SharedLedger(KeptLedger):
         """Why the books could not be written for a call that waits; `None` where they could."""
         return self._problems.get(ticket_id)
 
+    def look_up(self, ticket_id: int, conversation_id: str) -> None:
+        """Look up in which account a conversation lives; a call is woken when it is known."""
+        found = self._known.get(conversation_id)
+        if found is not None:
+            self._found[ticket_id] = found
+        else:
+            self._put(Entry(LookedUp(ticket_id, conversation_id)))
+
     def remember(self, conversation_id: str, account_id: str) -> None:
         """Note in which account a conversation lives, for all who share the pool."""
         self._known.remember(conversation_id, account_id)
-        self._put(_Entry(_Remembered(conversation_id, account_id)))
+        self._put(Entry(Remembered(conversation_id, account_id)))
 
     def _has_news(self, ticket_id: int) -> bool:
         return super()._has_news(ticket_id) or ticket_id in self._problems
+
+    # --- what waits --------------------------------------------------------------------------
 
     def write_now(self, event: PoolEvent) -> None:
         """Write something, and wait until it is written.
@@ -193,65 +199,77 @@ class SharedLedger(KeptLedger):
         Raises:
             StoreError: Redis was away for too long.
         """
-        written: Future[None] = Future()
-        self._put(_Entry(event, written))
-        written.result()
+        self._asked(event).result()
 
     def read_now(self) -> tuple[PoolState, float]:
         """The books as they are now, and the time by which they are kept.
 
         Raises:
-            StoreError: Redis cannot be reached, or refuses.
+            StoreError: Redis was away for too long.
         """
-        written: Future[None] = Future()
-        self._put(_Entry(None, written))
-        written.result()
+        self._asked(None).result()
         return self._state, self.now()
 
-    def account_of(self, conversation_id: str) -> str | None:
-        """The account in which a conversation lives; `None` where that is not known.
-
-        Raises:
-            StoreError: Redis cannot be reached, or refuses.
-        """
-        found = self._known.get(conversation_id)
-        if found is None:
-            answer = self._connections.send(("GET", self._conversation_key(conversation_id)))
-            if answer is not None:
-                found = answer.decode("utf-8", "replace")
-                self._known.remember(conversation_id, found)
-        return found
+    def _asked(self, event: PoolEvent | None) -> Future[None]:
+        done: Future[None] = Future()
+        self._put(Entry(event, done))
+        return done
 
     def close(self) -> None:
         """Write what is still to be written. The keeper ends, and closes the connections, when no call needs it."""
-        keeper = self._keeper
-        if keeper is None:
-            self._connections.close()
-            return
+        self.begin_close()
+        self.finish_close(monotonic() + OUTAGE)
+
+    def begin_close(self) -> None:
+        """Have the keeper write what is to be written, and end."""
         self._is_closing = True
-        with suppress(StoreError):
-            self.read_now()
-        if self._own.is_idle:
-            keeper.join()
+        if self._keeper is not None:
+            self._inbox.put(Entry(None))
+
+    def give_everything_back(self) -> None:
+        """The process ends, and all of its calls with it."""
+        own = self._state.holder(self.holder_id)
+        for ticket_id in (*own.leases, *(ticket.id for ticket in own.tickets)):
+            self._put(Entry(CallEnds(ticket_id)))
+
+    def finish_close(self, end: float) -> None:
+        """Wait until it has ended, at most until a moment of `time.monotonic`; not while calls have accounts."""
+        keeper = self._keeper
+        while keeper is not None and keeper.is_alive() and monotonic() < end:
+            keeper.join(PAUSE)
+            if self._inbox.empty() and not self._pending and not self._own.is_idle:
+                return
+        if self._keeper is None:
+            self._books.close()
 
     # --- the keeper --------------------------------------------------------------------------
 
-    def _put(self, entry: _Entry) -> None:
+    def _put(self, entry: Entry) -> None:
         self._inbox.put(entry)
         with self._starting:
-            if self._keeper is None:
-                self._is_closing = False
-                keeper = threading.Thread(target=self._keep, name="chatgpt-pool", daemon=True)
-                self._keeper = keeper
-                with suppress(RuntimeError):  # the process ends: the lease will expire
-                    keeper.start()
+            if self._keeper is not None and self._keeper.is_alive():
+                return
+            self._is_closing = False
+            self._close_at_exit()
+            self._keeper = threading.Thread(target=self._keep, name="chatgpt-pool", daemon=True)
+            try:
+                self._keeper.start()
+            except RuntimeError as error:  # there are too many threads, or the process ends
+                self._keeper = None
+                self._give_up(StoreError(f"The pool cannot be shared: {error}."), self._taken(0))
+
+    def _close_at_exit(self) -> None:
+        """A process of `multiprocessing` that was forked ends without `atexit`, and has a way of its own."""
+        util = sys.modules.get("multiprocessing.util")
+        if util is not None and not self._is_exit_known:
+            self._is_exit_known = True
+            util.Finalize(None, _close_all, exitpriority=0)
 
     def _keep(self) -> None:
         me = threading.current_thread()
         while self._keeper is me:  # a finalizer may have started another one at the same moment
-            pause = self._pause()
             with self._keeping:
-                entries = self._taken(pause)
+                entries = self._taken(self._pause())
                 self._write(entries)
             if entries or not self._is_done:
                 continue
@@ -259,7 +277,7 @@ class SharedLedger(KeptLedger):
                 if not self._inbox.empty() or self._keeper is not me:
                     continue
                 self._keeper = None
-            self._connections.close()
+            self._books.close()
 
     @property
     def _is_done(self) -> bool:
@@ -276,131 +294,172 @@ class SharedLedger(KeptLedger):
             return self._lease_seconds / BEATS
         return 0.0 if self._is_closing else LINGERING
 
-    def _taken(self, seconds: float) -> list[_Entry]:
+    def _taken(self, seconds: float) -> list[Entry]:
         """What came meanwhile, all of it; a wait of so long where nothing is there."""
-        entries: list[_Entry] = []
+        entries: list[Entry] = []
         with suppress(Empty):
-            entries.append(self._inbox.get(timeout=seconds))
+            entries.append(
+                self._inbox.get(timeout=seconds) if seconds else self._inbox.get_nowait()
+            )
             while True:
                 entries.append(self._inbox.get_nowait())
         return entries
 
-    def _write(self, entries: list[_Entry]) -> None:
+    def _write(self, entries: Sequence[Entry]) -> None:
         """Write what is to be written, or keep it until it can be."""
-        self._pending += entries
-        self._has_given_up = self._has_given_up and not entries
+        asked = [entry for entry in entries if entry.what is not None or entry.done is not None]
+        self._pending += asked
+        self._has_given_up = self._has_given_up and not asked
         if self._is_done:
             return
+        began = monotonic()
         try:
             self._exchange()
         except StoreError as error:
-            self._bear(error)
+            self._bear(error, began)
         except Exception as error:  # noqa: BLE001 - nobody else would see it, and calls would wait for ever
-            self._bear(StoreError(f"The books of the pool cannot be kept: {type(error).__name__}."))
+            self._bear(StoreError(f"The pool cannot be shared: {error!r}."), began)
         else:
             self._failing_since = -1.0
             written, self._pending = self._pending, []
             for entry in written:
-                if entry.written is not None:
-                    entry.written.set_result(None)
+                if entry.done is not None:
+                    entry.done.set_result(None)
 
     def _exchange(self) -> None:
         """Bring together what is in Redis, what this process holds and what is to be written."""
-        known_mark = self._mark
-        wants_all = self._offset is None or any(entry.written for entry in self._pending)
-        if wants_all or not self._pending:
-            self._read()
+        books, known_mark, has_lost = self._books, self._books.mark, False
+        self._take_over_tried()
+        if not books.is_timed or not self._pending or any(entry.done for entry in self._pending):
+            books.read()
         while True:
-            now = self.now()
-            before = state = self._base.with_holder(self.holder_id, self._own)
+            now = books.now()
+            before = self._with_own(books.state)
+            state = before
             for entry in self._pending:
-                if isinstance(entry.event, PoolEvent):
-                    state = entry.event.applied(state, self.holder_id, now)
+                if isinstance(entry.what, PoolEvent):
+                    state = entry.what.applied(state, self.holder_id, now)
             state = settled(state, self.holder_id, now)
             own = state.holder(self.holder_id)
             beat = WAITING_BEAT if own.tickets else self._lease_seconds / BEATS
-            is_quiet = state == before and self._mark == known_mark
             is_due = not own.is_idle and monotonic() - self._beaten >= beat
+            is_quiet = state == before and books.mark == known_mark
             if state != before or is_due:
                 own = evolve(own, seen=now, until=now + self._lease_seconds)
                 state = state.with_holder(self.holder_id, own)
-                if not self._swap(state):
+                self._tried = _Tried(own, len(self._pending))
+                outcome = books.write(state, self.holder_id, has_lost=has_lost)
+                self._tried = None
+                if outcome != "written":
+                    has_lost = has_lost or outcome == "changed"
+                    sleep(PAUSE if outcome == "not yet" else 0)
+                    self._pending += self._taken(0)
                     continue
                 self._beaten = monotonic()
-            self._quiet_polls = self._quiet_polls + 1 if is_quiet else 0
-            self._own, known = own, self._state
-            self._state = state
-            self._wake_given(known)
             break
-        for entry in self._pending:
-            if isinstance(entry.event, _Remembered):
-                key = self._conversation_key(entry.event.conversation_id)
-                self._connections.send(
-                    ("SET", key, entry.event.account_id, "EX", CONVERSATION_SECONDS)
-                )
+        self._quiet_polls = self._quiet_polls + 1 if is_quiet else 0
+        self._own, known, self._state = own, self._state, state
+        self._wake_waiting(known, state)
+        self._exchange_conversations()
 
-    def _read(self) -> None:
-        self._ask(_READ, self._mark)
-
-    def _swap(self, state: PoolState) -> bool:
-        """Write the books, if nobody has changed them meanwhile; whether it was done."""
-        mark = uuid.uuid4().hex.encode()
-        if self._ask(_SWAP, self._mark, mark, to_document(state)) != mark:
-            return False
-        self._base, self._mark = state, mark
-        return True
-
-    def _ask(self, script: str, *arguments: bytes) -> bytes:
-        """Run a script; return the mark of what is in Redis then."""
-        sent = monotonic()
-        answer: Any = self._connections.send(("EVAL", script, 1, self._books, *arguments))
-        mark, document, seconds, microseconds = answer
-        self._offset = int(seconds) + int(microseconds) / 1e6 - (sent + monotonic()) / 2
-        mark = mark or b""
-        if document is not None or not mark:
-            self._base, self._mark = from_document(document), mark
-        return mark
-
-    def _bear(self, error: StoreError) -> None:
-        """Redis is away: those who wait are told when it has been so for too long."""
-        now = monotonic()
-        if self._failing_since < 0:
-            self._failing_since = now
-        self._mark = b""  # what was written may be there all the same
-        if now - self._failing_since < OUTAGE:
+    def _take_over_tried(self) -> None:
+        """If what was tried last is there, do not do it again."""
+        tried = self._tried
+        if tried is None:
             return
-        waiting = [
-            entry.event.ticket.id for entry in self._pending if isinstance(entry.event, CallWaits)
-        ]
-        waiting += [ticket.id for ticket in self._own.tickets]
-        self._own = evolve(self._own, tickets=())
-        kept: list[_Entry] = []
-        told: list[_Entry] = []
+        self._books.read()
+        if self._books.state.holder(self.holder_id).seen == tried.own.seen:
+            self._own = tried.own
+            self._pending = [
+                evolve(entry, what=None) if isinstance(entry.what, PoolEvent) else entry
+                for entry in self._pending[: tried.entries]
+            ] + self._pending[tried.entries :]
+        self._tried = None
+
+    def _with_own(self, state: PoolState) -> PoolState:
+        """The books with what this process holds; what is numbered there is not numbered again."""
+        last = max((ticket.number or 0 for ticket in self._own.tickets), default=0)
+        state = state.with_holder(self.holder_id, self._own)
+        return state if last <= state.last_number else evolve(state, last_number=last)
+
+    def _exchange_conversations(self) -> None:
+        """Write and look up in which accounts conversations live; forget what nobody waits for any more."""
         for entry in self._pending:
-            is_kept = not isinstance(entry.event, (CallWaits, type(None))) and entry.written is None
-            if isinstance(entry.event, CallEnds):
-                is_kept = entry.event.ticket_id in self._own.leases
-            (kept if is_kept else told).append(entry)
+            match entry.what:
+                case Remembered(conversation_id, account_id):
+                    self._books.remember(conversation_id, account_id)
+                case LookedUp(ticket_id, conversation_id):
+                    found = self._books.account_of(conversation_id)
+                    if found is not None:
+                        self._known.remember(conversation_id, found)
+                    self._found[ticket_id] = found or ""
+                    self._wake([ticket_id])
+                case CallEnds(ticket_id):  # it was asked for before, if at all
+                    self._forget_news(ticket_id)
+
+    def _forget_news(self, ticket_id: int) -> None:
+        self._found.pop(ticket_id, None)
+        self._problems.pop(ticket_id, None)
+
+    # --- failures ----------------------------------------------------------------------------
+
+    def _bear(self, error: StoreError, began: float) -> None:
+        """Redis is away: those who wait are told when it has been so for too long."""
+        if self._failing_since < 0:
+            self._failing_since = began
+        if monotonic() - self._failing_since < OUTAGE:
+            return
+        waiting = [Entry(CallWaits(ticket)) for ticket in self._own.tickets]
+        self._own = evolve(self._own, tickets=())
+        kept = [entry for entry in self._pending if _outlives_outage(entry, self._own)]
+        told = [entry for entry in self._pending if not _outlives_outage(entry, self._own)]
         self._pending = kept
-        self._problems.update(dict.fromkeys(waiting, error))
-        self._wake(waiting)
-        for entry in told:
-            if entry.written is not None:
-                entry.written.set_exception(error)
+        self._give_up(error, [*waiting, *told])
         if self._own.is_idle:
             self._has_given_up, self._failing_since = True, -1.0
 
-    def _conversation_key(self, conversation_id: str) -> str:
-        return f"{self._books}:conversation:{conversation_id}"
+    def _give_up(self, error: StoreError, entries: Sequence[Entry]) -> None:
+        """Tell those who wait that it cannot be done; each gets an error of his own."""
+        ended = {entry.what.ticket_id for entry in entries if isinstance(entry.what, CallEnds)}
+        waiting = {_ticket_id(entry) for entry in entries} - ended
+        for ticket_id in waiting:
+            if ticket_id is not None:
+                self._problems[ticket_id] = _again(error)
+                self._wake([ticket_id])
+        for ticket_id in ended:
+            self._forget_news(ticket_id)
+        for entry in entries:
+            if entry.done is not None:
+                entry.done.set_exception(_again(error))
 
 
-def key_prefix_of(value: object) -> str:
-    """Check what the keys begin with.
+def _outlives_outage(entry: Entry, own: Holder) -> bool:
+    """Whether something is still to be written once Redis is back, for whom nobody waits."""
+    match entry.what:
+        case CallEnds(ticket_id):
+            return ticket_id in own.leases
+        case CallWaits() | LookedUp() | None:
+            return False
+        case _:
+            return entry.done is None
 
-    Raises:
-        TypeError, ValueError: it is no text, or blank.
-    """
-    return required_identifier("key_prefix", value)
+
+def _ticket_id(entry: Entry) -> int | None:
+    """The ticket of the call that waits for something."""
+    match entry.what:
+        case CallWaits(ticket):
+            return ticket.id
+        case LookedUp(ticket_id):
+            return ticket_id
+        case _:
+            return None
+
+
+def _again(error: StoreError) -> StoreError:
+    """The same error, for another caller: each gets a traceback of his own."""
+    twin = StoreError(str(error))
+    twin.__cause__ = error.__cause__
+    return twin
 
 
 _ledgers: WeakSet[SharedLedger] = WeakSet()
@@ -409,5 +468,9 @@ _ledgers: WeakSet[SharedLedger] = WeakSet()
 @atexit.register
 def _close_all() -> None:
     """Give back what the process still holds: its keepers end with it."""
-    for ledger in list(_ledgers):
-        ledger.close()
+    ledgers, end = [*_ledgers], monotonic() + OUTAGE
+    for ledger in ledgers:
+        ledger.give_everything_back()
+        ledger.begin_close()
+    for ledger in ledgers:
+        ledger.finish_close(end)

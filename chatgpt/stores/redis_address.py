@@ -49,22 +49,32 @@ class RedisAddress:
     Args:
         url: the URL, wrapped; `None` for that of the environment.
         package: whose connections are made: `"redis"` or `"redis.asyncio"`.
+        name: what the URL is called by those who give it.
+        timeouts: seconds for connecting and for an answer, where the URL does not say otherwise.
 
     Raises:
         ConfigurationError: there is none, or it cannot be used.
         TypeError: it is no text.
     """
 
-    def __init__(self, url: Secret | None, package: Package) -> None:
+    def __init__(
+        self,
+        url: Secret | None,
+        package: Package,
+        *,
+        name: str = "url",
+        timeouts: tuple[float, float] = (CONNECT_TIMEOUT, ANSWER_TIMEOUT),
+    ) -> None:
         redis_package()
         self._package = package
+        self._timeouts = timeouts
         self._url = Secret(None, URL_VARIABLE) if url is None else url
         if url is None and _from_environment() is None:
             raise ConfigurationError(
                 f"Give the URL of a Redis server, or set {URL_VARIABLE} in the environment."
             )
         if url is not None and url.kind != "str":
-            raise TypeError(f"url must be a str, not {url.kind}.")
+            raise TypeError(f"{name} must be a str, not {url.kind}.")
         self.pool()
 
     @property
@@ -87,7 +97,7 @@ class RedisAddress:
             ConfigurationError: the URL is not known, or cannot be used.
         """
         redis_package()
-        made = _pool_of(self.url, self._package)
+        made = _pool_of(self.url, self._package, self._timeouts)
         if isinstance(made, str):
             raise ConfigurationError(made)
         return made
@@ -102,12 +112,17 @@ class RedisAddress:
     def __reduce__(self) -> tuple[Any, ...]:
         url = self._url
         if url.is_known and url.variable is None and not _secrets(url):
-            return _recalled, (url.reveal(), self._package)
-        return _recalled, (url, self._package)
+            return _recalled, (url.reveal(), self._package, self._timeouts)
+        return _recalled, (url, self._package, self._timeouts)
 
 
-def _recalled(url: str | Secret, package: Package) -> RedisAddress:
+def _recalled(
+    url: str | Secret,
+    package: Package,
+    timeouts: tuple[float, float] = (CONNECT_TIMEOUT, ANSWER_TIMEOUT),
+) -> RedisAddress:
     address = RedisAddress.__new__(RedisAddress)
+    address._timeouts = timeouts  # noqa: SLF001 - its own function
     address._url = url if isinstance(url, Secret) else Secret(url)  # noqa: SLF001 - its own function
     address._package = package  # noqa: SLF001 - the same
     return address
@@ -171,7 +186,7 @@ def redis_package() -> Any:
         import redis
     except ImportError:
         raise ConfigurationError(
-            "RedisStore needs the package redis: pip install 'chatgpt-sdk[redis]'"
+            "Redis needs the package redis-py: pip install 'chatgpt-sdk[redis]'"
         ) from None
     return redis
 
@@ -184,7 +199,7 @@ _MALFORMED: Final = (
 )
 
 
-def _pool_of(url: Secret, package: Package) -> Any:
+def _pool_of(url: Secret, package: Package, timeouts: tuple[float, float]) -> Any:
     """A pool, or what is wrong with the URL, in words that repeat nothing of it."""
     try:
         parts = urlsplit(url.reveal())
@@ -196,7 +211,7 @@ def _pool_of(url: Secret, package: Package) -> Any:
     if problem is not None:
         return problem
     try:
-        return _made_pool(url.reveal(), package)
+        return _made_pool(url.reveal(), package, timeouts)
     except Exception:  # noqa: BLE001 - whatever redis-py raises of it: it may repeat the URL
         names = "?" if "@" in parts.query else ", ".join(sorted(query))
         return (
@@ -221,15 +236,15 @@ def _problem_of(parts: SplitResult) -> str | None:
     return None
 
 
-def _made_pool(url: str, package: Package) -> Any:
+def _made_pool(url: str, package: Package, timeouts: tuple[float, float]) -> Any:
     # Where a connection was lost it is tried again, and not where an answer takes too long.
     backoff = import_module("redis.backoff").ExponentialBackoff(cap=0.1, base=0.025)
     connections = import_module(f"{package}.connection")
     lost = (import_module("redis").ConnectionError,)
     options = {
         "connection_class": connections.Connection,
-        "socket_connect_timeout": CONNECT_TIMEOUT,
-        "socket_timeout": ANSWER_TIMEOUT,
+        "socket_connect_timeout": timeouts[0],
+        "socket_timeout": timeouts[1],
         "max_connections": CONNECTIONS,
         "protocol": 2,  # nothing of the newer one is needed, and it takes one greeting more
         "retry_on_error": [*lost],  # older versions of redis-py ask for both

@@ -4,7 +4,10 @@
     events       what is written into the books: a call begins, ends, fails; an account is put back
     documents    the books as JSON, for processes that share them
     failures     what an error says of the account that it came from
-    accounts     what a pool may be made of, and what it tells of it
+    options      what a caller gives: options and accounts
+    accounts     what a pool tells of its accounts
+    members      the clients of a pool, as its calls see them
+    needs        what a call of a pool needs, beside what that of a client needs
     sending      one call, from account to account
 
 Strategy: the books are one immutable value, and whatever happens is a pure function of it, of the time and of

@@ -1,17 +1,15 @@
-"""What a pool may be made of, and what it tells of its accounts."""
+"""What a pool tells of its accounts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from math import inf
 from typing import Literal, TypeAlias
 
 from attrs import frozen
 
-from chatgpt.core.errors import ChatGPTErrorType, ConfigurationError
+from chatgpt.core.errors import ChatGPTErrorType
 from chatgpt.core.pool.state import AccountRecord, PoolState
-from chatgpt.core.validation import kind_of, seconds_of
 
 AccountState: TypeAlias = Literal["ready", "busy", "cooling", "out"]
 """Whether an account takes a call now; is at its limit; cools down; is out of service until it is put back."""
@@ -95,36 +93,3 @@ def _status(
         calls=record.calls,
         failures=record.failures,
     )
-
-
-def cooldown_of(value: object) -> float:
-    """Check a cooldown: a number of seconds, 0 for none.
-
-    Raises:
-        TypeError, ConfigurationError: it is something else.
-    """
-    if not isinstance(value, bool) and isinstance(value, (int, float)) and value == 0:
-        return 0.0
-    seconds = seconds_of("cooldown", value)
-    if seconds == inf:
-        raise ConfigurationError(
-            "cooldown must be a number of seconds (0 for none), not inf: accounts would never come back."
-        )
-    return seconds
-
-
-def settings_of(value: object, accepted: str) -> dict[str, object]:
-    """Check that an account is a mapping of options, and copy it.
-
-    Args:
-        value: the account.
-        accepted: what else it could have been, for the message.
-
-    Raises:
-        TypeError: it is something else.
-    """
-    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        raise TypeError(
-            f"An account must be {accepted} or a mapping of its options, not {kind_of(value)}."
-        )
-    return dict(value)

@@ -23,6 +23,7 @@ def to_document(state: PoolState) -> bytes:
     document = {
         "version": VERSION,
         "last_number": state.last_number,
+        **_without_infinity({"opens": state.opens}),
         "accounts": {
             account_id: _without_infinity(
                 {
@@ -69,7 +70,7 @@ def from_document(document: bytes | None) -> PoolState:
         read = json.loads(document)
         if read["version"] == VERSION:
             return _state(read)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         raise StoreError(
             "What is stored under the key of the pool is not the books of a pool."
         ) from None
@@ -109,6 +110,7 @@ def _state(read: dict[str, Any]) -> PoolState:
             for holder_id, holder in read["holders"].items()
         },
         last_number=int(read["last_number"]),
+        opens=_time(read, "opens", -inf),
     )
 
 

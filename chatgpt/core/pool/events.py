@@ -56,7 +56,10 @@ class AccountAdded(PoolEvent):
 
 @frozen
 class AccountRemoved(PoolEvent):
-    """A holder has an account less. What was known of one that nobody has any more is forgotten.
+    """A holder has an account less.
+
+    What was known of one that nobody has any more is forgotten, unless it rests: a process that was not heard of for
+    a while may have it still.
 
     Attributes:
         account_id: its id.
@@ -64,12 +67,13 @@ class AccountRemoved(PoolEvent):
 
     account_id: str
 
-    def applied(self, state: PoolState, holder_id: str, now: float) -> PoolState:  # noqa: ARG002
+    def applied(self, state: PoolState, holder_id: str, now: float) -> PoolState:
         """Return the books after it."""
         holder = state.holder(holder_id)
         accounts = {name: n for name, n in holder.accounts.items() if name != self.account_id}
         changed = state.with_holder(holder_id, evolve(holder, accounts=accounts))
-        if any(self.account_id in other.accounts for other in changed.holders.values()):
+        is_known = any(self.account_id in other.accounts for other in changed.holders.values())
+        if is_known or changed.account(self.account_id).is_resting(now):
             return changed
         kept = {name: known for name, known in changed.accounts.items() if name != self.account_id}
         return evolve(changed, accounts=kept)
@@ -119,6 +123,8 @@ class CallEnds(PoolEvent):
             return state.with_holder(holder_id, evolve(holder, tickets=waiting))
         leases = {key: name for key, name in holder.leases.items() if key != self.ticket_id}
         state = state.with_holder(holder_id, evolve(holder, leases=leases))
+        if self.verdict is None and account_id not in state.accounts:
+            return state  # nobody has it any more
         state = state.used(account_id, now, is_new_call=False)
         return state if self.verdict is None else _blamed(state, account_id, self.verdict, now)
 
@@ -131,7 +137,7 @@ def _blamed(state: PoolState, account_id: str, verdict: Verdict, now: float) -> 
         since = record.cools_since if record.is_out else now
         record = evolve(record, is_out=True, cools_since=since, reason=verdict.type)
     elif until > max(now, record.cools_until):  # a longer one is never shortened
-        since = record.cools_since if now < record.cools_until else now
+        since = record.cools_since if record.is_resting(now) else now
         reason = record.reason if record.is_out else verdict.type
         record = evolve(record, cools_until=until, cools_since=since, reason=reason)
     return state.with_account(account_id, evolve(record, failures=failures))
@@ -157,6 +163,6 @@ class AccountRestored(PoolEvent):
             cools_since=new.cools_since,
             is_out=False,
             reason=None,
-            changed=now if record.is_resting(now) else record.changed,
+            changed=now if record.is_resting(now) else max(record.changed, record.cools_until),
         )
         return state if healed == record else state.with_account(self.account_id, healed)

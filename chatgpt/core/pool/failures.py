@@ -8,7 +8,7 @@ Rules, those of npm `chatgpt`'s pool where it has them:
 2. A quota that is used up takes the account out of service, and so does a status of 402 (payment required, as
    DeepSeek and OpenRouter answer).
 3. The call's own end says nothing of the account: its deadline, its token, and what the server, or the SDK, finds
-   wrong with the request. Such an error goes to the caller as it is.
+   wrong with the request, be it in an answer of status 200. Such an error goes to the caller as it is.
 4. What is wrong with an account may be tried with every other one. What may be the request's own fault (a server
    that fails, an answer that makes no sense) is tried so often only as the client repeats a request: one message
    must not wear out a whole pool.
@@ -16,6 +16,7 @@ Rules, those of npm `chatgpt`'s pool where it has them:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Literal
 
 from attrs import frozen
@@ -49,6 +50,11 @@ UNKNOWN: Final[ChatGPTErrorType] = "unknown"
 COOLDOWN_FACTORS: Final = {RATE_LIMIT: 3.0, UNAVAILABLE: 2.0, UNKNOWN: 5.0}
 """How many times the pool's cooldown an account rests, by the type of its error."""
 
+LONGEST_REST: Final = 24 * 3600.0
+"""Seconds beyond which what a server asks for is nonsense."""
+
+LONGEST_COOLDOWN: Final = 365 * LONGEST_REST
+
 PAYMENT_REQUIRED: Final = 402
 RETRIED_STATUSES: Final = frozenset({408, 409})
 """Statuses that are no server's failure by their numbers, and are treated as one; see `core.retry`."""
@@ -66,6 +72,17 @@ OVERLOAD_WORDS: Final = (
     "529",
 )
 QUOTA_WORDS: Final = ("quota", "credit_balance", "spend_limit", "usage_limit")
+REQUEST_WORDS: Final = (
+    "invalid_request",
+    "context_length",
+    "content_filter",
+    "content_policy",
+    "moderation",
+    "400",
+    "413",
+    "422",
+)
+TOKEN_WORDS: Final = ("token_", "_token", "jwt", "api_key", "401", "403")
 """How servers name their failures in an answer of status 200."""
 
 
@@ -101,7 +118,7 @@ def verdict_of(error: ChatGPTError, cooldown: float) -> Verdict | None:
         return Verdict(RATE_LIMIT, is_out=True)
     if isinstance(error, RateLimitError) or _is_named(error, LIMIT_WORDS):
         seconds = _rest(RATE_LIMIT, cooldown)
-        asked = error.retry_after or 0.0
+        asked = min(error.retry_after or 0.0, LONGEST_REST)
         return Verdict(RATE_LIMIT, max(seconds, asked) if cooldown else 0.0)
     if isinstance(error, APITimeoutError) and error.limit == "total":
         return Verdict(TIMEOUT, blames="deadline")
@@ -109,6 +126,8 @@ def verdict_of(error: ChatGPTError, cooldown: float) -> Verdict | None:
         return Verdict(UNKNOWN, _rest(UNKNOWN, cooldown))
     if _is_failure_of_server(error):
         return Verdict(UNAVAILABLE, _rest(UNAVAILABLE, cooldown), blames="request")
+    if _is_named(error, REQUEST_WORDS) and not _is_named(error, TOKEN_WORDS):
+        return None
     if isinstance(error, (StreamError, InvalidResponseError)) or _is_unknown_status(error):
         return Verdict(UNKNOWN, _rest(UNKNOWN, cooldown), blames="request")
     return None
@@ -120,7 +139,7 @@ def refused_login(cooldown: float) -> Verdict:
 
 
 def _rest(kind: ChatGPTErrorType, cooldown: float) -> float:
-    return COOLDOWN_FACTORS[kind] * cooldown
+    return min(COOLDOWN_FACTORS[kind] * cooldown, LONGEST_COOLDOWN)
 
 
 def _is_failure_of_server(error: ChatGPTError) -> bool:
@@ -155,9 +174,16 @@ def pool_error(error: ChatGPTError, verdict: Verdict, account_id: str) -> PoolEr
         verdict.type,
         f"The account {account_id!r} failed: {error.message}",
         account_id=account_id,
-        is_final=verdict.is_out or error.is_final,
+        is_final=verdict.is_out or bool(error.is_final),
         cause=error,
     )
+
+
+def unknown_account(account_id: str, known: Iterable[str]) -> PoolError:
+    """Make the error of an account that the pool does not have."""
+    names = ", ".join(map(repr, known)) or "none"
+    message = f"The pool has no account {account_id!r}. It has {names}."
+    return refusal(NOT_FOUND, message, account_id=account_id, is_final=True)
 
 
 def refusal(
@@ -165,7 +191,7 @@ def refusal(
     message: str,
     *,
     account_id: str | None = None,
-    is_final: bool | None = False,
+    is_final: bool = False,
     retry_after: float | None = None,
     cause: BaseException | None = None,
 ) -> PoolError:

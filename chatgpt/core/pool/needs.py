@@ -5,12 +5,13 @@ from __future__ import annotations
 from attrs import frozen
 
 from chatgpt.core.needs import Need
+from chatgpt.core.pool.failures import Verdict
 from chatgpt.core.pool.members import Member
 
 
 @frozen
 class AwaitAccount(Need[None]):
-    """Wait until a call is given an account, or for so long; it may be woken for nothing.
+    """Wait until there is news for a call, or for so long; it may be woken for nothing.
 
     It fails with `"aborted"` alone.
 
@@ -38,18 +39,14 @@ class UseAccount(Need[Member | None]):
 
 @frozen
 class LeaveAccount(Need[bool]):
-    """Close what an attempt has left open, and pass on its turn, before there is another one.
+    """An attempt has failed: close what it has left open, and pass on its turn.
 
-    The answer says whether the attempt has handed a part of the reply to the caller.
-    """
-
-
-@frozen
-class FindAccount(Need[str | None]):
-    """Look up the account in which a conversation of the web flow lives.
+    The answer says whether it has handed a part of the reply to the caller.
 
     Attributes:
-        conversation_id: its id; the answer is `None` where no process that shares the pool has seen it.
+        account_id: the account.
+        verdict: what it has to do with the failure; for the log.
     """
 
-    conversation_id: str
+    account_id: str
+    verdict: Verdict

@@ -1,6 +1,6 @@
 """One call of a pool, from account to account.
 
-`send_message` is the whole of it, from top to bottom: wait for an account, let its client send the message, and
+`PoolSending.run` is the whole of it, from top to bottom: wait for an account, let its client send the message, and
 write into the books what came of it.
 
 Rules:
@@ -10,7 +10,8 @@ Rules:
    could take rest beyond its deadline, it fails at once.
 3. In the official flow what fails by the fault of an account moves on to the next one at once, in its old place
    in the queue, unless the caller has seen a part of the reply, has named the account, or wants it otherwise
-   (`failover=False`). An account that has failed a call and does not cool down is not asked by it again.
+   (`failover=False`). An account that has refused its key or token, or has failed and does not cool down, is not
+   asked by this call again. Where no other account is ready, the client repeats the request as it does alone.
 4. A message of the web flow is sent once. A conversation of that flow goes on in its own account.
 5. A refused token is renewed once before the account is blamed: a 401 by the client itself, a 403 here. (Cloudflare's
    page has nothing to do with the token.)
@@ -28,6 +29,8 @@ from attrs import evolve, frozen
 
 from chatgpt.core.cancelling import CancelToken
 from chatgpt.core.errors import (
+    APITimeoutError,
+    AuthenticationError,
     BlockedByCloudflareError,
     ChatGPTError,
     PermissionDeniedError,
@@ -35,7 +38,7 @@ from chatgpt.core.errors import (
 )
 from chatgpt.core.limits import Limits
 from chatgpt.core.messages import ChatMessage
-from chatgpt.core.needs import Exchange, Surroundings, TransportFailure
+from chatgpt.core.needs import Exchange, Surroundings, TransportFailure, watched
 from chatgpt.core.pool.events import CallEnds, CallWaits, PoolEvent
 from chatgpt.core.pool.failures import (
     NO_ACCOUNTS,
@@ -47,14 +50,15 @@ from chatgpt.core.pool.failures import (
     pool_error,
     refusal,
     refused_login,
+    unknown_account,
     verdict_of,
 )
 from chatgpt.core.pool.members import Member
-from chatgpt.core.pool.needs import AwaitAccount, FindAccount, LeaveAccount, UseAccount
+from chatgpt.core.pool.needs import AwaitAccount, LeaveAccount, UseAccount
 from chatgpt.core.pool.state import FIRST, PoolState, Ticket
 from chatgpt.core.sending import obey
 
-LONGEST_NAP: Final = 1.0
+LONGEST_NAP: Final = 5.0
 """Seconds after which a call looks by itself what has become of it: Ctrl-C may have cut off whoever should wake it."""
 
 
@@ -82,7 +86,7 @@ class Ledger(ABC):
 
     @abstractmethod
     def write(self, event: PoolEvent) -> None:
-        """Write into the books what happened; calls that are given an account by it are woken."""
+        """Write into the books what happened; calls are woken for which there is news in it."""
 
     @abstractmethod
     def look_again(self) -> None:
@@ -91,6 +95,14 @@ class Ledger(ABC):
     @abstractmethod
     def problem_of(self, ticket_id: int) -> Exception | None:
         """Why the books could not be written for a call that waits; `None` where they could."""
+
+    @abstractmethod
+    def look_up(self, ticket_id: int, conversation_id: str) -> None:
+        """Look up in which account a conversation lives; a call is woken when it is known."""
+
+    @abstractmethod
+    def found(self, ticket_id: int) -> str | None:
+        """What was looked up: an account, `""` where none is known; `None` as long as it is not known."""
 
     @abstractmethod
     def remember(self, conversation_id: str, account_id: str) -> None:
@@ -103,7 +115,8 @@ class PooledCall:
 
     Attributes:
         account_id: the account that the caller wants; `None` for any.
-        conversation_id: the conversation of the web flow that goes on; `None` for none.
+        conversation_id: the conversation that goes on in one of several accounts; `None` for none.
+        is_web: whether the accounts are of the web flow.
         timeout: seconds for all of it.
         abort: the token that stops it.
         cooldown: the pool's, in seconds.
@@ -112,35 +125,20 @@ class PooledCall:
 
     account_id: str | None
     conversation_id: str | None
+    is_web: bool
     timeout: float
     abort: CancelToken | None
     cooldown: float
     failover: bool
 
 
-def send_message(
-    call: PooledCall, ledger: Ledger, surroundings: Surroundings
-) -> Exchange[ChatMessage]:
-    """Send a message with whichever account is next, and return the reply.
+class PoolSending:
+    """A message on its way through the pool.
 
     Args:
         call: what the pool decides by; the message is known to the members.
         ledger: the books.
         surroundings: the clock and the like.
-
-    Raises:
-        PoolError: no account could answer.
-        ChatGPTError: it failed, and not by the fault of an account.
-        TypeError, ValueError: an option is wrong for the account that was next.
-    """
-    return (yield from _Sending(call, ledger, surroundings).run())
-
-
-class _Sending:
-    """A call on its way through the pool.
-
-    Args:
-        call, ledger, surroundings: as in `send_message`.
     """
 
     def __init__(self, call: PooledCall, ledger: Ledger, surroundings: Surroundings) -> None:
@@ -151,34 +149,52 @@ class _Sending:
         self._verdict: Verdict | None = None
         self._error: PoolError | None = None
         self._moves = 0
+        self._noted: str | None = None
+        self._has_begun = False
 
     def run(self) -> Exchange[ChatMessage]:
-        """Go from account to account until one answers."""
+        """Send the message with whichever account is next, until one answers; return the reply.
+
+        Raises:
+            PoolError: no account could answer.
+            ChatGPTError: it failed, and not by the fault of an account.
+            TypeError, ValueError: an option is wrong for the account that was next.
+        """
         yield from obey(self._call.abort, self._limits)
-        wanted = yield from self._wanted_account()
-        self._ticket = evolve(self._ticket, account_id=wanted)
         while True:
             # Each attempt has an id of its own: of an old one, a ledger may still know the account.
             self._ticket = evolve(self._ticket, id=self._ledger.new_ticket_id())
             self._verdict = None
+            self._has_begun = True
             try:
+                if self._ticket.account_id is None:
+                    wanted = yield from self._wanted_account()
+                    self._ticket = evolve(self._ticket, account_id=wanted)
                 self._ledger.write(CallWaits(self._ticket))
                 account_id = yield from self._given_account()
                 reply = yield from self._try(account_id)
             finally:
-                self._ledger.write(CallEnds(self._ticket.id, self._verdict))
+                self.end()
             if reply is not None:
                 return reply
+
+    def end(self) -> None:
+        """Give back what the call has. May be called again: Ctrl-C may come in the midst of it."""
+        if self._has_begun:
+            self._ledger.write(CallEnds(self._ticket.id, self._verdict))
+            self._has_begun = False
 
     # --- waiting -----------------------------------------------------------------------------
 
     def _wanted_account(self) -> Exchange[str | None]:
         """The only account that the call can take, if it is not free to take any."""
-        call = self._call
+        call, ledger, ticket_id = self._call, self._ledger, self._ticket.id
         if call.account_id is not None or call.conversation_id is None:
             return call.account_id
-        found = yield from FindAccount(call.conversation_id)
-        if found is None:
+        ledger.look_up(ticket_id, call.conversation_id)
+        while (found := ledger.found(ticket_id)) is None:
+            yield from self._nap(self._limits.remaining)
+        if not found:
             raise refusal(
                 NOT_FOUND,
                 f"The pool does not know in which account the conversation {call.conversation_id!r} lives: give "
@@ -189,35 +205,48 @@ class _Sending:
 
     def _given_account(self) -> Exchange[str]:
         """Wait for an account."""
-        ledger, ticket, limits = self._ledger, self._ticket, self._limits
+        ledger, ticket = self._ledger, self._ticket
         while True:
             holder = ledger.state.holder(ledger.holder_id)
             account_id = holder.leases.get(ticket.id)
             if account_id is not None:
                 return account_id
-            problem = ledger.problem_of(ticket.id)
-            if problem is not None:
-                message = f"What the pool shares with other processes is out of reach: {problem}"
-                raise refusal(UNAVAILABLE, message, cause=problem)
-            remaining = limits.remaining
-            nap = min(remaining, LONGEST_NAP)
+            seconds = remaining = self._limits.remaining
             if holder.ticket(ticket.id) is not None:  # so the books are about it, too
-                now = ledger.now()
-                rest = self._rest(ledger.state, now)
+                rest = self._rest(ledger.state, ledger.now())
                 if rest >= remaining > 0:
                     raise self._error or self._refused(holder.accounts, rest)
-                nap = min(nap, rest or inf)
-            if remaining <= 0:
-                raise refusal(
-                    TIMEOUT,
-                    f"No account was free in time: {limits.total_passed()}",
-                    cause=self._error,
-                )
-            try:
-                yield from AwaitAccount(ticket.id, nap)
-            except TransportFailure as failure:
-                raise limits.end_of_wait(failure) from None
-            ledger.look_again()
+                seconds = min(seconds, rest or inf)
+            yield from self._nap(seconds)
+
+    def _nap(self, seconds: float) -> Exchange[None]:
+        """Wait until something happens, or for so long.
+
+        Raises:
+            PoolError: the deadline has passed, or the books are out of reach.
+            AbortedError: the caller's token was cancelled.
+        """
+        ledger, limits, ticket_id = self._ledger, self._limits, self._ticket.id
+        problem = ledger.problem_of(ticket_id)
+        if problem is None and limits.remaining <= 0:
+            raise self._late(limits.total_passed())
+        if problem is not None:
+            message = f"What the pool shares with other processes is out of reach: {problem}"
+            raise refusal(UNAVAILABLE, message, cause=problem)
+        try:
+            yield from AwaitAccount(ticket_id, min(seconds, LONGEST_NAP))
+        except TransportFailure as failure:
+            raise limits.end_of_wait(failure) from None
+        ledger.look_again()
+
+    def _late(self, passed: APITimeoutError) -> PoolError:
+        """The error of a call whose deadline has passed while it waited."""
+        before = self._error
+        waited = f"No account was free in time: {passed}"
+        if before is not None:
+            waited += f" Before that: {before}"
+        account_id = before.account_id if before is not None else self._ticket.account_id
+        return refusal(TIMEOUT, waited, account_id=account_id, cause=before)
 
     def _rest(self, state: PoolState, now: float) -> float:
         """Seconds until an account could be free; `math.inf` for never, 0 where it may be at any time."""
@@ -230,26 +259,14 @@ class _Sending:
         if not accounts:
             return refusal(NO_ACCOUNTS, "The pool has no accounts.", is_final=True)
         if wanted is not None and wanted not in accounts:
-            return refusal(
-                NOT_FOUND,
-                f"The pool has no account {wanted!r}. It has {', '.join(map(repr, accounts))}.",
-                account_id=wanted,
-                is_final=True,
-            )
+            return unknown_account(wanted, accounts)
+        kind = NO_ACCOUNTS if wanted is None else ON_COOLDOWN
         whose = "All accounts of the pool are" if wanted is None else f"The account {wanted!r} is"
-        is_out = rest == inf
-        rests = (
-            "out of service, their quota being used up, until they are put back (restore_account)"
-            if is_out
-            else f"cooling down for {rest:.3g} s more, which is beyond the call's deadline"
-        )
-        return refusal(
-            NO_ACCOUNTS if wanted is None else ON_COOLDOWN,
-            f"{whose} {rests}.",
-            account_id=wanted,
-            is_final=is_out,
-            retry_after=None if is_out else rest,
-        )
+        if rest == inf:
+            message = f"{whose} out of service until restore_account: out of quota."
+            return refusal(kind, message, account_id=wanted, is_final=True)
+        message = f"{whose} cooling down for {rest:.3g} s more, beyond the call's deadline."
+        return refusal(kind, message, account_id=wanted, retry_after=rest)
 
     # --- attempts ----------------------------------------------------------------------------
 
@@ -257,42 +274,69 @@ class _Sending:
         """Send the message with an account; `None` is returned where another one is to be tried."""
         member = yield from UseAccount(account_id)
         if member is None:  # it was removed a moment ago
+            self._ticket = evolve(self._ticket, number=FIRST)
             return None
         logins = member.failed_logins
         is_bound = member.keeps_threads or self._ticket.account_id is not None
         may_move = self._call.failover and not is_bound
+        repeats = not (may_move and self._is_other_ready(account_id))
         try:
-            reply = yield from self._sent(member, repeats=not (may_move and self._has_others))
+            reply = yield from self._sent(member, account_id, repeats=repeats)
         except ChatGPTError as problem:
             error = problem
-        except GeneratorExit:
-            if member.failed_logins != logins:  # by an error of the caller's own function
-                self._verdict = refused_login(self._call.cooldown)
+            self._blame_login(member, logins)
+        except (
+            BaseException
+        ):  # of a function of the caller: it passes through here, or closes the exchange
+            self._blame_login(member, logins)
             raise
         else:
-            if member.keeps_threads and reply.conversation_id is not None:
-                self._ledger.remember(reply.conversation_id, account_id)
+            self._note(reply, account_id)
             return reply
-        yield from self._failed(error, account_id, may_move=may_move, moves=member.max_retries)
+        yield from self._failed(
+            error, account_id, may_move=may_move, moves=0 if repeats else member.max_retries
+        )
         return None
 
-    @property
-    def _has_others(self) -> bool:
-        """Whether there is more than one account in service."""
-        state, holder_id = self._ledger.state, self._ledger.holder_id
-        accounts = state.holder(holder_id).accounts
-        return sum(not state.account(account_id).is_out for account_id in accounts) > 1
+    def _blame_login(self, member: Member, logins: int) -> None:
+        """Have the account rest if a login has failed meanwhile, whatever the error is."""
+        if member.failed_logins != logins:
+            self._verdict = refused_login(self._call.cooldown)
 
-    def _sent(self, member: Member, *, repeats: bool) -> Exchange[ChatMessage]:
+    def _is_other_ready(self, account_id: str) -> bool:
+        """Whether there is another account that does not rest."""
+        state, now = self._ledger.state, self._ledger.now()
+        others = self._ticket.excluded | {account_id}
+        accounts = state.holder(self._ledger.holder_id).accounts
+        return any(
+            name not in others and not state.account(name).is_resting(now) for name in accounts
+        )
+
+    def _sent(self, member: Member, account_id: str, *, repeats: bool) -> Exchange[ChatMessage]:
         """Send it; once more with another token, if the server forbids it with this one."""
+        token = member.token
         try:
-            return (yield from member.send(self._limits.remaining, repeats=repeats))
+            return (yield from self._attempt(member, account_id, repeats=repeats))
         except PermissionDeniedError as error:
-            token = member.token
+            token = token or member.token  # the attempt may have got one
             if token is None or isinstance(error, BlockedByCloudflareError):
                 raise
         member.renew(token)
-        return (yield from member.send(self._limits.remaining, repeats=repeats))
+        return (yield from self._attempt(member, account_id, repeats=repeats))
+
+    def _attempt(self, member: Member, account_id: str, *, repeats: bool) -> Exchange[ChatMessage]:
+        sending = member.send(self._limits.remaining, repeats=repeats)
+        if not member.keeps_threads:
+            return (yield from sending)
+        # Of a stream that is left, or breaks, the caller knows the conversation from its parts.
+        return (yield from watched(sending, lambda part: self._note(part, account_id)))
+
+    def _note(self, message: ChatMessage, account_id: str) -> None:
+        """Note in which account a conversation of the web flow lives."""
+        conversation_id = message.conversation_id
+        if self._call.is_web and conversation_id is not None and conversation_id != self._noted:
+            self._noted = conversation_id
+            self._ledger.remember(conversation_id, account_id)
 
     def _failed(
         self, error: ChatGPTError, account_id: str, *, may_move: bool, moves: int
@@ -302,12 +346,15 @@ class _Sending:
         verdict = verdict_of(error, self._call.cooldown)
         if verdict is None:
             raise error
-        self._verdict = verdict
-        has_delivered = yield from LeaveAccount()
+        if verdict.blames != "deadline":
+            self._verdict = verdict
+        has_delivered = yield from LeaveAccount(account_id, verdict)
         self._error = pool_error(error, verdict, account_id)
         self._moves += verdict.blames == "request"
         if has_delivered or not may_move or verdict.blames == "deadline" or self._moves > moves:
             raise self._error
-        rests = verdict.is_out or verdict.cooldown > 0
-        excluded = self._ticket.excluded if rests else self._ticket.excluded | {account_id}
+        # What refused its key, or does not cool down, is not asked by this call again.
+        is_refused = isinstance(error, (AuthenticationError, PermissionDeniedError))
+        is_barred = is_refused or verdict.cooldown <= 0
+        excluded = self._ticket.excluded | {account_id} if is_barred else self._ticket.excluded
         self._ticket = evolve(self._ticket, number=FIRST, excluded=excluded)

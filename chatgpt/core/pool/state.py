@@ -12,13 +12,14 @@ Rules:
    of others what is theirs by rule 2, as long as they ask for it (`seen`).
 4. A holder that is not heard of until `until` is dead: its leases have expired, and its calls wait no more.
 5. A longer cooldown is never shortened.
-6. Times are in seconds, by one clock that all holders share.
+6. Books that were lost, and begun anew, give nothing until those who hold accounts have said so (`opens`).
+7. Times are in seconds, by one clock that all holders share.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import inf
 from typing import Final
 
@@ -125,11 +126,13 @@ class PoolState:
         accounts: what is known of accounts, by their ids; nothing of one that was not used yet.
         holders: the processes that use the pool, by ids that they have chosen.
         last_number: of what happened last.
+        opens: when accounts are given to calls again.
     """
 
     accounts: Mapping[str, AccountRecord] = field(factory=dict)
     holders: Mapping[str, Holder] = field(factory=dict)
     last_number: int = 0
+    opens: float = -inf
 
     def account(self, account_id: str) -> AccountRecord:
         """What is known of an account."""
@@ -154,6 +157,25 @@ class PoolState:
         record = evolve(record, calls=calls, number=number, changed=now)
         return evolve(self.with_account(account_id, record), last_number=number)
 
+    def next_opening(self, now: float) -> float:
+        """When the next account has cooled down; `math.inf` where none does."""
+        times = (record.cools_until for record in self.accounts.values() if not record.is_out)
+        return min((time for time in (*times, self.opens) if time > now), default=inf)
+
+    def is_worse_than(self, before: PoolState, holder_id: str) -> bool:
+        """Whether an account of a holder is gone, or rests for longer than before."""
+        if self.opens > before.opens:
+            return True
+        accounts = before.holder(holder_id).accounts
+        if self.accounts is before.accounts and self.holder(holder_id).accounts is accounts:
+            return False
+        return any(
+            account_id not in self.holder(holder_id).accounts
+            or self.account(account_id).is_out > before.account(account_id).is_out
+            or self.account(account_id).cools_until > before.account(account_id).cools_until
+            for account_id in accounts
+        )
+
     def running(self) -> Counter[str]:
         """How many calls each account has, of all holders."""
         return Counter(
@@ -169,7 +191,9 @@ class PoolState:
         """
         known = self.holder(holder_id).accounts
         records = [self.account(account_id) for account_id in known if ticket.takes(account_id)]
-        times = (inf if record.is_out else max(now, record.cools_until) for record in records)
+        times = (
+            inf if record.is_out else max(now, record.cools_until, self.opens) for record in records
+        )
         return min(times, default=None)
 
 
@@ -189,14 +213,17 @@ def settled(state: PoolState, holder_id: str, now: float) -> PoolState:
     if dead:
         alive = {name: holder for name, holder in state.holders.items() if name not in dead}
         state = evolve(state, holders=alive)
-    if not state.holder(holder_id).tickets:
+    if not state.holder(holder_id).tickets or now < state.opens:
+        return state
+    running = state.running()
+    if not _free(state, holder_id, running, now):
         return state
     queue = _queue(state, holder_id, now)
-    running = state.running()
     granted: dict[int, str] = {}
-    free = _free(state, queue, running, now)
+    names = {name for name, _ in queue}
+    free = {name: _free(state, name, running, now) for name in names}
     for name, ticket in queue:
-        if not any(free.values()):
+        if not free[holder_id]:
             break
         account_id = min(
             filter(ticket.takes, free[name]),
@@ -209,7 +236,7 @@ def settled(state: PoolState, holder_id: str, now: float) -> PoolState:
         if name == holder_id:  # or else it is that one's to take
             granted[ticket.id] = account_id
             state = state.used(account_id, now, is_new_call=True)
-        free = _free(state, queue, running, now)
+        free = {name: _free(state, name, running, now) for name in names}
     if not granted:
         return state
     own = state.holder(holder_id)
@@ -230,16 +257,11 @@ def _queue(state: PoolState, holder_id: str, now: float) -> list[tuple[str, Tick
     return sorted(waiting, key=lambda waiting: waiting[1].number or FIRST)
 
 
-def _free(
-    state: PoolState, queue: Iterable[tuple[str, Ticket]], running: Mapping[str, int], now: float
-) -> Mapping[str, list[str]]:
-    """The accounts that take another call now, in their order, by the holders that have calls waiting."""
-    return {
-        name: [
-            account_id
-            for account_id, limit in state.holder(name).accounts.items()
-            if (limit is None or running[account_id] < limit)
-            and not state.account(account_id).is_resting(now)
-        ]
-        for name in {name for name, _ in queue}
-    }
+def _free(state: PoolState, holder_id: str, running: Mapping[str, int], now: float) -> list[str]:
+    """The accounts of a holder that take another call now, in their order."""
+    return [
+        account_id
+        for account_id, limit in state.holder(holder_id).accounts.items()
+        if (limit is None or running[account_id] < limit)
+        and not state.account(account_id).is_resting(now)
+    ]
