@@ -104,7 +104,8 @@ class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
                 `ChatGPTSessionAPI`; with `access_token`, `get_access_token`, `email`, `password` or
                 `session_token` a `ChatGPTUnofficialProxyAPI`; with none of these a `ChatGPTAPI`. Beside the
                 client's options they may have `account_id` and `max_concurrent`. Or a mapping of ids to such
-                accounts; by default the ids are `"account-1"`, `"account-2"` and so on.
+                accounts; by default the ids are `"account-1"`, `"account-2"` and so on. A pickle carries no
+                secrets: `Secret(key, "ALICE_KEY")` names the variable in which an account finds its own again.
             cooldown: the seconds of which an account that has failed rests a multiple: 3 times after a rate limit
                 (or what the server asks for, if that is longer), 2 times where the server failed or was not
                 reached, 5 times after anything else; 0 for no rest at all. By default 60.
@@ -112,7 +113,8 @@ class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
                 backend answers one message at a time, and any number in the official flow.
             failover: in the official flow, whether a call whose account fails moves on to the next one, as long as
                 the caller has seen no part of the reply. What may be the message's own fault (a server that fails)
-                moves it at most as often as the client repeats a request (`max_retries`).
+                moves it at most as often as the client repeats a request (`max_retries`). Where no other account is
+                ready, the request is repeated as a client alone would.
             timeout: seconds for a whole call: waiting for an account, all attempts and the last byte; by default
                 600, `math.inf` for no limit. The `timeout` of the clients does not count here.
             defaults: options of all accounts that are mappings, such as `{"get_access_token": log_in}`.
@@ -120,10 +122,10 @@ class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
                 that the clients were given, or memory. It is yours to close.
             redis_url: the URL of a Redis server (`redis://host:6379`, see `RedisStore`) in which pools of other
                 processes and machines, that have the same accounts by the same ids, see the same cooldowns, limits
-                and conversations. By default the pool has its accounts for itself.
+                and conversations; then each account needs an id. By default the pool has its accounts for itself.
             key_prefix: what its keys in Redis begin with, in braces. Pools with other prefixes share nothing.
             lease_seconds: after how many seconds others may use the accounts of a process that has died; a process
-                says three times in that time that it lives. By default 15.
+                says three times in that time that it lives. By default 15, at least 1.
 
         Raises:
             ConfigurationError: an option is malformed or contradicts another one, or redis-py is missing.

@@ -95,6 +95,7 @@ class ChatGPTPool(BasePool[Client, MessageStore | PlainStore, MessageStore]):
             MessageNotFoundError, PromptTooLongError, TypeError, ValueError: as the clients. Nothing was sent.
             AbortedError: `abort` was cancelled.
             ChatGPTError: whatever else went wrong that is no account's fault.
+            Exception: what `get_access_token` of an account raises; the account cools down.
         """
         message = self._message(
             text,

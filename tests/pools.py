@@ -24,6 +24,7 @@ import pytest
 
 from chatgpt import ChatGPTPool, ChatMessage
 from chatgpt.testing import Answer, ChatGPTServer, RawAnswer, RecordedRequest, echo
+from tests.engines import Engine
 from tests.reliability.scripts import until
 from tests.reliability.wire import answer_of
 
@@ -192,6 +193,19 @@ class HeldReplies:
                 yield " second"
 
         return Held()
+
+
+# --- pools -----------------------------------------------------------------------------------
+
+
+def pool_of(engine: Engine, server: ChatGPTServer, count: int = 2, **options: Any) -> Any:
+    """A pool of so many accounts, of an engine."""
+    return engine.pool(accounts_of(server, count), **options)
+
+
+def keys_of(server: ChatGPTServer) -> list[str | None]:
+    """Which account has sent each request."""
+    return [request.api_key for request in server.requests]
 
 
 # --- callers ---------------------------------------------------------------------------------
