@@ -43,7 +43,8 @@ class PoolCall(Call[ChatMessage]):
         super().__init__(sending.run(), Transport(None, None), store)
 
     def close(self) -> None:
-        """End the call where it stands, and give its account back."""
+        """End the call where it stands, and give its account back once the connection is closed."""
+        self._sending.is_left = True
         try:
             super().close()
         finally:

@@ -48,7 +48,8 @@ class PoolCall(Call[ChatMessage]):
         super().__init__(sending.run(), Transport(None, None), store)
 
     async def aclose(self) -> None:
-        """End the call where it stands, and give its account back."""
+        """End the call where it stands, and give its account back once the connection is closed."""
+        self._sending.is_left = True
         try:
             await super().aclose()
         finally:

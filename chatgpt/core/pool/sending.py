@@ -139,6 +139,10 @@ class PoolSending:
         call: what the pool decides by; the message is known to the members.
         ledger: the books.
         surroundings: the clock and the like.
+
+    Attributes:
+        is_left: whether the call is left where it stands. Then whoever leaves it ends it (`end`), once its connection
+            is closed: the next call of the account must not meet it.
     """
 
     def __init__(self, call: PooledCall, ledger: Ledger, surroundings: Surroundings) -> None:
@@ -151,6 +155,7 @@ class PoolSending:
         self._moves = 0
         self._noted: str | None = None
         self._has_begun = False
+        self.is_left = False
 
     def run(self) -> Exchange[ChatMessage]:
         """Send the message with whichever account is next, until one answers; return the reply.
@@ -174,7 +179,8 @@ class PoolSending:
                 account_id = yield from self._given_account()
                 reply = yield from self._try(account_id)
             finally:
-                self.end()
+                if not self.is_left:
+                    self.end()
             if reply is not None:
                 return reply
 

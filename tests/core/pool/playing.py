@@ -252,10 +252,10 @@ class Call:
         self.needs: list[Need[Any]] = []
         self._has_delivered = False
         self._token: CancelToken | None = None
-        exchange = PoolSending(
+        self.sending = PoolSending(
             PooledCall(**{**defaults, **options}), pool.books, surroundings(pool.clock)
-        ).run()
-        self.running = Running(exchange)
+        )
+        self.running = Running(self.sending.run())
 
     def run(self) -> ChatMessage:
         """Go on to the end."""

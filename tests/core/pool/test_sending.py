@@ -377,6 +377,20 @@ def test_a_call_that_is_closed_leaves_nothing_behind(is_behind: bool) -> None:
     }  # fmt: skip
 
 
+def test_a_call_that_is_left_ends_when_its_connection_is_closed() -> None:
+    """The next call of the account must not meet it at the server."""
+    pool = Pool(a=Account())
+    call = pool.call().go_on_to(ReadChunk)
+    waiting = pool.call().go_on_to(AwaitAccount)
+    call.sending.is_left = True
+    call.close()
+    assert [*pool.books.own.leases.values()] == ["a"]
+    for _ in range(2):  # it may be said twice
+        call.sending.end()
+    assert waiting.run() is REPLY
+    assert pool.is_idle
+
+
 @pytest.mark.parametrize("error", [TypeError("x"), ValueError("x"), KeyError("x")])
 def test_what_a_client_refuses_comes_out_as_it_is(error: Exception) -> None:
     class Strict(Account):
