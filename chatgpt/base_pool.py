@@ -12,7 +12,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from operator import is_
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Self, TypeVar, cast
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Final,
+    Generic,
+    Self,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    cast,
+    overload,
+)
 
 from chatgpt.base_client import BaseChatGPTAPI, BaseClient
 from chatgpt.base_web_clients import BaseWebClient
@@ -73,6 +85,20 @@ _WEB: Final = SendMessageBrowserOptions.__annotations__.keys() - _OWN
 _STORES: Final = ("message_store", "get_message_by_id", "upsert_message")
 
 
+class PoolKeywords(TypedDict, Generic[GivenStoreT], total=False):
+    """The options of a pool, for a type checker; `BasePool.__init__` describes them."""
+
+    cooldown: float
+    max_concurrent: int | None
+    failover: bool
+    timeout: float
+    defaults: Mapping[str, object] | None
+    message_store: GivenStoreT | None
+    redis_url: str | Secret | None
+    key_prefix: str
+    lease_seconds: float
+
+
 class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
     """A pool, but for what waits."""
 
@@ -80,6 +106,20 @@ class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
     _client_types: ClassVar[Mapping[ClientName, type[BaseClient]]]
     _ledger: KeptLedger
     _store: StoreT
+
+    @overload  # two, so that a type checker takes mappings whose accounts differ in type
+    def __init__(
+        self,
+        accounts: Mapping[str, ClientT | Mapping[str, object]],
+        **options: Unpack[PoolKeywords[GivenStoreT]],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        accounts: Iterable[ClientT | Mapping[str, object]],
+        **options: Unpack[PoolKeywords[GivenStoreT]],
+    ) -> None: ...
 
     def __init__(
         self,
@@ -190,12 +230,17 @@ class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
     # --- accounts ----------------------------------------------------------------------------
 
     @property
+    def message_store(self) -> StoreT:
+        """Where the messages of the official flow are kept, whichever account answers."""
+        return self._store
+
+    @property
     def accounts(self) -> Mapping[str, ClientT]:
         """The clients of the pool, by the ids of their accounts, as they are now."""
         return MappingProxyType(dict(self._clients))
 
-    def _take_in(self, given: GivenAccount) -> str:
-        """Take an account in, and return its id; the books do not know of it yet."""
+    def _take_in(self, given: GivenAccount) -> AccountAdded:
+        """Take an account in, and return what the books are to say, which do not know of it yet."""
         is_client = isinstance(given.account, tuple(self._client_types.values()))
         if not is_client:
             given = account_options(given, self._defaults)
@@ -224,12 +269,14 @@ class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
             self._check_store(client)
         if limit is None:
             limit = self._options.max_concurrent or (1 if is_web else None)
-        if self._clients.setdefault(name, client) is not client:  # another thread was faster
-            raise _taken(name)
+        while self._clients.setdefault(name, client) is not client:  # another thread was faster
+            if named is not None:
+                raise _taken(name)
+            name = self._free_id()
         self._limits[name] = limit
         if not is_client:
             self._made.add(name)
-        return name
+        return AccountAdded(name, limit)
 
     def _made_client(self, account_id: str, options: Mapping[str, object]) -> ClientT:
         name = client_name(options)
@@ -277,9 +324,10 @@ class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
         """Take an account in; the books are to say so meanwhile, or it is taken out again."""
         added = self._take_in(given)
         try:
-            yield AccountAdded(added, self._limits[added])
+            yield added
         except BaseException:
-            self._taken_out(added)
+            self._ledger.write(AccountRemoved(added.account_id))
+            self._taken_out(added.account_id)
             raise
 
     def _removed(self, account_id: object) -> AccountRemoved:
@@ -351,8 +399,8 @@ class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
         conversation = identifier("conversation_id", options.get("conversation_id"))
         call = PooledCall(
             account_id=wanted,
-            # With one account there is no question where it lives.
-            conversation_id=conversation if is_web and len(clients) > 1 else None,
+            conversation_id=conversation if is_web else None,
+            is_only=len(clients) == 1,
             is_web=is_web,
             timeout=self._options.timeout if timeout is None else seconds_of("timeout", timeout),
             abort=token_of("abort", abort),

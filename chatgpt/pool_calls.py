@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from chatgpt.core.messages import ChatMessage
-from chatgpt.core.needs import Need
+from chatgpt.core.needs import AskForAccessToken, Need
 from chatgpt.core.pool.members import Member
 from chatgpt.core.pool.needs import AwaitAccount, LeaveAccount, UseAccount
 from chatgpt.core.pool.sending import PoolSending
@@ -40,6 +40,7 @@ class PoolCall(Call[ChatMessage]):
         self._ledger = ledger
         self._join = join
         self._has_delivered = False
+        self._account_id = ""
         super().__init__(sending.run(), Transport(None, None), store)
 
     def close(self) -> None:
@@ -66,6 +67,7 @@ class PoolCall(Call[ChatMessage]):
                 if joined is None:
                     return None
                 self._transport, member = joined
+                self._account_id = account_id
                 return member
             case LeaveAccount(account_id, verdict):
                 log.info("The account %r has failed: %r", account_id, verdict)
@@ -74,6 +76,13 @@ class PoolCall(Call[ChatMessage]):
                 return self._has_delivered
             case _:
                 return super()._meet(need)
+
+    def _ask(self, need: AskForAccessToken) -> object:
+        try:
+            return super()._ask(need)
+        except Exception as error:
+            error.add_note(f"It comes from get_access_token of the account {self._account_id!r}.")
+            raise
 
     def _await(self, ticket_id: int, seconds: float) -> None:
         alarm = Alarm()

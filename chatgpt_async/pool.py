@@ -255,7 +255,9 @@ class ChatGPTPool(BasePool[Client, MessageStore | PlainStore, MessageStore]):
         await self.aclose()
 
     async def _write(self, event: PoolEvent) -> None:
-        await to_thread.run_sync(self._ledger.write_now, event, abandon_on_cancel=True)
+        await to_thread.run_sync(
+            self._ledger.write_now, event
+        )  # to its end: it would be written later
 
     async def __aenter__(self) -> Self:
         return self

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 
 from chatgpt.core.messages import ChatMessage
-from chatgpt.core.needs import Need
+from chatgpt.core.needs import AskForAccessToken, Need
 from chatgpt.core.pool.members import Member
 from chatgpt.core.pool.needs import AwaitAccount, LeaveAccount, UseAccount
 from chatgpt.core.pool.sending import PoolSending
@@ -45,6 +45,7 @@ class PoolCall(Call[ChatMessage]):
         self._ledger = ledger
         self._join = join
         self._has_delivered = False
+        self._account_id = ""
         super().__init__(sending.run(), Transport(None, None), store)
 
     async def aclose(self) -> None:
@@ -71,6 +72,7 @@ class PoolCall(Call[ChatMessage]):
                 if joined is None:
                     return None
                 self._transport, member = joined
+                self._account_id = account_id
                 return member
             case LeaveAccount(account_id, verdict):
                 log.info("The account %r has failed: %r", account_id, verdict)
@@ -79,6 +81,13 @@ class PoolCall(Call[ChatMessage]):
                 return self._has_delivered
             case _:
                 return await super()._met(need)
+
+    async def _ask(self, need: AskForAccessToken) -> object:
+        try:
+            return await super()._ask(need)
+        except Exception as error:
+            error.add_note(f"It comes from get_access_token of the account {self._account_id!r}.")
+            raise
 
     async def _await(self, ticket_id: int, seconds: float) -> None:
         given, soon = anyio.Event(), call_soon()

@@ -6,6 +6,7 @@ Where there is no `redis-server`, the tests that need one are skipped, and say s
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -114,6 +115,16 @@ class RedisServer:
             asking.connect(str(self.socket))
             asking.sendall(command.encode() + b"\r\n")
             return asking.recv(65_536)
+
+    def pause(self) -> None:
+        """Have it hang, in the midst of whatever it does."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Have it go on after `pause`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """End it at once, as a crash does."""

@@ -11,7 +11,7 @@ Rules:
 1. The document is written only over the one that is known. Who has lost that race once takes the next turn: the
    others wait for it, at most `TURN` seconds, or a process that is far away would never win.
 2. Books that are gone (a server that has restarted without them, or has dropped them) are begun anew with what is known
-   here, and give no account until their holders have said which they have.
+   here. They give no account until their holders have said which they have; nor do older ones, from a snapshot.
 3. The time is that of Redis, measured with each answer: the clocks of the machines do not matter.
 4. All that is sent may be done twice.
 """
@@ -148,7 +148,9 @@ class RedisBooks:
         if mark is None and self.mark:
             self.state = evolve(self.state, holders={}, opens=self.now() + self._grace)
         elif document is not None:
-            self.state = from_document(document)
+            found = from_document(document)
+            is_older = found.last_number < self.state.last_number
+            self.state = evolve(found, opens=self.now() + self._grace) if is_older else found
         if not rest:
             self.mark = mark or b""
         return rest

@@ -409,6 +409,9 @@ class SharedLedger(KeptLedger):
             self._failing_since = began
         if monotonic() - self._failing_since < OUTAGE:
             return
+        self._tried = (
+            None  # what it held is given up, or stays pending; whatever came of it is written over
+        )
         waiting = [Entry(CallWaits(ticket)) for ticket in self._own.tickets]
         self._own = evolve(self._own, tickets=())
         kept = [entry for entry in self._pending if _outlives_outage(entry, self._own)]

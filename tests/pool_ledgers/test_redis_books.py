@@ -89,6 +89,20 @@ def test_lost_books_are_begun_anew_and_give_nothing_for_a_while(
         assert books.write(numbered(6), "us", has_lost=True) == "written"
 
 
+def test_older_books_give_nothing_for_a_while(redis_server: RedisServer, key_prefix: str) -> None:
+    """A server was restored from a snapshot: who has accounts will say so."""
+    key = f"{{{key_prefix}}}:pool"
+    with opened(redis_server, key_prefix) as books, redis.Redis(port=redis_server.port) as raw:
+        assert books.write(numbered(5), "us", has_lost=False) == "written"
+        snapshot = raw.hgetall(key)
+        assert books.write(numbered(6), "us", has_lost=False) == "written"
+        raw.hset(key, mapping=snapshot)
+        now = books.now()
+        books.read()
+        assert books.state.last_number == 5
+        assert books.state.opens > now + GRACE - 1
+
+
 def test_books_that_were_never_there_are_no_loss(
     redis_server: RedisServer, key_prefix: str
 ) -> None:

@@ -356,6 +356,33 @@ def test_a_lease_outlives_a_hanging_connection(
         pool.close()
 
 
+@pytest.mark.usefixtures("short_outage")
+@pytest.mark.parametrize("asks", [False, True], ids=["a call", "a call and a look at the books"])
+def test_what_redis_does_after_a_hang_is_no_lease(
+    make_pool: MakePool, mortal: RedisServer, accounts: Accounts, asks: bool
+) -> None:
+    """It hangs while a call is written, and does so late: the call has failed long ago, and has no account."""
+    pool = make_pool(2, redis_url=f"{mortal.url}{QUICK}")
+    for _ in range(2):
+        pool.send_message("hi")
+    mortal.pause()
+    try:
+        for _ in range(2):
+            with pytest.raises(PoolError) as caught:
+                pool.send_message("hang", timeout=10)
+            assert caught.value.type == "chatgpt:pool:unavailable"
+        if asks:
+            with pytest.raises(StoreError):
+                pool.status()
+    finally:
+        mortal.go_on()
+    for _ in range(4):
+        pool.send_message("hi", timeout=10)
+    assert [each.running for each in pool.status().values()] == [0, 0]
+    assert [each.state for each in pool.status().values()] == ["ready", "ready"]
+    assert "hang" not in accounts.order
+
+
 # --- it loses answers ------------------------------------------------------------------------
 
 

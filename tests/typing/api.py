@@ -8,11 +8,14 @@ from typing import assert_type
 import requests
 
 from chatgpt import (
+    AccountState,
+    AccountStatus,
     AChatGPTAPI,
     APITimeoutError,
     CancelToken,
     ChatGPTAPI,
     ChatGPTError,
+    ChatGPTPool,
     ChatGPTSessionAPI,
     ChatGPTUnofficialProxyAPI,
     ChatMessage,
@@ -177,3 +180,17 @@ with ChatGPTServer(respond) as server:
     session.send_feedback("c", "m", "thumbsUp", tags=["harmful"])
     session.send_feedback("c", "m", "up")  # type: ignore[arg-type] # thumbsUp or thumbsDown
     assert_type(session.send_moderation("x")["flagged"], bool)
+
+    pool = ChatGPTPool(
+        {"a": {"api_key": "x"}, "b": {"api_key": Secret("y", "B"), "max_concurrent": 2}}
+    )
+    ChatGPTPool({"a": ChatGPTAPI(), "b": {"api_key": "y"}}, cooldown=3, message_store=None)
+    ChatGPTPool([proxy, session, {"access_token": "t"}], redis_url="redis://localhost")
+    ChatGPTPool(5)  # type: ignore[call-overload] # no accounts
+    ChatGPTPool([{"api_key": "y"}], cool=1)  # type: ignore[call-overload] # cooldown
+    assert_type(pool.send_message("Hi", account_id="a", name="Ann"), ChatMessage)
+    assert_type(pool.stream_message("Hi", action="variant"), MessageStream)
+    assert_type(pool.status(), dict[str, AccountStatus])
+    assert_type(pool.status()["a"].state, AccountState)
+    assert_type(pool.add_account(ChatGPTAPI(), account_id="c"), str)
+    assert_type(pool.message_store, MessageStore)

@@ -9,10 +9,12 @@ import httpx2
 
 import chatgpt
 from chatgpt_async import (
+    AccountStatus,
     APITimeoutError,
     CancelToken,
     ChatGPTAPI,
     ChatGPTError,
+    ChatGPTPool,
     ChatGPTSessionAPI,
     ChatGPTUnofficialProxyAPI,
     ChatMessage,
@@ -144,3 +146,13 @@ async def web() -> None:
         async for summary in session.list_conversations():
             assert_type(summary, ConversationSummary)
             assert_type(await session.get_conversation(summary.id), ConversationRecord)
+
+
+async def pool() -> None:
+    accounts = {"a": ChatGPTAPI(), "b": ChatGPTAPI()}
+    async with ChatGPTPool(accounts, message_store=chatgpt.MemoryStore()) as pool:
+        assert_type(await pool.send_message("Hi", account_id="a"), ChatMessage)
+        async with pool.stream_message("Hi") as stream:
+            assert_type(stream, MessageStream)
+        assert_type(await pool.status(), dict[str, AccountStatus])
+        await pool.remove_account("a")

@@ -115,7 +115,8 @@ class PooledCall:
 
     Attributes:
         account_id: the account that the caller wants; `None` for any.
-        conversation_id: the conversation that goes on in one of several accounts; `None` for none.
+        conversation_id: the conversation of the web flow that goes on; `None` for none.
+        is_only: whether the pool has one account alone: an unknown conversation must be its own.
         is_web: whether the accounts are of the web flow.
         timeout: seconds for all of it.
         abort: the token that stops it.
@@ -125,6 +126,7 @@ class PooledCall:
 
     account_id: str | None
     conversation_id: str | None
+    is_only: bool
     is_web: bool
     timeout: float
     abort: CancelToken | None
@@ -200,6 +202,8 @@ class PoolSending:
         ledger.look_up(ticket_id, call.conversation_id)
         while (found := ledger.found(ticket_id)) is None:
             yield from self._nap(self._limits.remaining)
+        if not found and call.is_only:
+            return None
         if not found:
             raise refusal(
                 NOT_FOUND,
@@ -215,14 +219,15 @@ class PoolSending:
         while True:
             holder = ledger.state.holder(ledger.holder_id)
             account_id = holder.leases.get(ticket.id)
-            if account_id is not None:
-                return account_id
             seconds = remaining = self._limits.remaining
+            if account_id is not None and remaining > 0:
+                return account_id
             if holder.ticket(ticket.id) is not None:  # so the books are about it, too
-                rest = self._rest(ledger.state, ledger.now())
+                state, now = ledger.state, ledger.now()
+                rest = self._rest(state, now)
                 if rest >= remaining > 0:
-                    raise self._error or self._refused(holder.accounts, rest)
-                seconds = min(seconds, rest or inf)
+                    raise self._refused(holder.accounts, rest)
+                seconds = min(seconds, state.next_opening(now) - now)
             yield from self._nap(seconds)
 
     def _nap(self, seconds: float) -> Exchange[None]:
@@ -260,7 +265,10 @@ class PoolSending:
         return inf if free_at is None else free_at - now
 
     def _refused(self, accounts: Collection[str], rest: float) -> PoolError:
-        """The error of a call for which there is nothing to wait for."""
+        """The error of a call for which there is nothing to wait for: what has failed it, if something has."""
+        if self._error is not None:
+            self._error.retry_after = None if rest == inf else rest
+            return self._error
         wanted = self._ticket.account_id
         if not accounts:
             return refusal(NO_ACCOUNTS, "The pool has no accounts.", is_final=True)
@@ -280,7 +288,8 @@ class PoolSending:
         """Send the message with an account; `None` is returned where another one is to be tried."""
         member = yield from UseAccount(account_id)
         if member is None:  # it was removed a moment ago
-            self._ticket = evolve(self._ticket, number=FIRST)
+            excluded = self._ticket.excluded | {account_id}
+            self._ticket = evolve(self._ticket, number=FIRST, excluded=excluded)
             return None
         logins = member.failed_logins
         is_bound = member.keeps_threads or self._ticket.account_id is not None

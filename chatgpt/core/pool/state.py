@@ -225,8 +225,11 @@ def settled(state: PoolState, holder_id: str, now: float) -> PoolState:
     for name, ticket in queue:
         if not free[holder_id]:
             break
+        wanted = (
+            free[name] if ticket.account_id is None else {ticket.account_id} & free[name].keys()
+        )
         account_id = min(
-            filter(ticket.takes, free[name]),
+            filter(ticket.takes, wanted),
             key=lambda account_id: (running[account_id], state.account(account_id).number),
             default=None,
         )
@@ -257,11 +260,13 @@ def _queue(state: PoolState, holder_id: str, now: float) -> list[tuple[str, Tick
     return sorted(waiting, key=lambda waiting: waiting[1].number or FIRST)
 
 
-def _free(state: PoolState, holder_id: str, running: Mapping[str, int], now: float) -> list[str]:
+def _free(
+    state: PoolState, holder_id: str, running: Mapping[str, int], now: float
+) -> dict[str, None]:
     """The accounts of a holder that take another call now, in their order."""
-    return [
-        account_id
+    return {
+        account_id: None
         for account_id, limit in state.holder(holder_id).accounts.items()
         if (limit is None or running[account_id] < limit)
         and not state.account(account_id).is_resting(now)
-    ]
+    }

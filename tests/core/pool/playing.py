@@ -241,6 +241,7 @@ class Call:
         defaults: dict[str, Any] = {
             "account_id": None,
             "conversation_id": None,
+            "is_only": False,
             "is_web": any(account.keeps_threads for account in pool.accounts.values()),
             "timeout": 600.0,
             "abort": None,

@@ -59,6 +59,16 @@ def test_nobody_knows_where_a_conversation_lives() -> None:
     assert pool.is_idle
 
 
+def test_an_unknown_conversation_lives_in_the_only_account() -> None:
+    """But not one of an account that is gone."""
+    pool = Pool(a=web())
+    assert pool.send(conversation_id="c", is_only=True) is REPLY
+    pool.books.remember("d", "gone")
+    error = pool.failed(conversation_id="d", is_only=True)
+    assert (error.type, error.account_id) == (NOT_FOUND, "gone")
+    assert pool.used == ["a"]
+
+
 def test_who_names_the_account_need_not_look_it_up() -> None:
     pool = Pool(a=web(), b=web())
     pool.books.remember("c", "b")

@@ -15,13 +15,14 @@ from chatgpt.core.pool.failures import (
     NO_ACCOUNTS,
     NOT_FOUND,
     ON_COOLDOWN,
+    RATE_LIMIT,
     TIMEOUT,
     UNAVAILABLE,
 )
 from chatgpt.core.pool.needs import AwaitAccount, LeaveAccount, UseAccount
 from chatgpt.core.pool.sending import LONGEST_NAP
 from chatgpt.core.secrets import Secret
-from tests.core.pool.playing import REPLY, Account, Call, Pool
+from tests.core.pool.playing import COOLDOWN, REPLY, Account, Call, Pool
 from tests.stepping import Clock
 
 # --- an account is free --------------------------------------------------------------------------
@@ -96,18 +97,38 @@ def test_a_call_looks_by_itself_and_not_beyond_its_deadline() -> None:
     assert pool.is_idle
 
 
-def test_an_account_that_is_given_in_the_last_moment_is_used() -> None:
+def test_an_account_that_is_given_too_late_is_not_used() -> None:
+    """Nothing is sent that nobody would wait for."""
     pool = Pool(a=Account())
     first = pool.call().go_on_to(ReadChunk)
-    waiting = pool.call(timeout=LONGEST_NAP)
-    waiting.step()
-    assert waiting.running.need is None
+    late = pool.call(timeout=LONGEST_NAP)
+    late.step()
+    assert late.running.need is None
     assert pool.books.own.tickets == ()
-    last = pool.call(timeout=2 * LONGEST_NAP)
-    last.step()
+    given = pool.call(timeout=2 * LONGEST_NAP).go_on_to(AwaitAccount)
     first.run()
-    pool.clock.seconds += LONGEST_NAP
-    assert last.run() is REPLY
+    pool.clock.seconds += 2 * LONGEST_NAP
+    with pytest.raises(PoolError) as caught:
+        given.run()
+    assert caught.value.type == TIMEOUT
+    assert pool.used == ["a"]
+    assert pool.is_idle
+
+
+def test_a_call_is_awake_when_an_account_has_cooled_down_though_another_is_busy() -> None:
+    pool = Pool(a=Account(), b=Account())
+    pool.call(account_id="a").go_on_to(ReadChunk)
+    pool.cool("b", 0.5)
+    call = pool.call(timeout=3.0)
+    assert call.run() is REPLY
+    assert call.naps == [0.5]
+
+
+def test_the_last_error_tells_when_an_account_is_free_again() -> None:
+    pool = Pool(a=Account(errors.RateLimitError("x")), b=Account(errors.RateLimitError("y")))
+    error = pool.failed(timeout=100.0)
+    assert (error.type, error.account_id) == (RATE_LIMIT, "b")
+    assert error.retry_after == pytest.approx(3 * COOLDOWN)
 
 
 def test_a_call_for_a_busy_account_waits_though_others_are_free() -> None:
