@@ -6,7 +6,6 @@ other send the message (`pool_members`). What the pool knows of its accounts is 
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -43,10 +42,9 @@ from chatgpt.core.pool.options import (
     PoolOptions,
     account_options,
     checked_accounts,
-    client_name,
     default_options,
     given_accounts,
-    hidden_options,
+    given_defaults,
     pool_options,
 )
 from chatgpt.core.pool.sending import PooledCall, PoolSending
@@ -59,6 +57,7 @@ from chatgpt.core.validation import (
     token_of,
 )
 from chatgpt.core.web.options import SendMessageBrowserOptions
+from chatgpt.pool_accounts import check_recall, made_client, stores_of
 from chatgpt.pool_ledgers.keeping import KeptLedger
 from chatgpt.pool_ledgers.local import LocalLedger
 from chatgpt.pool_members import OfficialMember, PoolMessage, WebMember
@@ -81,8 +80,6 @@ _OWN: Final = frozenset({"timeout", "abort"})
 _OFFICIAL: Final = SendMessageOptions.__annotations__.keys() - _OWN
 _WEB: Final = SendMessageBrowserOptions.__annotations__.keys() - _OWN
 """The options of a call by its flow, but for those that are the pool's own affair."""
-
-_STORES: Final = ("message_store", "get_message_by_id", "upsert_message")
 
 
 class PoolKeywords(TypedDict, Generic[GivenStoreT], total=False):
@@ -257,7 +254,7 @@ class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
         client = (
             cast("ClientT", given.account)
             if is_client
-            else self._made_client(name, cast("dict[str, object]", given.account))
+            else cast("ClientT", made_client(self._client_types, name, given.account))
         )
         is_web = isinstance(client, BaseWebClient)
         if any(isinstance(known, BaseWebClient) != is_web for known in [*self._clients.values()]):
@@ -278,19 +275,6 @@ class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
             self._made.add(name)
         return AccountAdded(name, limit)
 
-    def _made_client(self, account_id: str, options: Mapping[str, object]) -> ClientT:
-        name = client_name(options)
-        kind = self._client_types[name]
-        unknown = options.keys() - inspect.signature(kind).parameters.keys()
-        if unknown:
-            raise TypeError(f"The account {account_id!r}: {name} has no option {min(unknown)!r}.")
-        try:
-            return cast("ClientT", kind(**options))
-        except (ConfigurationError, TypeError) as error:
-            problem = type(error)(f"The account {account_id!r}: {error}")
-        # Not within `except`: the frames of the failure are no business of the caller.
-        raise problem
-
     def _free_id(self) -> str:
         number = len(self._clients) + 1
         while f"account-{number}" in self._clients:
@@ -299,7 +283,7 @@ class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
 
     def _check_store(self, client: ClientT) -> None:
         """Check that a client, if it was given a store, was given that of the pool."""
-        given = _stores_of(client)
+        given = stores_of(client)
         if self._given_store is not None or given is None:
             return
         if self._shared is None and not hasattr(self, "_store"):
@@ -315,7 +299,7 @@ class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
         if self._given_store is not None:
             return self._checked_store(self._given_store)
         for client in self.accounts.values():
-            if _stores_of(client) is not None:
+            if stores_of(client) is not None:
                 return cast("StoreT", cast("Any", client)._store)  # noqa: SLF001
         return self._new_store()
 
@@ -432,7 +416,7 @@ class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
         return f"<{name} of {len(self._clients)} accounts: {', '.join([*self._clients])}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        _check_recall(self.accounts)
+        check_recall(self.accounts)
         return _unpickled, self._parts()
 
     def __copy__(self) -> Self:
@@ -462,35 +446,6 @@ def _unpickled(
     pool._begin(members, options, message_store, redis)  # noqa: SLF001
     pool._made.update(pool.accounts)  # noqa: SLF001 - nobody else has these clients
     return pool
-
-
-def given_defaults(defaults: object) -> object:
-    """Wrap the secrets of what all accounts have in common, before anything can fail."""
-    return hidden_options(defaults) if isinstance(defaults, Mapping) else defaults
-
-
-def _stores_of(client: BaseClient) -> list[object] | None:
-    """The store that a client was given, or the functions in its place; `None` where it has its own."""
-    given = [client._given.get(name) for name in _STORES]  # noqa: SLF001 - a client of this package
-    return None if given == [None, None, None] else given
-
-
-def _check_recall(clients: Mapping[str, BaseClient]) -> None:
-    """Check that each account finds its own secrets when it is unpickled.
-
-    Raises:
-        TypeError: two would find theirs in the same variable of the environment.
-    """
-    found: dict[str, tuple[str, Secret]] = {}
-    for account_id, client in clients.items():
-        for name, value in client._given.items():  # noqa: SLF001 - a client of this package
-            if isinstance(value, Secret) and value.variable is not None:
-                other, known = found.setdefault(value.variable, (account_id, value))
-                if known != value:
-                    raise TypeError(
-                        f"A pool cannot be pickled whose accounts {other!r} and {account_id!r} both read {name} in "
-                        f"{value.variable} then: give each a variable of its own, Secret(value, 'VARIABLE')."
-                    )
 
 
 def _taken(account_id: str) -> ConfigurationError:

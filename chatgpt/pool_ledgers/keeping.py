@@ -38,7 +38,7 @@ class KeptLedger(Ledger):
         return next(self._ids)
 
     def found(self, ticket_id: int) -> str | None:
-        """What was looked up: an account, `""` where none is known; `None` as long as it is not known."""
+        """What was looked up, told once: an account, `""` where none is known; `None` as long as it is not known."""
         return self._found.pop(ticket_id, None)
 
     def call_on_news(self, ticket_id: int, wake: Callable[[], object]) -> None:

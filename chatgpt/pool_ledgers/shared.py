@@ -31,7 +31,7 @@ from weakref import WeakSet
 
 from attrs import evolve, frozen
 
-from chatgpt.core.errors import StoreError
+from chatgpt.core.errors import ChatGPTError, StoreError
 from chatgpt.core.pool.events import AccountAdded, CallEnds, CallWaits, PoolEvent
 from chatgpt.core.pool.state import NEW_HOLDER, Holder, PoolState, settled
 from chatgpt.pool_ledgers.conversations import KnownConversations
@@ -298,9 +298,7 @@ class SharedLedger(KeptLedger):
         """What came meanwhile, all of it; a wait of so long where nothing is there."""
         entries: list[Entry] = []
         with suppress(Empty):
-            entries.append(
-                self._inbox.get(timeout=seconds) if seconds else self._inbox.get_nowait()
-            )
+            entries.append(self._inbox.get(seconds > 0, seconds))
             while True:
                 entries.append(self._inbox.get_nowait())
         return entries
@@ -318,7 +316,9 @@ class SharedLedger(KeptLedger):
         except StoreError as error:
             self._bear(error, began)
         except Exception as error:  # noqa: BLE001 - nobody else would see it, and calls would wait for ever
-            self._bear(StoreError(f"The pool cannot be shared: {error!r}."), began)
+            # What is not ours may repeat a password.
+            reason = error if isinstance(error, ChatGPTError) else type(error).__name__
+            self._bear(StoreError(f"The pool cannot be shared: {reason}"), began)
         else:
             self._failing_since = -1.0
             written, self._pending = self._pending, []
@@ -409,9 +409,8 @@ class SharedLedger(KeptLedger):
             self._failing_since = began
         if monotonic() - self._failing_since < OUTAGE:
             return
-        self._tried = (
-            None  # what it held is given up, or stays pending; whatever came of it is written over
-        )
+        # What it held is given up, or stays pending; whatever came of it is written over.
+        self._tried = None
         waiting = [Entry(CallWaits(ticket)) for ticket in self._own.tickets]
         self._own = evolve(self._own, tickets=())
         kept = [entry for entry in self._pending if _outlives_outage(entry, self._own)]

@@ -132,6 +132,11 @@ def given_accounts(accounts: object) -> list[GivenAccount] | str:
     return [given_account(account) for account in accounts]
 
 
+def given_defaults(defaults: object) -> object:
+    """Wrap the secrets of what all accounts have in common, before anything can fail."""
+    return hidden_options(defaults) if isinstance(defaults, Mapping) else defaults
+
+
 def hidden_options(options: Mapping[Any, object]) -> dict[Any, object]:
     """A copy of a client's options, the secrets among them wrapped."""
     return {name: _hidden(name, value) for name, value in options.items()}

@@ -102,7 +102,7 @@ class Ledger(ABC):
 
     @abstractmethod
     def found(self, ticket_id: int) -> str | None:
-        """What was looked up: an account, `""` where none is known; `None` as long as it is not known."""
+        """What was looked up, told once: an account, `""` where none is known; `None` as long as it is not known."""
 
     @abstractmethod
     def remember(self, conversation_id: str, account_id: str) -> None:
