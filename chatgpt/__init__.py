@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from chatgpt.core.secrets import (
         Secret,
     )
+    from chatgpt.core.trees import ConversationTree, TreeRow
     from chatgpt.core.web.conversations import (
         ConversationRecord,
         ConversationSummary,
@@ -203,6 +204,8 @@ _HOMES: Final = {
     "AccountState": "chatgpt.core.pool.accounts",
     "AccountStatus": "chatgpt.core.pool.accounts",
     "Secret": "chatgpt.core.secrets",
+    "ConversationTree": "chatgpt.core.trees",
+    "TreeRow": "chatgpt.core.trees",
     "ConversationRecord": "chatgpt.core.web.conversations",
     "ConversationSummary": "chatgpt.core.web.conversations",
     "SendMessageBrowserOptions": "chatgpt.core.web.options",
@@ -269,6 +272,7 @@ __all__ = [
     "ConversationRecord",
     "ConversationResponseEvent",
     "ConversationSummary",
+    "ConversationTree",
     "FetchFn",
     "GetAccessTokenFn",
     "GetMessageByIdFunction",
@@ -317,6 +321,7 @@ __all__ = [
     "StreamError",
     "StreamInterruptedError",
     "TokenExpiredError",
+    "TreeRow",
     "UnprocessableEntityError",
     "UnreadableMessage",
     "UnusualActivityError",

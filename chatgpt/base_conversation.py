@@ -17,6 +17,7 @@ from chatgpt.core.composing import OfficialCall
 from chatgpt.core.following import ConversationState
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import Exchange
+from chatgpt.core.trees import ConversationTree, read_tree
 from chatgpt.core.validation import identifier, required_identifier, text_to_send
 
 
@@ -113,6 +114,9 @@ class BaseConversation(ConversationState):
         if self._parent_message_id is None:
             return []
         return (yield from official.read_thread(self._parent_message_id))
+
+    def _reading_tree(self) -> Exchange[ConversationTree]:
+        return read_tree(self._parent_message_id)
 
     def _placed(self, question: Question) -> Question:
         """A question as the next message."""

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from chatgpt.base_conversation import BaseConversation
 from chatgpt.core.cancelling import CancelToken
+from chatgpt.core.errors import ChatGPTError
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import Exchange
 from chatgpt.core.official import Preview
+from chatgpt.core.trees import ConversationTree
 from chatgpt.core.validation import plain_function
 from chatgpt.streams import MessageStream
 
@@ -214,6 +216,22 @@ class Conversation(BaseConversation):
             MessageNotFoundError: the store does not hold the last one.
         """
         return list(self._run(self._reading()))
+
+    def tree(self) -> ConversationTree:
+        """Return the whole conversation: all that replies to its first message, and to its replies, in all branches.
+
+        Raises:
+            MessageNotFoundError: the store does not hold the last message.
+            ConfigurationError: the store cannot find replies (`MessageStore.replies`).
+        """
+        return self._run(self._reading_tree())
+
+    def _repr_html_(self) -> str | None:
+        """The tree, in a notebook; `None` where it cannot be read, and then its repr is shown."""
+        try:
+            return self.tree()._repr_html_()
+        except ChatGPTError:
+            return None
 
     def _run(
         self,

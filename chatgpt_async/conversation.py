@@ -10,6 +10,7 @@ from chatgpt.core.cancelling import CancelToken
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import Exchange
 from chatgpt.core.official import Preview
+from chatgpt.core.trees import ConversationTree
 from chatgpt_async.streams import MessageStream
 
 if TYPE_CHECKING:
@@ -213,6 +214,15 @@ class Conversation(BaseConversation):
             MessageNotFoundError: the store does not hold the last one.
         """
         return list(await self._run(self._reading()))
+
+    async def tree(self) -> ConversationTree:
+        """Return the whole conversation: all that replies to its first message, and to its replies, in all branches.
+
+        Raises:
+            MessageNotFoundError: the store does not hold the last message.
+            ConfigurationError: the store cannot find replies (`MessageStore.replies`).
+        """
+        return await self._run(self._reading_tree())
 
     async def _run(
         self,

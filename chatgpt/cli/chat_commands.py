@@ -16,9 +16,8 @@ from typing import Final
 import click
 from attrs import frozen
 
-from chatgpt import ChatMessage, export_messages
+from chatgpt import ChatMessage, ConversationTree, export_messages
 from chatgpt.cli.archives import DOCUMENTS
-from chatgpt.cli.conversation_store import short_ids
 from chatgpt.cli.exit_codes import say
 from chatgpt.cli.open_chat import ANY_TEXT, OpenChat
 from chatgpt.cli.terminal import (
@@ -134,10 +133,11 @@ def _branch(chat: OpenChat, beginning: str) -> None:
 
 def _line(chat: OpenChat, message: ChatMessage) -> str:
     """A message as the tree shows it."""
-    from chatgpt.cli.trees import SPARE, line_of_message
+    from chatgpt.cli.trees import line_of_row
 
-    ids = short_ids((each.id for each in chat.messages()), SPARE)
-    return line_of_message(message, ids[message.id], is_here=False).plain
+    tree = ConversationTree(chat.messages())
+    row = next(row for row in tree.rows() if row.message.id == message.id)
+    return line_of_row(row, tree.ids()[message.id]).plain
 
 
 def _system(chat: OpenChat, text: str) -> None:

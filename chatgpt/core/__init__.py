@@ -37,6 +37,9 @@ Where to find what, in the order in which a message meets it:
     moderation.py    send_moderation as an exchange
     drafts.py        what is answered: a new message, an edited one, another or a cut reply
     threads.py       from a message back to the first one; turns; how many of them fit
+    trees.py         a conversation with all its branches
+    displays.py      how a notebook shows usage, context and trees
+    inert_markdown.py  the Markdown of a model, without what a page would run
     answering.py     a draft is answered: follow it from top to bottom
     composing.py     a draft becomes a request
     models.py        what is known of each family of models

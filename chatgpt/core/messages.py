@@ -7,7 +7,8 @@ streamed part (its pieces are joined) and an estimated usage (it is counted).
 Rules:
 
 1. Making a message does no work: one is made for every event of a stream.
-2. A pickle holds plain values: the text is joined, an estimate that nobody read is left out.
+2. How a notebook shows a value (`_repr_html_`, `_repr_markdown_`) is loaded when one does.
+3. A pickle holds plain values: the text is joined, an estimate that nobody read is left out.
 """
 
 from __future__ import annotations
@@ -46,6 +47,11 @@ class Usage:
     reasoning_tokens: int | None = None
     cached_tokens: int | None = None
     estimated: bool = False
+
+    def _repr_html_(self) -> str:
+        from chatgpt.core.displays import usage_in_html
+
+        return usage_in_html(self)
 
 
 @frozen
@@ -105,6 +111,11 @@ class ContextReport:
     missing_message_id: str | None = None
     unreadable_message_ids: tuple[str, ...] = ()
     changes: tuple[RequestChange, ...] = ()
+
+    def _repr_html_(self) -> str:
+        from chatgpt.core.displays import context_in_html
+
+        return context_in_html(self)
 
 
 class TextBuffer:
@@ -240,6 +251,11 @@ class ChatMessage:
         values = ((name, getattr(self, name)) for name in (*shown, "model", "finish_reason"))
         inside = ", ".join(f"{name}={value!r}" for name, value in values if value is not None)
         return f"ChatMessage({inside})"
+
+    def _repr_markdown_(self) -> str:
+        from chatgpt.core.inert_markdown import inert
+
+        return inert(self.text)
 
     def without_estimate(self) -> ChatMessage:
         """The message as it is stored: a usage that nobody counted yet is left out."""

@@ -85,6 +85,11 @@ class Preview:
         """What the prompt takes, in tokens; `context.counting` says how that is known."""
         return self.context.prompt_tokens
 
+    def _repr_html_(self) -> str:
+        from chatgpt.core.displays import context_in_html
+
+        return context_in_html(self.context)
+
 
 def preview(question: Question, call: OfficialCall) -> Exchange[Preview]:
     """Say what would be sent, and send nothing. The counts are saved with the next reply.
