@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Final
 from chatgpt.core.version import VERSION
 
 if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
     from chatgpt import openai
     from chatgpt.archives import export_messages, import_messages
     from chatgpt.client import (
@@ -349,6 +351,20 @@ if not TYPE_CHECKING:  # a type checker knows the names, and would take any othe
         value: object = getattr(import_module(_HOMES[name]), name)
         globals()[name] = value
         return value
+
+
+def load_ipython_extension(shell: "InteractiveShell") -> None:
+    """Add the magics `%chat_config`, `%%chat` and `%chat_tree` to IPython: `%load_ext chatgpt`."""
+    from chatgpt.notebook.extension import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: "InteractiveShell") -> None:
+    """Take the magics away: `%unload_ext chatgpt`."""
+    from chatgpt.notebook.extension import unload
+
+    unload(shell)
 
 
 def __dir__() -> list[str]:

@@ -62,6 +62,17 @@ class MessageStream(StreamState, Iterator[ChatMessage]):
         if self._call is not None:
             self._call.close()
 
+    def _ipython_display_(self) -> None:
+        """In a notebook: send the message, and show the reply as it grows; of a stream that is over, its text."""
+        from chatgpt.growing_text import growing_text
+        from chatgpt.notebook import show
+
+        if self._state in ("new", "open"):
+            show(self)
+        else:
+            with growing_text(self.text):
+                """There is no more to come."""
+
     def _advance(self) -> None:
         self._claim()
         try:
