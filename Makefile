@@ -9,12 +9,14 @@ LOWEST := $(VENV)/lowest
 PROCESSES := tests/cli tests/stores tests/testing tests/chatgpt_async tests/pool_ledgers
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test tests-of-processes tests-of-modules test-lowest reliability fuzz audit format lint types imports tests bench clean help
+.PHONY: demo docs pictures test tests-of-processes tests-of-modules test-lowest reliability fuzz audit format lint types imports tests bench clean help
 
 help:
 	@echo "make demo         a threaded, streamed conversation with the embedded server"
 	@echo "make test         every check: format, lint, types, imports, tests, coverage"
 	@echo "make format       mend what ruff can mend"
+	@echo "make docs         the documentation, in build/docs"
+	@echo "make pictures     docs/pictures anew"
 	@echo "make bench        the benchmarks"
 	@echo "make reliability  docs/reliability.md anew, from a run of the tests in tests/reliability"
 	@echo "make fuzz         10,000 examples of each property, and atheris on the decoders"
@@ -24,6 +26,12 @@ help:
 
 demo: $(VENV)/.installed
 	@$(BIN)/chatgpt demo
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m sphinx -W --keep-going -n -b html docs build/docs
+
+pictures: $(VENV)/.installed-dev
+	$(BIN)/python docs/pictures/draw.py
 
 test: lint types imports tests
 

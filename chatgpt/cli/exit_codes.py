@@ -2,7 +2,7 @@
 
 Rules:
 
-1. `EXIT_CODES` is the whole truth: the README shows it, and a test compares them word by word.
+1. `EXIT_CODES` is the whole truth: docs/how-to/command.md shows it, and a test compares them word by word.
 2. A line repeats nothing that the SDK's error does not say: no secret is in those. With `--debug` the traceback comes
    before it, without the values of variables.
 """
