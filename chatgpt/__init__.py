@@ -339,6 +339,7 @@ __all__ = [
 ]
 
 __version__: Final = VERSION
+"""The version of this package."""
 
 
 if not TYPE_CHECKING:  # a type checker knows the names, and would take any other for one

@@ -150,11 +150,11 @@ class BaseChatGPTAPI(
             api_base_url: where the API is; by default `OPENAI_BASE_URL`, or `OPENAI_API_BASE_URL`,
                 or OpenAI's. A URL without a path gets `/v1`.
             api_reverse_proxy_url: the whole URL to which messages are posted, in place of
-                `{api_base_url}/chat/completions` or `{api_base_url}/completions`.
+                `{api_base_url}/chat/completions` or `{api_base_url}/completions`, which are the default.
             model: the model; by default `OPENAI_MODEL`, or `"gpt-5.4-mini"`.
             model_family: what is known of the model, where its name does not tell (a deployment of Azure,
                 a model of your own): a `ModelFamily`, or the name of a model of the same family
-                (`"gpt-4o"`). It holds for every model that this client asks.
+                (`"gpt-4o"`). It holds for every model that this client asks; by default its name tells.
             endpoint: `"chat"` for chat completions, `"completions"` for text completions; by default what
                 the model's family says.
             completion_params: further fields of each request, such as `{"temperature": 0.2}`. None
@@ -174,12 +174,12 @@ class BaseChatGPTAPI(
             assistant_label: the same for the replies; by default `"ChatGPT"`.
             message_store: where messages are kept; by default the 10,000 used last, in memory. It is yours
                 to close.
-            get_message_by_id: looks a message up, in place of the store's own way. Where it finds
-                none and is given alone, the store is asked.
-            upsert_message: saves a message, in place of the store's own way: the question, then the
-                answer. If it is given alone, the store holds the messages, too, and looks them up. Whatever
-                fails once a reply is there is the cause of a `StoreError`, which carries it.
-            tokenizer: counts the tokens of a text, in place of the model's encoding.
+            get_message_by_id: looks a message up, in place of the store's own way, which is the default.
+                Where it finds none and is given alone, the store is asked.
+            upsert_message: saves a message, in place of the store's own way, which is the default: the
+                question, then the answer. If it is given alone, the store holds the messages, too, and looks
+                them up. Whatever fails once a reply is there is the cause of a `StoreError`, which carries it.
+            tokenizer: counts the tokens of a text; by default the model's encoding does.
             timeout: seconds for a whole call: connecting, retries, sleeps and the last byte; by
                 default 600, `math.inf` for no limit. The time of your own functions and store
                 counts, but they are not interrupted.
@@ -189,12 +189,12 @@ class BaseChatGPTAPI(
             max_retries: how often at most a request is repeated that was answered with 408, 409,
                 429 or 5xx or found no server; by default 2. A quota that is used up and an answer
                 that has begun are not.
-            headers: further headers of each request; they win over the SDK's own. Those whose names
+            headers: further headers of each request, by default none; they win over the SDK's own. Those whose names
                 look like credentials are treated as secrets; give `Secret(value, "VARIABLE")` to
                 name the variable from which an unpickled client reads them.
             proxy: the URL of a proxy, `http`, `https` or `socks5`; by default the proxy variables
                 of the environment.
-            session: a session of your own, which stays yours to close.
+            session: a session of your own, which stays yours to close; by default the client has its own.
             debug: whether the log of the SDK goes to standard error.
 
         Raises:

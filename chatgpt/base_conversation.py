@@ -51,6 +51,9 @@ class BaseConversation(ConversationState):
         Args:
             message_id: the id of the message to go on from; by default the last reply. It is looked up
                 when something is asked of the new conversation.
+
+        Raises:
+            TypeError, ValueError: it is no id.
         """
         if message_id is None:
             place = self._conversation_id, self._parent_message_id

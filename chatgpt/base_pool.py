@@ -154,7 +154,8 @@ class BasePool(ABC, Generic[ClientT, GivenStoreT, StoreT]):
                 ready, the request is repeated as a client alone would.
             timeout: seconds for a whole call: waiting for an account, all attempts and the last byte; by default
                 600, `math.inf` for no limit. The `timeout` of the clients does not count here.
-            defaults: options of all accounts that are mappings, such as `{"get_access_token": log_in}`.
+            defaults: options of all accounts that are mappings, such as `{"get_access_token": log_in}`; by default
+                none.
             message_store: where the messages of the official flow are kept, whoever answers; by default the store
                 that the clients were given, or memory. It is yours to close.
             redis_url: the URL of a Redis server (`redis://host:6379`, see `RedisStore`) in which pools of other

@@ -142,12 +142,13 @@ class BaseUnofficialProxyAPI(BaseWebClient[FetchFnT], Generic[GetAccessTokenFnT,
                 `api_reverse_proxy_url`: give it to a proxy that you trust alone.
             get_access_token: a function that gets an access token, called with the keywords `email`,
                 `password` and `session_token` (those below) when there is none, and once more when
-                the server refuses the one there is (401). One call of it serves all who wait.
-            email: what `get_access_token` is called with, as all three. They are read from nowhere;
-                but an unpickled client finds those that it had in `OPENAI_EMAIL`, `OPENAI_PASSWORD`
+                the server refuses the one there is (401). One call of it serves all who wait. By default a
+                token that is refused is an error.
+            email: what `get_access_token` is called with, as all three; by default `None`. They are read
+                from nowhere; but an unpickled client finds those that it had in `OPENAI_EMAIL`, `OPENAI_PASSWORD`
                 and `OPENAI_SESSION_TOKEN`.
-            password: see `email`.
-            session_token: see `email`.
+            password: as `email`; by default `None`.
+            session_token: as `email`; by default `None`.
             api_reverse_proxy_url: the whole URL to which messages are posted; by default ChatGPT's
                 own, `https://chatgpt.com/backend-api/conversation`.
             model: the model; by default `"auto"`.
@@ -158,12 +159,12 @@ class BaseUnofficialProxyAPI(BaseWebClient[FetchFnT], Generic[GetAccessTokenFnT,
             connect_timeout: seconds for connecting, each time; by default 10.
             max_retries: how often at most a message is sent again to which no connection was made; by
                 default 2. One that may have reached the server is not.
-            headers: further headers of each request. They win over the SDK's own, but for
+            headers: further headers of each request; by default none. They win over the SDK's own, but for
                 `authorization`, `accept` and `content-type`. Those whose names look like credentials
                 are treated as secrets.
             proxy: the URL of a network proxy, `http`, `https` or `socks5`; by default the proxy
                 variables of the environment.
-            session: a session of your own, which stays yours to close.
+            session: a session of your own, which stays yours to close; by default the client has its own.
             debug: whether the log of the SDK goes to standard error.
 
         Raises:
@@ -260,12 +261,12 @@ class BaseSessionAPI(BaseWebClient[FetchFnT]):
             connect_timeout: seconds for connecting, each time; by default 10.
             max_retries: how often at most a request is repeated; by default 2. A message that may have
                 reached the server is not.
-            headers: further headers of each request. They win over the SDK's own, but for
+            headers: further headers of each request; by default none. They win over the SDK's own, but for
                 `authorization`, `cookie`, `accept` and `content-type`. Those whose names look like
                 credentials are treated as secrets.
             proxy: the URL of a network proxy, `http`, `https` or `socks5`; by default the proxy
                 variables of the environment.
-            session: an HTTP session of your own, which stays yours to close.
+            session: an HTTP session of your own, which stays yours to close; by default the client has its own.
             debug: whether the log of the SDK goes to standard error.
 
         Raises:

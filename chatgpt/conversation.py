@@ -47,7 +47,7 @@ class Conversation(BaseConversation):
     ) -> ChatMessage:
         """Send the next message and return the reply, once it is complete.
 
-        The options and the errors are those of the client's `send_message`.
+        The options and the errors are those of `ChatGPTAPI.send_message`.
         """
         exchange = self._sending(
             text,
@@ -73,7 +73,7 @@ class Conversation(BaseConversation):
     ) -> MessageStream:
         """Send the next message and return its reply as a stream of parts.
 
-        The options and the errors are those of the client's `stream_message`. The conversation goes on
+        The options and the errors are those of `ChatGPTAPI.stream_message`. The conversation goes on
         from the reply once the stream has ended.
         """
         exchange = self._sending(
@@ -98,10 +98,10 @@ class Conversation(BaseConversation):
         """Ask for another reply to the last question, and go on from it. The reply before stays beside it.
 
         Args:
-            completion_params: further fields of this request, over those of the conversation.
+            completion_params: further fields of this request, over those of the conversation; by default none.
             timeout: seconds for this call; by default the client's.
-            abort: a token that stops the call: `token.cancel()`, from any thread and at any time.
-            on_progress: called with each part of the reply.
+            abort: a token that stops the call: `token.cancel()`, from any thread and at any time; by default none.
+            on_progress: called with each part of the reply; by default nothing is.
 
         Raises:
             ValueError: there is no reply yet.
@@ -133,10 +133,10 @@ class Conversation(BaseConversation):
         Args:
             message_id: the id of a message of yours, or of the reply to it, anywhere in the store.
             text: what it should have said.
-            completion_params: further fields of this request, over those of the conversation.
+            completion_params: further fields of this request, over those of the conversation; by default none.
             timeout: seconds for this call; by default the client's.
-            abort: a token that stops the call: `token.cancel()`, from any thread and at any time.
-            on_progress: called with each part of the reply.
+            abort: a token that stops the call: `token.cancel()`, from any thread and at any time; by default none.
+            on_progress: called with each part of the reply; by default nothing is.
 
         Raises:
             MessageNotFoundError: the message is not in the store.
@@ -164,10 +164,11 @@ class Conversation(BaseConversation):
         """Go on with the last reply, where its limit cut it (`finish_reason == "length"`).
 
         Args:
-            completion_params: further fields of this request, over those of the conversation.
+            completion_params: further fields of this request, over those of the conversation; by default none.
             timeout: seconds for this call; by default the client's.
-            abort: a token that stops the call: `token.cancel()`, from any thread and at any time.
-            on_progress: called with each part: its `text` is the whole reply so far, its `delta` what is new.
+            abort: a token that stops the call: `token.cancel()`, from any thread and at any time; by default none.
+            on_progress: called with each part: its `text` is the whole reply so far, its `delta` what is new; by
+                default nothing is.
 
         Returns:
             The whole reply: what was there and what followed. It stands beside the cut one. Its usage
@@ -193,7 +194,10 @@ class Conversation(BaseConversation):
         name: str | None = None,
         completion_params: Mapping[str, object] | None = None,
     ) -> Preview:
-        """Say what `send` would send, and send nothing. `client.preview` tells more of it."""
+        """Say what `send` would send, and send nothing.
+
+        The options and the errors are those of `ChatGPTAPI.preview`.
+        """
         exchange = self._previewing(text, name=name, completion_params=completion_params)
         return self._run(exchange)
 

@@ -37,6 +37,10 @@ class ChatGPTPool(BasePool[Client, MessageStore, MessageStore]):
 
     One pool may be used from many threads; it survives a fork, and pickles as its configuration, without secrets.
     `ChatGPTPool.__init__` describes the options.
+
+    Attributes:
+        accounts: the clients of the pool, by the ids of their accounts, as they are now.
+        message_store: where the messages of the official flow are kept.
     """
 
     _surroundings = SURROUNDINGS
@@ -76,12 +80,30 @@ class ChatGPTPool(BasePool[Client, MessageStore, MessageStore]):
     ) -> ChatMessage:
         """Send a message with the account that is next, and return the reply; its `account_id` says who answered.
 
-        The options are those of the clients of the pool: `ChatGPTAPI.send_message` in the official flow, where a
-        follow-up may go to any account, `ChatGPTUnofficialProxyAPI.send_message` in the web flow, where it goes back
-        to the account in which its conversation lives.
+        `ChatGPTAPI.send_message` says more of the options of the official flow, where a follow-up may go to any
+        account, and `ChatGPTUnofficialProxyAPI.send_message` of those of the web flow, where it goes back to the
+        account in which its conversation lives. An option that the accounts of the pool do not have is a `TypeError`.
 
-        `account_id` names the only account that may answer; by default it is any, or that of the conversation.
-        `timeout` is for the whole call, the wait for an account and all attempts included; by default the pool's.
+        Args:
+            text: the message.
+            account_id: the only account that may answer; by default any, or that of the conversation.
+            parent_message_id: the id of the message that this one replies to; by default it begins a conversation.
+            conversation_id: the conversation; by default the parent's, or a new one.
+            message_id: the id of the new message; by default a new uuid4.
+            name: official flow: the speaker's name; by default none.
+            stream: official flow: whether the answer is asked for as a stream; by default only if `on_progress` is
+                given.
+            system_message: official flow: the instructions for this reply; by default the client's.
+            prompt_prefix: text completions: the beginning of the prompt; by default the instructions.
+            prompt_suffix: text completions: the end of the prompt; by default the label of the assistant.
+            completion_params: official flow: further fields of this request; by default none.
+            action: web flow: `"next"` or `"variant"`; by default `"next"`.
+            timeout: seconds for the whole call, the wait for an account and all attempts included; by default the
+                pool's.
+            abort: a token that stops the call; by default none.
+            on_progress: called with each part of the reply; by default nothing is.
+            on_conversation_response: web flow: called with each event of the server; by default
+                nothing is.
 
         Raises:
             PoolError: no account could answer; `type` says why, `account_id` names the one that failed last, the
@@ -207,6 +229,9 @@ class ChatGPTPool(BasePool[Client, MessageStore, MessageStore]):
     def remove_account(self, account_id: str) -> None:
         """Take an account out of the pool. Its running calls go on to their end.
 
+        Args:
+            account_id: its id in the pool.
+
         Raises:
             PoolError: the pool has no such account.
             StoreError: the pool is shared, and Redis cannot be reached.
@@ -219,6 +244,9 @@ class ChatGPTPool(BasePool[Client, MessageStore, MessageStore]):
     def restore_account(self, account_id: str) -> None:
         """Put an account back into service, whatever it rests for.
 
+        Args:
+            account_id: its id in the pool.
+
         Raises:
             PoolError: the pool has no such account.
             StoreError: the pool is shared, and Redis cannot be reached.
@@ -227,6 +255,9 @@ class ChatGPTPool(BasePool[Client, MessageStore, MessageStore]):
 
     def refresh_account(self, account_id: str) -> None:
         """Get a new access token for an account of the web flow, and put it back into service.
+
+        Args:
+            account_id: its id in the pool.
 
         Raises:
             PoolError: the pool has no such account.

@@ -47,7 +47,11 @@ class AChatGPTAPI(ABC):
 
     @abstractmethod
     def send_message(self, text: str) -> ChatMessage:
-        """Send a message and return the reply."""
+        """Send a message and return the reply.
+
+        Args:
+            text: the message.
+        """
 
     def reset_session(self) -> Secret:
         """Forget the access token and get a new one; mends errors of sessions that have expired."""
@@ -203,7 +207,7 @@ class ChatGPTSessionAPI(WebCaller, AChatGPTAPI, BaseSessionAPI[FetchFn]):
             message_id: the id of the reply.
             rating: `"thumbsUp"` or `"thumbsDown"`.
             tags: what is wrong with it: `"harmful"`, `"false"`, `"not-helpful"`.
-            text: in your own words.
+            text: in your own words; by default none.
 
         Raises:
             ChatGPTError: whatever went wrong.

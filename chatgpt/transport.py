@@ -121,7 +121,20 @@ class FetchFn(Protocol):
         proxies: dict[str, str] | None,
         verify: str | None,
     ) -> requests.Response:
-        """Send a request as `requests.Session.request` does, and leave the body unread."""
+        """Send a request as `requests.Session.request` does, and leave the body unread.
+
+        Args:
+            method: `"GET"`, `"POST"` or `"PATCH"`.
+            url: the whole URL.
+            headers: all headers of the request.
+            data: the body in bytes.
+            timeout: seconds for connecting, and between two reads.
+            stream: always true: the body is read by the caller.
+            allow_redirects: always false: none is followed.
+            auth: leaves the request as it is, and `~/.netrc` aside.
+            proxies: the proxies by scheme; `None` for those of the session.
+            verify: the path of the certificates that are trusted; `None` for what the session says.
+        """
         ...
 
 

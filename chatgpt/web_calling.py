@@ -43,22 +43,23 @@ class WebCaller(Caller, BaseWebClient[FetchFn]):
             text: the message.
             parent_message_id: the id of the message that this one replies to, a uuid of version 4;
                 `None` begins a new conversation.
-            conversation_id: the id of the conversation, a uuid of version 4 or 8. A follow-up gives
-                both ids of the reply that it answers. `ChatGPTSessionAPI` also takes this one alone, and
-                goes on where the server says that the conversation stands. (It takes a
+            conversation_id: the id of the conversation, a uuid of version 4 or 8; by default a new one. A
+                follow-up gives both ids of the reply that it answers. `ChatGPTSessionAPI` also takes this one
+                alone, and goes on where the server says that the conversation stands. (It takes a
                 `parent_message_id` alone, too, as npm `chatgpt` 3 did; but the server begins a new
                 conversation then, which knows nothing of that message.)
             message_id: the id of the new message, a uuid of version 4; by default a new one.
             action: `"next"` for a new message, `"variant"` for another reply to one that was sent: give
                 its `message_id` and the `parent_message_id` that it had.
             timeout: seconds for this call; by default the client's.
-            abort: a token that stops the call: `token.cancel()`, from any thread and at any time.
+            abort: a token that stops the call: `token.cancel()`, from any thread and at any time; by default none.
             on_progress: called with each part of the reply: a `ChatMessage` with the `text` so far,
                 what is new in `delta`, and `rewritten` where the server took something back. What it
-                raises ends the call.
+                raises ends the call. By default nothing is called.
             on_conversation_response: called with each event of the server as it came, a dictionary:
                 a snapshot of the message, an operation that changes it (`{"p": ..., "o": ..., "v":
-                ...}`) or a side event (`{"type": ...}`). What it raises ends the call.
+                ...}`) or a side event (`{"type": ...}`). What it raises ends the call. By default nothing
+                is called.
 
         Raises:
             TypeError, ValueError: an option is wrong. Nothing was sent.
@@ -120,7 +121,7 @@ class WebCaller(Caller, BaseWebClient[FetchFn]):
 
         Args:
             conversation_id: the conversation to go on with; by default a new one.
-            parent_message_id: the message to reply to first; both or neither, but that
+            parent_message_id: the message to reply to first; by default none. Both or neither, but that
                 `ChatGPTSessionAPI` takes a `conversation_id` alone.
 
         Raises:

@@ -41,10 +41,10 @@ async def export_messages(
         store: holds the messages.
         destination: the path of the file, or a binary file that is open.
         format: `"jsonl"`, `"markdown"` or `"html"`; by default what the path ends with says.
-        message_id: the newest message of a thread, which alone is written.
-        conversation_id: the conversation that alone is written, with all its branches.
+        message_id: the newest message of a thread, which alone is written; by default everything is.
+        conversation_id: the conversation that alone is written, with all its branches; by default everything is.
         on_progress: called with an `ArchiveProgress` after each batch of at most 500 messages that was written, and at
-            the end. What it raises ends the work: there is no new file then.
+            the end; by default nothing is. What it raises ends the work: there is no new file then.
 
     Returns:
         How many messages were written. Documents leave hidden ones out.

@@ -93,21 +93,22 @@ class ChatGPTAPI(
             conversation_id: a label of the conversation; by default the parent's, or a new one. It
                 brings no history: that follows `parent_message_id`.
             message_id: the id of the new message; by default a new uuid4.
-            name: the speaker's name, for conversations of several people.
+            name: the speaker's name, for conversations of several people; by default none.
             stream: whether the answer is asked for as a stream; by default only if `on_progress`
                 is given.
             system_message: the instructions for this reply; `None` for the client's, `""` for none.
             prompt_prefix: for text completions: the beginning of the prompt, in the place of the
-                instructions; `""` for none.
+                instructions; `""` for none, and by default the instructions.
             prompt_suffix: for text completions: the end of the prompt, where the reply begins; `""` for
-                none.
+                none, and by default the label of the assistant.
             completion_params: further fields of this request, over the client's; a field that is
                 `None` is left out.
             timeout: seconds for this call; by default the client's.
-            abort: a token that stops the call: `token.cancel()`, from any thread and at any time.
+            abort: a token that stops the call: `token.cancel()`, from any thread and at any time; by default none.
             on_progress: called, and awaited if it is async, with each part of the reply: a `ChatMessage`
                 with the `text` so far and what is new in `delta`. A plain function must not block. What
-                it raises ends the call. Like npm `chatgpt`'s it is not called with `stream=False`.
+                it raises ends the call. Like npm `chatgpt`'s it is not called with `stream=False`. By
+                default nothing is called.
 
         Raises:
             MessageNotFoundError: `parent_message_id` is not in the store.
@@ -187,9 +188,9 @@ class ChatGPTAPI(
             parent_message_id: the message to reply to first; `None` begins a new conversation.
             conversation_id: a label of the conversation; by default the parent's, or a new one.
             system_message: the instructions of all its replies; `None` for the client's, `""` for none.
-            prompt_prefix: for text completions, as in `send_message`.
-            prompt_suffix: for text completions, as in `send_message`.
-            completion_params: further fields of all its requests, over the client's.
+            prompt_prefix: for text completions, as in `send_message`; by default the instructions.
+            prompt_suffix: for text completions, as in `send_message`; by default the assistant's label.
+            completion_params: further fields of all its requests, over the client's; by default none.
 
         Raises:
             TypeError, ValueError: an option is wrong.
@@ -216,7 +217,7 @@ class ChatGPTAPI(
         """Say what `send_message` would send with these options, and send nothing.
 
         Everything is counted, which may load a vocabulary. Nothing is stored, either; the counts are, with
-        the next reply.
+        the next reply. The options are those of `send_message`.
 
         Returns:
             The messages in their order, those that would be left out, the tokens, and the body of the

@@ -106,13 +106,29 @@ class FetchFn(Protocol):
         timeout: httpx2.Timeout,
         extensions: Mapping[str, object],
     ) -> httpx2.Request:
-        """Make a request as `httpx2.AsyncClient.build_request` does."""
+        """Make a request as `httpx2.AsyncClient.build_request` does.
+
+        Args:
+            method: `"GET"`, `"POST"` or `"PATCH"`.
+            url: the whole URL.
+            content: the body in bytes.
+            headers: all headers of the request.
+            timeout: the limits, in seconds.
+            extensions: httpx2's own.
+        """
         ...
 
     async def send(
         self, request: httpx2.Request, *, stream: bool, auth: None, follow_redirects: bool
     ) -> httpx2.Response:
-        """Send a request as `httpx2.AsyncClient.send` does, and leave the body unread."""
+        """Send a request as `httpx2.AsyncClient.send` does, and leave the body unread.
+
+        Args:
+            request: what `build_request` made.
+            stream: always true: the body is read by the caller.
+            auth: always `None`: the headers hold all that is needed.
+            follow_redirects: always false: none is followed.
+        """
         ...
 
 

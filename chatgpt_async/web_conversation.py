@@ -45,7 +45,7 @@ class WebConversation(ConversationState):
     ) -> ChatMessage:
         """Send the next message and return the reply, once it is complete.
 
-        The options and the errors are those of the client's `send_message`.
+        The options and the errors are those of `ChatGPTUnofficialProxyAPI.send_message`.
         """
         exchange = self._next(
             text,
@@ -68,8 +68,8 @@ class WebConversation(ConversationState):
     ) -> MessageStream:
         """Send the next message and return its reply as a stream of parts.
 
-        The options and the errors are those of the client's `stream_message`. The conversation goes on
-        from the reply once the stream has ended.
+        The options and the errors are those of `ChatGPTUnofficialProxyAPI.stream_message`. The conversation
+        goes on from the reply once the stream has ended.
         """
         exchange = self._next(
             text,

@@ -52,7 +52,7 @@ class QuestionOptions(TypedDict, total=False):
 
 
 class SendMessageOptions(QuestionOptions, AnswerOptions, total=False):
-    """The options of `send_message`, for code that hands them on."""
+    """The options of `send_message`, for code that hands them on. They are those of `ChatGPTAPI.send_message`."""
 
 
 @frozen(kw_only=True)

@@ -41,6 +41,9 @@ class CancelToken:
         """Stop the calls that have this token, and those that will have it. May be called again.
 
         Arguments are not looked at, so that it can be a handler itself: `signal.signal(SIGTERM, token.cancel)`.
+
+        Raises:
+            Exception: what a function raised that was to be told (`tell`); all others were told.
         """
         self._is_cancelled = True
         problem: Exception | None = None

@@ -171,7 +171,11 @@ class MessageIdTakenError(StoreError):
 
     @classmethod
     def of(cls, message_ids: Sequence[str]) -> MessageIdTakenError:
-        """Make the error of some ids."""
+        """Make the error of some ids.
+
+        Args:
+            message_ids: those under which other messages are stored.
+        """
         shown = ", ".join(map(repr, message_ids[:3])) + (", ..." if len(message_ids) > 3 else "")
         error = cls(f"Other messages are stored under {shown}; nothing was saved.")
         error.message_ids = message_ids

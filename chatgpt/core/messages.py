@@ -34,10 +34,10 @@ class Usage:
     Attributes:
         prompt_tokens: what was sent, in tokens.
         completion_tokens: what was answered, reasoning included, in tokens.
-        total_tokens: their sum.
-        reasoning_tokens: the part of the answer that was thought and not said, where the server
+        total_tokens: their sum, in tokens.
+        reasoning_tokens: the part of the answer that was thought and not said, in tokens, where the server
             tells it, or its reasoning was sent.
-        cached_tokens: the part of the prompt that the server had in its cache, where it tells it.
+        cached_tokens: the part of the prompt that the server had in its cache, in tokens, where it tells it.
         estimated: whether the figures were counted here, because the server sent none.
     """
 

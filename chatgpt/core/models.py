@@ -84,7 +84,12 @@ class ModelFamily:
     instructions_end: str = "<|endoftext|>"
 
     def with_window(self, max_input: int | None, *, shares_window: bool = True) -> ModelFamily:
-        """The family with another window in place of its own."""
+        """The family with another window in place of its own.
+
+        Args:
+            max_input: the largest prompt in tokens; `None` changes nothing.
+            shares_window: whether prompt and reply together must fit into it.
+        """
         if max_input is None:
             return self
         return evolve(self, max_input=max_input, shares_window=shares_window)
@@ -94,6 +99,9 @@ class ModelFamily:
 
         `max_response_tokens` where it is given, else min(largest reply, 4096, window / 4), so that
         a small window is not eaten up by room for a reply that will not come.
+
+        Args:
+            max_response_tokens: the largest reply in tokens that was asked for.
         """
         if max_response_tokens is not None:
             return max_response_tokens
@@ -101,13 +109,21 @@ class ModelFamily:
         return min(self.max_output or 4096, 4096, quarter)
 
     def prompt_limit(self, reserved_tokens: int) -> int | None:
-        """The room for a prompt in tokens, or `None` where no window is known."""
+        """The room for a prompt in tokens, or `None` where no window is known.
+
+        Args:
+            reserved_tokens: what is kept free for the reply, in tokens (`reserve`).
+        """
         if self.max_input is None:
             return None
         return self.max_input - reserved_tokens if self.shares_window else self.max_input
 
     def refused(self, params: Mapping[str, object]) -> frozenset[str]:
-        """The parameters that it refuses beside these ones."""
+        """The parameters that it refuses beside these ones.
+
+        Args:
+            params: the fields of a request.
+        """
         effort = params.get("reasoning_effort", self.default_effort)
         return self.refuses if effort == "none" else self.refuses | self.refuses_when_reasoning
 

@@ -86,7 +86,7 @@ class Secret:
     Args:
         value: the secret, or `None` where it was left behind by a pickle.
         variable: the environment variable that holds it, named in pickles and messages; a client
-            that is unpickled reads it there.
+            that is unpickled reads it there. By default none: it has to be given again.
 
     Two secrets are equal when their values are; a secret is never equal to a `str`.
     """

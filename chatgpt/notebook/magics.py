@@ -37,7 +37,7 @@ NOT_A_PLACE_FOR_KEYS: Final = (
 
 def _config_parser() -> MagicArgumentParser:
     parser = MagicArgumentParser(
-        prog="%chat_config",
+        prog="chat_config",
         description="Show how %%chat is answered, or change it. Each option stays until it is given again.",
     )
     parser.add_argument("-m", "--model", help="The model that is asked.")
@@ -66,7 +66,7 @@ def _config_parser() -> MagicArgumentParser:
 
 def _chat_parser() -> MagicArgumentParser:
     parser = MagicArgumentParser(
-        prog="%%chat", description="Send the cell as a message, and show the reply as it grows."
+        prog="%chat", description="Send the cell as a message, and show the reply as it grows."
     )
     parser.add_argument(
         "-n", "--name", help="Begin the conversation of that name, or go on with it."

@@ -20,7 +20,10 @@ class MemoryStore(MessageStore):
     """A store in memory.
 
     Args:
-        capacity: how many messages are kept; beyond it the least recently used ones go.
+        capacity: how many messages are kept; beyond it the least recently used ones go. By default 10,000.
+
+    Raises:
+        TypeError, ValueError: it is no whole number, or less than 2.
 
     It may be shared by clients and threads. A pickle holds the capacity and no messages.
     """

@@ -43,7 +43,7 @@ class RedisStore(MessageStore):
             variable `REDIS_URL` says.
         key_prefix: what all its keys begin with, in braces. Stores with other prefixes hold other messages.
         time_to_live: seconds after which a message is forgotten that was neither saved again nor read as part
-            of a thread. Reading a thread counts for all of it. Give the same on all machines.
+            of a thread; by default never. Reading a thread counts for all of it. Give the same on all machines.
 
     Raises:
         ConfigurationError: one of them cannot be used, or redis-py is not installed.
@@ -81,7 +81,7 @@ class RedisStore(MessageStore):
         Args:
             client: a `redis.Redis` or a `redis.RedisCluster`; its timeouts and retries are its own.
             key_prefix: as in `RedisStore`.
-            time_to_live: as in `RedisStore`.
+            time_to_live: in seconds, as in `RedisStore`; by default for ever.
 
         Raises:
             ConfigurationError: one of them cannot be used.
@@ -113,7 +113,11 @@ class RedisStore(MessageStore):
     # --- what a client asks for --------------------------------------------------------------
 
     def get(self, message_id: str) -> ChatMessage | None:
-        """Return a message, or `None` where the store does not hold it, or cannot read it."""
+        """Return a message, or `None` where the store does not hold it, or cannot read it.
+
+        Raises:
+            StoreError: Redis cannot be reached, or refuses.
+        """
         return self._answer(self._keys.get(message_id))
 
     def save(self, messages: Sequence[ChatMessage]) -> None:
@@ -131,11 +135,18 @@ class RedisStore(MessageStore):
         """Return a thread from one of its messages to the root, newest first, in one round trip.
 
         A message that cannot be read is passed over.
+
+        Raises:
+            StoreError: Redis cannot be reached, or refuses.
         """
         return self._answer(self._keys.path(message_id, limit))
 
     def replies(self, message_id: str) -> list[ChatMessage]:
-        """Return the messages that reply to one, oldest first, in one round trip."""
+        """Return the messages that reply to one, oldest first, in one round trip.
+
+        Raises:
+            StoreError: Redis cannot be reached, or refuses.
+        """
         return self._answer(self._keys.replies(message_id))
 
     def all_messages(self) -> Iterator[ChatMessage]:
@@ -143,6 +154,9 @@ class RedisStore(MessageStore):
 
         What cannot be read is passed over (`unreadable_messages`). Redis looks at every key of its database,
         a thousand at a time.
+
+        Raises:
+            StoreError: Redis cannot be reached, or refuses.
         """
         for keys in batches(self._answer(self._keys.listing())):
             yield from read_messages(self._answer(self._keys.fetch(keys)))
@@ -150,7 +164,11 @@ class RedisStore(MessageStore):
     # --- more than that ----------------------------------------------------------------------
 
     def unreadable_messages(self) -> Iterator[UnreadableMessage]:
-        """Go through what the store holds and cannot read, as it is; every message is looked at."""
+        """Go through what the store holds and cannot read, as it is; every message is looked at.
+
+        Raises:
+            StoreError: Redis cannot be reached, or refuses.
+        """
         for keys in batches(self._answer(self._keys.listing())):
             yield from read_unreadable(self._answer(self._keys.fetch(keys)))
 

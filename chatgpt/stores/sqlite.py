@@ -102,7 +102,12 @@ class SQLiteStore(MessageStore):
     # --- what a client asks for --------------------------------------------------------------
 
     def get(self, message_id: str) -> ChatMessage | None:
-        """Return a message, or `None` where the store does not hold it, or cannot read it."""
+        """Return a message, or `None` where the store does not hold it, or cannot read it.
+
+        Raises:
+            StoreError: the file cannot be read.
+            TypeError: the id is no text.
+        """
         found = self._messages(_GET, key_of(message_id))
         return found[0] if found else None
 
@@ -136,6 +141,10 @@ class SQLiteStore(MessageStore):
         """Return a thread from one of its messages to the root, newest first, by one statement.
 
         A message that cannot be read is passed over.
+
+        Raises:
+            StoreError: the file cannot be read.
+            TypeError: the id is no text.
         """
         rows = self._rows(
             _PATH, key_of(message_id), -1 if limit is None else min(limit, sys.maxsize)
@@ -147,13 +156,21 @@ class SQLiteStore(MessageStore):
         return messages
 
     def replies(self, message_id: str) -> list[ChatMessage]:
-        """Return the messages that reply to one, oldest first."""
+        """Return the messages that reply to one, oldest first.
+
+        Raises:
+            StoreError: the file cannot be read.
+            TypeError: the id is no text.
+        """
         return oldest_first(self._messages(_REPLIES, key_of(message_id)))
 
     def all_messages(self) -> Iterator[ChatMessage]:
         """Go through all messages, in the order in which they were first saved.
 
         What cannot be read is passed over (`unreadable_messages`).
+
+        Raises:
+            StoreError: the file cannot be read.
         """
         for rows in self._all_rows():
             yield from readable_messages(rows)
@@ -169,6 +186,7 @@ class SQLiteStore(MessageStore):
             limit: how many at most; by default all.
 
         Raises:
+            StoreError: the file cannot be read.
             TypeError: the limit is no int.
             ValueError: it is negative.
         """
@@ -178,10 +196,14 @@ class SQLiteStore(MessageStore):
     def find_conversations(self, name_or_id: str) -> list[StoredConversation]:
         """Find the conversation of a name; else that of an id; else all whose ids begin so, last used first.
 
+        Args:
+            name_or_id: a name, an id, or how ids begin.
+
         Returns:
             What was found: nothing, one, or several whose ids begin so.
 
         Raises:
+            StoreError: the file cannot be read.
             TypeError: it is no text.
         """
         wanted = key_of(name_or_id)
@@ -192,6 +214,13 @@ class SQLiteStore(MessageStore):
         """Return the messages of a conversation, in the order in which they were first saved.
 
         All branches, hidden messages too; what cannot be read is passed over. None where it is unknown.
+
+        Args:
+            conversation_id: its id.
+
+        Raises:
+            StoreError: the file cannot be read.
+            TypeError: the id is no text.
         """
         return self._messages(sqlite_conversations.MESSAGES, key_of(conversation_id))
 
@@ -226,6 +255,10 @@ class SQLiteStore(MessageStore):
 
         Saving an exchange does so, too; this is for going to another branch.
 
+        Args:
+            conversation_id: which one.
+            last_message_id: the id of one of its messages.
+
         Raises:
             MessageNotFoundError: the store has no such message, or it is not of that conversation.
             StoreError: it could not be written.
@@ -247,6 +280,9 @@ class SQLiteStore(MessageStore):
 
         The index of the search is written anew, which takes its time where the store is large. Nothing of what was said
         is left in the file and beside it; while others read, this holds once they have closed it.
+
+        Args:
+            conversation_id: which one.
 
         Returns:
             How many messages it had, hidden ones too; 0 where it is unknown.
@@ -291,6 +327,7 @@ class SQLiteStore(MessageStore):
             conversation_id: where to look; by default in all conversations.
 
         Raises:
+            StoreError: the file cannot be read.
             TypeError: an argument is of the wrong type.
             ValueError: the query has no word, or the limit is negative.
         """
@@ -299,7 +336,11 @@ class SQLiteStore(MessageStore):
         return self._messages(statement, *given, min(whole_number("limit", limit, 0), sys.maxsize))
 
     def unreadable_messages(self) -> Iterator[UnreadableMessage]:
-        """Go through what the store holds and cannot read, as it is; every message is looked at."""
+        """Go through what the store holds and cannot read, as it is; every message is looked at.
+
+        Raises:
+            StoreError: the file cannot be read.
+        """
         for rows in self._all_rows():
             yield from unreadable(rows, message_of_row, described)
 

@@ -14,7 +14,7 @@ class Fault:
     """What goes wrong with one answer. Each field stands alone; they can be combined.
 
     Attributes:
-        status: answer with this status and an error in OpenAI's shape instead of a reply.
+        status: answer with this HTTP status and an error in OpenAI's shape instead of a reply.
         body: with `status`, the body in place of OpenAI's shape.
         headers: further headers of the answer.
         delay: seconds before anything is answered.
@@ -27,7 +27,7 @@ class Fault:
             a `"length"` that was announced.
         gzip: compress the body.
         crlf: end the lines of a stream with CR LF.
-        error_after: in a stream, send an error after so many events.
+        error_after: in a stream, after how many events an error is sent.
         error: that error; by default a `server_error`.
         omit_done: end a stream without `[DONE]`.
         stay_open: seconds for which a stream stays open after its last event.

@@ -60,13 +60,18 @@ class RawAnswer:
 
 
 Reply: TypeAlias = str | Answer | RawAnswer
+"""What a server replies: a text, an `Answer` with more than that, or the very bytes."""
 
 Responder: TypeAlias = Callable[[RecordedRequest], Reply]
 """Makes the reply to a request."""
 
 
 def echo(request: RecordedRequest) -> str:
-    """The default: repeat the message, and show that the thread was there."""
+    """The default: repeat the message, and show that the thread was there.
+
+    Args:
+        request: what arrived.
+    """
     if "messages" not in request.json:
         return f"You wrote {str(request.json.get('prompt', ''))!r}."
     said = [

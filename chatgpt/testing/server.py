@@ -62,7 +62,8 @@ class ChatGPTServer:
         replies: what it answers: a function of the request, a list of replies that are given in
             order, or `None` for an echo that shows that the thread arrived.
         api_key: the bearer token that it accepts; `None` for any, or none at all.
-        models: the models that `/v1/models` lists; where they are given, others are refused.
+        models: the models that `/v1/models` lists; where they are given, others are refused. By default it lists
+            three, and refuses none.
         moderate: gives the scores of a text by category; from 0.5 on it is flagged.
         refused_parameters: parameters that the models do not take: a request that has one is refused, as
             OpenAI does it. `"stream"` is refused where it is true.
@@ -72,11 +73,19 @@ class ChatGPTServer:
         port: where it listens; 0 for a free port.
 
     Attributes:
-        requests: every request that arrived, in order (`RecordedRequest`).
+        requests (list[RecordedRequest]): every request that arrived, in order.
         replies: what it answers; can be set at any time.
         moderate: the function that was given; can be set at any time.
-        refused_parameters, context_length, count_tokens: what was given; can be set at any time.
-        web: ChatGPT's own backend (`WebBackend`): tokens, conversations, the dialect of its streams.
+        refused_parameters: what was given; can be set at any time.
+        context_length: what was given, in tokens; `None` for no window. It can be set at any time.
+        count_tokens: what counts the tokens of a prompt; can be set at any time.
+        web (WebBackend): ChatGPT's own backend: tokens, conversations, the dialect of its streams.
+        proxy_options: the options of a `ChatGPTUnofficialProxyAPI` for this server, with an access token that is valid.
+        session_options: the options of a `ChatGPTSessionAPI` for this server.
+
+    Raises:
+        TypeError: `replies` is nothing that can answer, or `refused_parameters` is a text.
+        OSError: the port is taken.
 
     Used as a context manager, or with `start` and `stop`.
     """
@@ -174,7 +183,14 @@ class ChatGPTServer:
         return f"http://127.0.0.1:{self.port}/backend-api"
 
     def inject(self, *faults: Fault | RawAnswer) -> None:
-        """Let the next requests fail, each with one of these faults, or get these bytes, in order."""
+        """Let the next requests fail, each with one of these faults, or get these bytes, in order.
+
+        Args:
+            faults: what goes wrong, a request each.
+
+        Raises:
+            TypeError: one is neither a `Fault` nor a `RawAnswer`.
+        """
         given: Sequence[object] = faults
         for fault in given:
             if not isinstance(fault, (Fault, RawAnswer)):

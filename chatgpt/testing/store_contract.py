@@ -39,7 +39,7 @@ _MOMENT: Final = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 
 @frozen
 class StoreRule:
-    """One thing that a store has to do.
+    """One thing that a store has to do. Made by this module alone: `RULES` has them all.
 
     Attributes:
         name: what it is, in a few words.

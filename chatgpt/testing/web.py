@@ -68,7 +68,13 @@ class SessionOptions(TypedDict):
 
 @frozen
 class WebResponse:
-    """What is answered: one body, or the events of a stream."""
+    """What is answered: one body, or the events of a stream.
+
+    Attributes:
+        status: the HTTP status.
+        parts: the body in pieces, each of which is written by itself.
+        content_type: the header of that name.
+    """
 
     status: int
     parts: Iterable[bytes]
@@ -81,12 +87,13 @@ class WebBackend:
     Attributes:
         dialect: how streams are written: as whole `"snapshots"`, or as `"deltas"` (`delta_encoding`
             v1). It can be set at any time.
-        session_token: the session that is signed in; `None` when it was signed out.
-        clearance_token: the value of Cloudflare's cookie, without which the session's endpoint answers with
-            Cloudflare's page.
-        is_blocked: whether the moderation takes a reply back: a function of its text.
-        conversations: those that the server keeps, by their ids, as it answers them.
-        feedback: what was said of replies.
+        session_token (str | None): the session that is signed in; `None` when it was signed out.
+        clearance_token (str): the value of Cloudflare's cookie, without which the session's endpoint answers
+            with Cloudflare's page.
+        is_blocked (Callable[[str], bool]): whether the moderation takes a reply back: a function of its text; by
+            default it takes none.
+        conversations (dict[str, dict[str, Any]]): those that the server keeps, by their ids, as it answers them.
+        feedback (list[Mapping[str, Any]]): what was said of replies.
     """
 
     def __init__(self) -> None:
@@ -121,7 +128,11 @@ class WebBackend:
         return self._valid_tokens[-1] if self._valid_tokens else self.access_token()
 
     def accept(self, token: str) -> None:
-        """Accept an access token that was made elsewhere."""
+        """Accept an access token that was made elsewhere.
+
+        Args:
+            token: the token.
+        """
         self._valid_tokens.append(token)
 
     def expire_access_tokens(self) -> None:
@@ -139,7 +150,14 @@ class WebBackend:
         reply: Callable[[RecordedRequest], Answer | RawAnswer],
         moderate: Callable[[str], Mapping[str, float]],
     ) -> WebResponse | RawAnswer:
-        """Answer a request to `/api` or `/backend-api`."""
+        """Answer a request to `/api` or `/backend-api`. The server calls it.
+
+        Args:
+            request: the request.
+            fault: how the answer goes wrong.
+            reply: makes the reply to a message.
+            moderate: gives the scores of a text by category; from 0.5 on it is flagged.
+        """
         url = urlsplit(request.path)
         cookies = _cookies_of(request)
         if url.path.startswith("/api/"):

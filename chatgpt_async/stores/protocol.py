@@ -42,12 +42,19 @@ class MessageStore(Protocol):
 
     @abstractmethod
     async def get(self, message_id: str) -> ChatMessage | None:
-        """Return a message, or `None` where the store does not hold it."""
+        """Return a message, or `None` where the store does not hold it.
+
+        Args:
+            message_id: its id.
+        """
         ...
 
     @abstractmethod
     async def save(self, messages: Sequence[ChatMessage]) -> None:
         """Save messages in one write, in place of those that have the same ids.
+
+        Args:
+            messages: the messages; all of them are there afterwards, or none.
 
         Raises:
             MessageIdTakenError: it holds another message under one of the ids, and has saved none. (A store
@@ -64,6 +71,9 @@ class MessageStore(Protocol):
 
         Returns:
             The messages, ending where a parent is missing; empty where `message_id` is unknown.
+
+        Raises:
+            TypeError: `get` returned something that is no message.
         """
         walking = Running(walk(message_id, limit))
         while isinstance(need := walking.need, LoadMessage):
@@ -72,6 +82,9 @@ class MessageStore(Protocol):
 
     async def replies(self, message_id: str) -> Sequence[ChatMessage]:  # noqa: ARG002 - see below
         """Return the messages that reply to one, oldest first by `created_at`. `branches` alone asks for them.
+
+        Args:
+            message_id: the id of that one.
 
         Raises:
             ConfigurationError: this store cannot find them; write the method to let it.

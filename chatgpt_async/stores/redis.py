@@ -59,7 +59,7 @@ class RedisStore(MessageStore):
             variable `REDIS_URL` says.
         key_prefix: what all its keys begin with, in braces. Stores with other prefixes hold other messages.
         time_to_live: seconds after which a message is forgotten that was neither saved again nor read as part
-            of a thread. Reading a thread counts for all of it. Give the same on all machines.
+            of a thread; by default never. Reading a thread counts for all of it. Give the same on all machines.
 
     Raises:
         ConfigurationError: one of them cannot be used, or redis-py is not installed.
@@ -94,7 +94,7 @@ class RedisStore(MessageStore):
             client: a `redis.asyncio.Redis` or a `redis.asyncio.RedisCluster`, for asyncio alone; its timeouts
                 and retries are its own.
             key_prefix: as in `RedisStore`.
-            time_to_live: as in `RedisStore`.
+            time_to_live: in seconds, as in `RedisStore`; by default for ever.
 
         Raises:
             ConfigurationError: one of them cannot be used.
@@ -117,7 +117,11 @@ class RedisStore(MessageStore):
     # --- what a client asks for --------------------------------------------------------------
 
     async def get(self, message_id: str) -> ChatMessage | None:
-        """Return a message, or `None` where the store does not hold it, or cannot read it."""
+        """Return a message, or `None` where the store does not hold it, or cannot read it.
+
+        Raises:
+            StoreError: Redis cannot be reached, or refuses.
+        """
         return await self._answer(self._keys.get(message_id))
 
     async def save(self, messages: Sequence[ChatMessage]) -> None:
@@ -135,11 +139,18 @@ class RedisStore(MessageStore):
         """Return a thread from one of its messages to the root, newest first, in one round trip.
 
         A message that cannot be read is passed over.
+
+        Raises:
+            StoreError: Redis cannot be reached, or refuses.
         """
         return await self._answer(self._keys.path(message_id, limit))
 
     async def replies(self, message_id: str) -> list[ChatMessage]:
-        """Return the messages that reply to one, oldest first, in one round trip."""
+        """Return the messages that reply to one, oldest first, in one round trip.
+
+        Raises:
+            StoreError: Redis cannot be reached, or refuses.
+        """
         return await self._answer(self._keys.replies(message_id))
 
     async def all_messages(self) -> AsyncIterator[ChatMessage]:
@@ -147,6 +158,9 @@ class RedisStore(MessageStore):
 
         What cannot be read is passed over (`unreadable_messages`). Redis looks at every key of its database,
         a thousand at a time.
+
+        Raises:
+            StoreError: Redis cannot be reached, or refuses.
         """
         for keys in batches(await self._answer(self._keys.listing())):
             for message in read_messages(await self._answer(self._keys.fetch(keys))):
@@ -155,7 +169,11 @@ class RedisStore(MessageStore):
     # --- more than that ----------------------------------------------------------------------
 
     async def unreadable_messages(self) -> AsyncIterator[UnreadableMessage]:
-        """Go through what the store holds and cannot read, as it is; every message is looked at."""
+        """Go through what the store holds and cannot read, as it is; every message is looked at.
+
+        Raises:
+            StoreError: Redis cannot be reached, or refuses.
+        """
         for keys in batches(await self._answer(self._keys.listing())):
             for unreadable in read_unreadable(await self._answer(self._keys.fetch(keys))):
                 yield unreadable

@@ -44,7 +44,12 @@ class SQLiteStore(MessageStore):
         return self._plain.file
 
     async def get(self, message_id: str) -> ChatMessage | None:
-        """Return a message, or `None` where the store does not hold it, or cannot read it."""
+        """Return a message, or `None` where the store does not hold it, or cannot read it.
+
+        Raises:
+            StoreError: the file cannot be read.
+            TypeError: the id is no text.
+        """
         return await self._in_threads.get(message_id)
 
     async def save(self, messages: Sequence[ChatMessage]) -> None:
@@ -62,17 +67,29 @@ class SQLiteStore(MessageStore):
         """Return a thread from one of its messages to the root, newest first, by one statement.
 
         A message that cannot be read is passed over.
+
+        Raises:
+            StoreError: the file cannot be read.
+            TypeError: the id is no text.
         """
         return await self._in_threads.path(message_id, limit)
 
     async def replies(self, message_id: str) -> list[ChatMessage]:
-        """Return the messages that reply to one, oldest first."""
+        """Return the messages that reply to one, oldest first.
+
+        Raises:
+            StoreError: the file cannot be read.
+            TypeError: the id is no text.
+        """
         return await in_thread(self._plain.replies, message_id)
 
     async def all_messages(self) -> AsyncIterator[ChatMessage]:
         """Go through all messages, in the order in which they were first saved.
 
         What cannot be read is passed over (`unreadable_messages`).
+
+        Raises:
+            StoreError: the file cannot be read.
         """
         async for message in in_batches(self._plain.all_messages):
             yield message
@@ -86,6 +103,7 @@ class SQLiteStore(MessageStore):
             limit: how many at most; by default all.
 
         Raises:
+            StoreError: the file cannot be read.
             TypeError: the limit is no int.
             ValueError: it is negative.
         """
@@ -94,10 +112,14 @@ class SQLiteStore(MessageStore):
     async def find_conversations(self, name_or_id: str) -> list[StoredConversation]:
         """Find the conversation of a name; else that of an id; else all whose ids begin so, last used first.
 
+        Args:
+            name_or_id: a name, an id, or how ids begin.
+
         Returns:
             What was found: nothing, one, or several whose ids begin so.
 
         Raises:
+            StoreError: the file cannot be read.
             TypeError: it is no text.
         """
         return await in_thread(self._plain.find_conversations, name_or_id)
@@ -106,6 +128,13 @@ class SQLiteStore(MessageStore):
         """Return the messages of a conversation, in the order in which they were first saved.
 
         All branches, hidden messages too; what cannot be read is passed over. None where it is unknown.
+
+        Args:
+            conversation_id: its id.
+
+        Raises:
+            StoreError: the file cannot be read.
+            TypeError: the id is no text.
         """
         return await in_thread(self._plain.conversation_messages, conversation_id)
 
@@ -130,6 +159,10 @@ class SQLiteStore(MessageStore):
 
         Saving an exchange does so, too; this is for going to another branch.
 
+        Args:
+            conversation_id: which one.
+            last_message_id: the id of one of its messages.
+
         Raises:
             MessageNotFoundError: the store has no such message, or it is not of that conversation.
             StoreError: it could not be written.
@@ -142,6 +175,9 @@ class SQLiteStore(MessageStore):
 
         The index of the search is written anew, which takes its time where the store is large. Nothing of what was said
         is left in the file and beside it; while others read, this holds once they have closed it.
+
+        Args:
+            conversation_id: which one.
 
         Returns:
             How many messages it had, hidden ones too; 0 where it is unknown.
@@ -178,6 +214,7 @@ class SQLiteStore(MessageStore):
             conversation_id: where to look; by default in all conversations.
 
         Raises:
+            StoreError: the file cannot be read.
             TypeError: an argument is of the wrong type.
             ValueError: the query has no word, or the limit is negative.
         """
@@ -186,7 +223,11 @@ class SQLiteStore(MessageStore):
         )
 
     async def unreadable_messages(self) -> AsyncIterator[UnreadableMessage]:
-        """Go through what the store holds and cannot read, as it is; every message is looked at."""
+        """Go through what the store holds and cannot read, as it is; every message is looked at.
+
+        Raises:
+            StoreError: the file cannot be read.
+        """
         async for unreadable in in_batches(self._plain.unreadable_messages):
             yield unreadable
 

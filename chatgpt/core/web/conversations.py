@@ -69,7 +69,7 @@ class ConversationSummary:
 
 @frozen(kw_only=True)
 class ConversationRecord(ConversationSummary):
-    """A conversation as the server keeps it.
+    """A conversation as the server keeps it. Its further attributes are those of `ConversationSummary`.
 
     Attributes:
         messages: what a reader sees of it, oldest first, up to where it stands now.

@@ -69,7 +69,10 @@ CREDENTIALS: Final = ("email", "password", "session_token")
 
 
 class SendMessageBrowserOptions(TypedDict, total=False):
-    """The options of the web flow's `send_message`, for code that hands them on."""
+    """The options of the web flow's `send_message`, for code that hands them on.
+
+    They are those of `ChatGPTUnofficialProxyAPI.send_message`.
+    """
 
     parent_message_id: str | None
     conversation_id: str | None

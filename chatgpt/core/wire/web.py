@@ -30,14 +30,25 @@ MessageMetadata: TypeAlias = Mapping[str, object]
 
 
 class PromptContent(TypedDict):
-    """What a prompt says, in parts."""
+    """What a prompt says, in parts.
+
+    Attributes:
+        content_type: the type of the parts.
+        parts: the parts: one text.
+    """
 
     content_type: ContentType
     parts: list[str]
 
 
 class Prompt(TypedDict):
-    """One new message."""
+    """One new message.
+
+    Attributes:
+        id: its id, a uuid of version 4.
+        role: who says it.
+        content: what is said.
+    """
 
     id: str
     role: Literal["user", "assistant"]
@@ -45,7 +56,15 @@ class Prompt(TypedDict):
 
 
 class ConversationJSONBody(TypedDict):
-    """The body of `POST /backend-api/conversation`."""
+    """The body of `POST /backend-api/conversation`.
+
+    Attributes:
+        action: whether the message is new, or is to be answered again.
+        messages: the new message.
+        model: the model that is asked.
+        parent_message_id: the id of the message that it replies to.
+        conversation_id: the id of the conversation; left out in a new one.
+    """
 
     action: MessageActionType
     messages: list[Prompt]
@@ -58,14 +77,25 @@ class ConversationJSONBody(TypedDict):
 
 
 class MessageContent(TypedDict, total=False):
-    """What a message says, in parts."""
+    """What a message says, in parts.
+
+    Attributes:
+        content_type: the type of the parts, such as `"text"`.
+        parts: the parts: texts, or objects for pictures and the like.
+    """
 
     content_type: str
     parts: list[str | Mapping[str, object]]
 
 
 class MessageAuthor(TypedDict, total=False):
-    """Who wrote a message; older servers write `role` beside the content."""
+    """Who wrote a message; older servers write `role` beside the content.
+
+    Attributes:
+        role: `"user"`, `"assistant"`, `"system"` or `"tool"`.
+        name: the name of a tool.
+        metadata: what the server notes about the author.
+    """
 
     role: str
     name: str | None
@@ -73,7 +103,23 @@ class MessageAuthor(TypedDict, total=False):
 
 
 class Message(TypedDict, total=False):
-    """One message, whole or as far as it has come."""
+    """One message, whole or as far as it has come.
+
+    Attributes:
+        id: its id.
+        author: who wrote it.
+        role: who wrote it, where an older server says it here.
+        user: the user, where an older server names one.
+        content: what it says.
+        create_time: when it was made, in seconds since 1970 (UTC), or as ISO 8601 writes it.
+        update_time: when it was changed, in seconds since 1970 (UTC), or as ISO 8601 writes it.
+        status: how far it is: `"in_progress"`, `"finished_successfully"`, ...
+        end_turn: whether nothing follows it.
+        weight: from 0 to 1; a message of weight 0 is shown to nobody.
+        metadata: what the server notes about it.
+        recipient: to whom it goes: `"all"`, or the name of a tool.
+        channel: where it is said, such as `"final"`.
+    """
 
     id: str
     author: MessageAuthor
@@ -97,7 +143,8 @@ class ConversationResponseEvent(TypedDict, total=False):
         message: in a snapshot, the message so far.
         conversation_id: the conversation's id, in snapshots and most side events.
         error: in a snapshot, what went wrong.
-        c: in an operation (`delta_encoding` v1), the channel; absent where it stays the same, as `p` and `o`.
+        c: in an operation (`delta_encoding` v1), the number of the channel; absent where it stays the same, as `p`
+            and `o`.
         p: the JSON pointer to what is changed.
         o: what is done: `"add"`, `"append"`, `"replace"`, `"remove"`, `"patch"` or `"truncate"`.
         v: the value.
@@ -119,7 +166,17 @@ class ConversationResponseEvent(TypedDict, total=False):
 
 
 class User(TypedDict, total=False):
-    """Who is signed in: id, name and address, URLs of pictures, groups and features that are on."""
+    """Who is signed in.
+
+    Attributes:
+        id: the id of the user.
+        name: the name.
+        email: the address.
+        image: the URL of a picture.
+        picture: the URL of a picture.
+        groups: the groups of the user.
+        features: the features that are on.
+    """
 
     id: str
     name: str
@@ -133,7 +190,11 @@ class User(TypedDict, total=False):
 class SessionResult(TypedDict, total=False):
     """The answer of `GET /api/auth/session`.
 
-    `expires` is the session's end (ISO 8601), `error` says why there is no access token.
+    Attributes:
+        user: who is signed in.
+        expires: when the session ends, as ISO 8601 writes it.
+        accessToken: the access token.
+        error: why there is none.
     """
 
     user: User
@@ -145,7 +206,10 @@ class SessionResult(TypedDict, total=False):
 class ModerationsJSONResult(TypedDict, total=False):
     """The answer of `POST /backend-api/moderations`.
 
-    `flagged` says whether a text is against the rules, `blocked` whether it would be taken back.
+    Attributes:
+        flagged: whether the text is against the rules.
+        blocked: whether it would be taken back.
+        moderation_id: the server's id.
     """
 
     flagged: bool
@@ -154,7 +218,16 @@ class ModerationsJSONResult(TypedDict, total=False):
 
 
 class MessageFeedbackResult(TypedDict, total=False):
-    """The answer of `POST /backend-api/conversation/message_feedback`."""
+    """The answer of `POST /backend-api/conversation/message_feedback`.
+
+    Attributes:
+        message_id: the id of the reply.
+        conversation_id: the id of its conversation.
+        user_id: the id of the user.
+        rating: what was thought of it.
+        text: what was said of it.
+        tags: what is wrong with it.
+    """
 
     message_id: str
     conversation_id: str
