@@ -6,7 +6,7 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 LOWEST := $(VENV)/lowest
-PROCESSES := tests/cli tests/stores tests/testing tests/chatgpt_async tests/pool_ledgers
+PROCESSES := tests/cli tests/stores tests/testing tests/chatgpt_async tests/pool_ledgers tests/documentation tests/examples tests/notebook
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo docs pictures test tests-of-processes tests-of-modules test-lowest reliability fuzz audit format lint types imports tests bench clean help

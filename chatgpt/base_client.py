@@ -235,6 +235,8 @@ class BaseChatGPTAPI(
         }
         self._given = given
         self._settings = client_settings(given, read_environment())
+        if self._settings.needs_key:  # a pickle names the variable, also where nobody gave the key
+            given["api_key"] = self._settings.api_key
         self._lessons = Lessons()
         self._counted: dict[str, ChatMessage] = {}
         self._claimed: dict[str, object] = {}

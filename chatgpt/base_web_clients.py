@@ -194,6 +194,10 @@ class BaseUnofficialProxyAPI(BaseWebClient[FetchFnT], Generic[GetAccessTokenFnT,
         }
         self._given = given
         self._settings = settings = proxy_settings(given, read_environment())
+        if (
+            get_access_token is None
+        ):  # a pickle names the variable, also where nobody gave the token
+            given["access_token"] = settings.access_token
         self._access = GivenAccess(
             self._surroundings,
             settings.access_token,
@@ -299,6 +303,9 @@ class BaseSessionAPI(BaseWebClient[FetchFnT]):
         }
         self._given = given
         self._settings = session_settings(given, read_environment(), load_plain_text)
+        # A pickle names the variables, also where nobody gave the tokens.
+        given["session_token"] = self._settings.session_token
+        given["clearance_token"] = self._settings.clearance_token
         self._access = SessionAccess(self._settings, self._surroundings)
         self._open(session)
         if debug:

@@ -16,6 +16,7 @@ from chatgpt import (
     APITimeoutError,
     AuthenticationError,
     BlockedByCloudflareError,
+    ChatGPTAPI,
     ChatGPTError,
     ChatGPTSessionAPI,
     ChatGPTUnofficialProxyAPI,
@@ -411,6 +412,38 @@ def test_it_pickles_as_its_configuration(
     monkeypatch.setenv("OPENAI_ACCESS_TOKEN", given["access_token"])
     with pickle.loads(pickled) as again:
         assert again.send_message("Hi").model == "gpt-4o"
+
+
+def test_a_pickle_without_the_secrets_of_the_environment_raises_with_its_first_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Unpickling never raises: a worker could not say what is missing."""
+    variables = {
+        "OPENAI_API_KEY": "sk-canary",
+        "OPENAI_ACCESS_TOKEN": "access-canary",
+        "OPENAI_SESSION_TOKEN": "session-canary",
+        "OPENAI_CLEARANCE_TOKEN": "clearance-canary",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    clients = ChatGPTAPI(), ChatGPTUnofficialProxyAPI(), ChatGPTSessionAPI(user_agent="Mozilla/5.0")
+    pickled = [pickle.dumps(client) for client in clients]
+    assert not [each for each in pickled if b"canary" in each]
+    for name in variables:
+        monkeypatch.delenv(name)
+    for each in pickled:
+        with (
+            pickle.loads(each) as restored,
+            pytest.raises(ConfigurationError, match="set OPENAI_[A-Z_]+ in the environment"),
+        ):
+            restored.send_message("Hi")
+    for name in variables:
+        monkeypatch.setenv(name, "of-the-worker")
+    assert [
+        pickle.loads(pickled[0]).api_key.reveal(),
+        pickle.loads(pickled[1]).access_token.reveal(),
+        pickle.loads(pickled[2]).session_token.reveal(),
+    ] == ["of-the-worker"] * 3
 
 
 def test_the_debug_log(

@@ -130,9 +130,14 @@ class ClientSettings:
             headers["openai-project"] = self.api_project
         return {**headers, **self.headers}
 
+    @property
+    def needs_key(self) -> bool:
+        """Whether the server is asked with a key: only one on this machine may be asked without."""
+        return not is_loopback(self.message_url("chat"))
+
     def require_key(self) -> None:
         """Check that there is a key, where one is needed."""
-        if self.api_key is None and not is_loopback(self.message_url("chat")):
+        if self.api_key is None and self.needs_key:
             raise ConfigurationError(
                 f"api_key is missing: give api_key=..., or set {API_KEY_VARIABLE} in the environment. "
                 "Only a server on this machine is asked without a key."
