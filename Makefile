@@ -32,6 +32,7 @@ docs: $(VENV)/.installed-dev
 
 pictures: $(VENV)/.installed-dev
 	$(BIN)/python docs/pictures/draw.py
+	$(BIN)/python -m benchmarks.plots
 
 test: lint types imports tests
 
