@@ -17,7 +17,6 @@ import contextvars
 import sys
 import threading
 from collections.abc import Callable
-from types import TracebackType
 from typing import Final, Protocol, Self
 from uuid import uuid4
 
@@ -36,12 +35,7 @@ class GrowingText(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
 
 
 def growing_text(begun: str = "") -> GrowingText:
@@ -98,12 +92,7 @@ class PrintedText:
         self._write(self._begun)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if not self._is_empty:
             self._write("\n")
 
@@ -148,12 +137,7 @@ class CellText:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._has_more:
             self._is_over = True
             self._has_more.notify()

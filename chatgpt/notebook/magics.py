@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import json
 import shlex
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +30,7 @@ from chatgpt.core.trees import ConversationTree
 from chatgpt.notebook import show
 from chatgpt.notebook.settings import Backend, ChatSettings
 from chatgpt.notebook.talks import Talks
+from chatgpt.stores.memory import MemoryStore
 
 NOT_A_PLACE_FOR_KEYS: Final = (
     "A key that is typed into a notebook is kept with it: set OPENAI_API_KEY before Jupyter starts, or make a client in "
@@ -110,25 +113,26 @@ class ChatMagics(Magics):
         super().__init__(shell)
         self._settings = ChatSettings()
         self._backend: Backend | None = None
+        self._memory = MemoryStore()
         self._talks = Talks(None)
 
     @line_magic
     def chat_config(self, line: str) -> None:
         """Show how `%%chat` is answered, or change it."""
-        given = CONFIG.parse_args(_words(line))
+        given = _options(CONFIG, line)
         if given.api_key is not None:
             raise UsageError(NOT_A_PLACE_FOR_KEYS)
         with _errors_in_one_line():
             settings = _changed(ChatSettings() if given.reset else self._settings, given)
-            if settings != self._settings or given.reset:
+            if settings != self._settings or given.reset or self._backend is None:
                 self._use(settings)
         print(self._described())  # noqa: T201 - that is what it is for
 
     @cell_magic
     def chat(self, line: str, cell: str) -> None:
         """Send the cell as a message, and show the reply as it grows."""
-        given = CHAT.parse_args(_words(line))
-        if given.result is not None and not given.result.isidentifier():
+        given = _options(CHAT, line)
+        if given.result is not None and not _is_name(given.result):
             raise UsageError(f"--result takes the name of a variable, not {given.result!r}.")
         text = cell.removesuffix("\n")
         if not text.strip():
@@ -191,7 +195,7 @@ class ChatMagics(Magics):
         return self._backend
 
     def _use(self, settings: ChatSettings) -> None:
-        backend = Backend(settings, self.shell.user_ns)
+        backend = Backend(settings, self.shell.user_ns, self._memory)
         self.close()
         if backend.store is not None or settings.store != self._settings.store:
             self._talks = Talks(backend.store)
@@ -201,13 +205,28 @@ class ChatMagics(Magics):
         """The settings, a line for each."""
         if self._settings.client is not None:
             return f"client: {self._settings.client}"
-        client = self._backend.client if self._backend is not None else None
+        client = self._opened().client
         shown = {
             name: value for name, value in asdict(self._settings).items() if value not in (None, {})
         }
         if isinstance(client, ChatGPTAPI):
             shown = {"model": client.model, "server": client.route().url, **shown}
-        return "\n".join(f"{name}: {value}" for name, value in shown.items()) or "nothing is set"
+        return "\n".join(f"{name}: {value}" for name, value in shown.items())
+
+
+def _options(parser: MagicArgumentParser, line: str) -> Namespace:
+    """What a line gives. What it holds beside that is not repeated: it may be a key."""
+    given, rest = parser.parse_known_args(_words(line))
+    if rest:
+        unknown = [word.partition("=")[0] for word in rest if word.startswith("--")]
+        raise UsageError(
+            f"unrecognized arguments: {' '.join(unknown) or 'there is a word too many'}"
+        )
+    return given
+
+
+def _is_name(text: str) -> bool:
+    return text.isidentifier() and not iskeyword(text)
 
 
 def _words(line: str) -> list[str]:
@@ -218,10 +237,10 @@ def _words(line: str) -> list[str]:
     try:
         return list(lexer)
     except ValueError:
-        raise UsageError(f"A quotation mark is missing: {line}") from None
+        raise UsageError("A quotation mark is missing.") from None
 
 
-def _changed(settings: ChatSettings, given: Any) -> ChatSettings:
+def _changed(settings: ChatSettings, given: Namespace) -> ChatSettings:
     """The settings with what a line gives."""
     changes: dict[str, Any] = {
         name: getattr(given, name)
@@ -234,7 +253,11 @@ def _changed(settings: ChatSettings, given: Any) -> ChatSettings:
     for each in given.param or ():
         name, equals, value = each.partition("=")
         if not equals or not name.strip():
-            raise UsageError(f"--param takes NAME=VALUE, such as temperature=0.2, not {each!r}.")
+            raise UsageError("--param takes NAME=VALUE, such as temperature=0.2.")
+        if name.strip().lower() in ("api_key", "api-key", "authorization") or value.startswith(
+            "sk-"
+        ):
+            raise UsageError(NOT_A_PLACE_FOR_KEYS)
         if value:
             params[name.strip()] = _value_of(value)
         else:

@@ -19,6 +19,7 @@ from chatgpt.client import ChatGPTAPI
 from chatgpt.core.options import DEFAULT_TIMEOUT
 from chatgpt.proxy import ChatGPTUnofficialProxyAPI
 from chatgpt.session import ChatGPTSessionAPI
+from chatgpt.stores.memory import MemoryStore
 from chatgpt.stores.sqlite import SQLiteStore
 from chatgpt.streams import MessageStream
 
@@ -51,6 +52,7 @@ class Backend:
     Args:
         settings: what follows from these.
         variables: those of the notebook.
+        memory: where conversations are kept that no file keeps.
 
     Raises:
         UsageError: the settings do not go together, or the variable holds no client.
@@ -58,7 +60,9 @@ class Backend:
         StoreError: the store cannot be opened.
     """
 
-    def __init__(self, settings: ChatSettings, variables: Mapping[str, object]) -> None:
+    def __init__(
+        self, settings: ChatSettings, variables: Mapping[str, object], memory: MemoryStore
+    ) -> None:
         self._settings = settings
         self._is_own = settings.client is None
         self.store: SQLiteStore | None = None
@@ -73,7 +77,7 @@ class Backend:
                 completion_params=settings.params,
                 api_base_url=settings.api_base_url,
                 timeout=settings.timeout,
-                message_store=self.store,
+                message_store=self.store or memory,
             )
         except BaseException:
             self.close()

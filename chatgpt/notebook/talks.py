@@ -67,7 +67,7 @@ class Talks:
             raise UsageError(
                 "There is no conversation to continue."
                 if name is None
-                else f"There is no conversation named {name!r}; without --continue it would begin."
+                else f"There is no conversation named {name!r}."
             )
         return found or Talk(name=name)
 
