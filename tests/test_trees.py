@@ -546,6 +546,66 @@ def test_a_plain_store_finds_replies_in_both_twins(engine: Engine, server: ChatG
     assert [m.text for m in client.branches(again.parent_message_id)] == ["a-1", "a-2"]
 
 
+# --- the whole tree --------------------------------------------------------------------------
+
+
+def rows(tree: Any) -> list[str]:
+    """What a tree shows: `>` for each step to the right, the text, `*` where it stands."""
+    return [
+        f"{'>' * row.depth}{row.message.text}{'*' if row.is_here else ''}" for row in tree.rows()
+    ]
+
+
+def test_a_tree_holds_every_branch(client: Any) -> None:
+    chat, (first, second) = talk(client, "a", "b")
+    chat.edit(second.parent_message_id, "B")
+    chat.regenerate()
+    tree = chat.tree()
+    assert rows(tree) == ["a", "a-1", ">b", ">b-2", "B", ">B-3", "B-4*"]
+    assert tree.last_message_id == chat.parent_message_id
+    assert len(tree.messages) == len(stored_messages(client))
+    other = client.conversation(parent_message_id=first.id)
+    assert rows(other.tree()) == ["a", "a-1*", ">b", ">b-2", "B", ">B-3", "B-4"]
+
+
+def test_a_tree_is_read_and_asks_no_server(client: Any, server: ChatGPTServer) -> None:
+    chat, _ = talk(client, "a")
+    before = stored_messages(client)
+    chat.tree()
+    assert len(server.requests) == 1
+    assert stored_messages(client) == before
+
+
+def test_a_tree_before_the_first_message(client: Any) -> None:
+    assert client.conversation().tree().messages == ()
+
+
+def test_a_tree_of_a_message_that_is_not_there(client: Any) -> None:
+    with pytest.raises(MessageNotFoundError):
+        client.conversation(parent_message_id="nowhere").tree()
+
+
+def test_a_tree_in_a_store_that_finds_no_replies(engine: Engine, server: ChatGPTServer) -> None:
+    messages: dict[str, ChatMessage] = {}
+
+    async def get_later(message_id: str) -> ChatMessage | None:
+        return messages.get(message_id)
+
+    async def save_later(message: ChatMessage) -> None:
+        messages[message.id] = message
+
+    is_sync = engine.name == "sync"
+    client: Any = engine.client(
+        api_key=server.api_key,
+        api_base_url=server.base_url,
+        get_message_by_id=messages.get if is_sync else get_later,
+        upsert_message=(lambda each: messages.update({each.id: each})) if is_sync else save_later,
+    )
+    chat, _ = talk(client, "a")
+    with pytest.raises(ConfigurationError, match="replies"):
+        chat.tree()
+
+
 # --- going on --------------------------------------------------------------------------------
 
 

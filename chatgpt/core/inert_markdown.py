@@ -16,12 +16,12 @@ Rules:
    a fence), a quotation mark in a formula would end that. So no formula begins there, and none is put there by its mark
    (`@@0@@`).
 4. A link leads to `http`, `https`, `mailto`, a picture in a `data:` address, or within the page; any other is text.
-5. JupyterLab writes what describes a picture, and what stands behind a fence, into an attribute as it is. A picture whose
-   description is more than words is shown as a link; behind a fence, signs are written as references.
+5. What stands behind a fence is written into an attribute as it is (JupyterLab), or what describes a picture (marked
+   16.4). So behind a fence signs are written as references, and a picture described by more than words is a link.
 6. An address without brackets goes on to the next space, also over marks of code.
 
 Sources: CommonMark 0.31.2 (4.5 fences, 4.6 HTML blocks, 6.1 code spans, 6.5 autolinks, 6.6 raw HTML), GitHub's tables,
-JupyterLab 4.6 (`removeMath`).
+JupyterLab 4.6 (`removeMath`, and its marked).
 """
 
 from __future__ import annotations
@@ -33,13 +33,15 @@ from typing import Final
 _FENCE: Final = re.compile(r"( *)(`{3,}|~{3,})(.*)")
 _OTHER: Final = re.compile(r"[^\s`~]")
 _FENCE_BEHIND_SOMETHING: Final = re.compile(r"[\s>\-+*.)\d]*(?:`{3}|~{3})")
-_BRACKET: Final = re.compile(r"\]")
+_PAIRED: Final = re.compile(r"\\.|[\[\]~]")
+_PAIRED_IN_CODE: Final = re.compile(r"[*_~\]]")
 _BACKTICKS: Final = re.compile(r"`+")
 _FORMULA: Final = re.compile(r"\$|@@|\\begin|\\\\[(\[]")
 _INFO: Final = re.compile(r"([\s>\-+*.)\d\[\]xX#:^]*(?:`{3,}|~{3,}))(.*)", re.DOTALL)
 """A line that may be a fence, and what stands behind the marks."""
 
-_FIRST_IN_ITS_LINE: Final = re.compile(r"[\s>\-+*.)\d\[\]xX#:^]*")
+_MARKS: Final = " \t\v\f\r>-+*.)0123456789[]xX#:^"
+"""What may stand before the first word of a line."""
 _BLOCK: Final = re.compile(r"<[A-Za-z/!?]")
 _TAG: Final = re.compile(
     r"<(?:[/!?]|[A-Za-z][\w-]*(?:[\s\ufeff]*/?>|[\s\ufeff]+[A-Za-z_:]|[\s\ufeff]*\Z)"
@@ -49,12 +51,15 @@ _ADDRESS: Final = re.compile(r"<(?:https?://|mailto:)[^\s<>\"'`]*>")
 
 _BEFORE_TARGET: Final = re.compile(r"\][(:][\s>]*<?|\\(?:href|url)[\s{]*")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*:")
+_UNDECIDED: Final = re.compile(r"[a-z0-9+.-]*(?:&[a-z0-9#]*)?")
+"""What may become a scheme with the letters behind it."""
 _HARMLESS: Final = re.compile(r"https?:|mailto:|data:image/(?:png|jpe?g|gif|webp)[;,]")
-_IGNORED_BY_BROWSERS: Final = re.compile(r"[\x00-\x20\\]+")
-_PLAIN_LINK: Final = re.compile(r"\]\((?:[^\s()<>\\$@]|@[A-Za-z])*\)")
-_PLAIN_PICTURE: Final = re.compile(r"!\[[^\[\]\"$\\<@`]*\]")
+_IGNORED: Final = re.compile(r"[\x00-\x20\\\s\ufeff]+")
+_PLAIN_LINK: Final = re.compile(r"\]\((?:[^\s()<>\\$@`]|@[A-Za-z])*\)")
+_PLAIN_PICTURE: Final = re.compile(r"!\[[^\[\]\"$\\<@`\n]*\]")
 _BEGINS_ADDRESS: Final = re.compile(r"://|www\.|mailto:", re.IGNORECASE)
 _REST_OF_ADDRESS: Final = re.compile(r"[^ \t\n]*")
+_LETTER: Final = re.compile(r"[A-Za-z]")
 _SUSPICIOUS: Final = re.compile(r"[<\]\\$]|`{3}|~{3}")
 """Without any of these nothing is to be changed."""
 _SIGN: Final = re.compile(rf"[<\]\\!$@]|{_BEGINS_ADDRESS.pattern}", re.IGNORECASE)
@@ -93,28 +98,34 @@ class _Lines:
         has_open_span: whether a line before, of the same paragraph, holds backticks that may open code.
         has_formula: whether the paragraph so far may hold the beginning of a formula.
         has_target: whether a link began in the paragraph, whose address or title may go on.
+        open_brackets: how many brackets of the paragraph are open.
+        has_tilde: whether the paragraph so far may hold the beginning of what is struck out.
     """
 
     def __init__(self, lines: list[str]) -> None:
         self._lines = lines
         self._fence: tuple[int, str] | None = None
-        self._is_in_doubt = self._has_open_span = self._has_formula = self._has_target = False
+        self._is_in_doubt = False
+        self._begin_paragraph()
+
+    def _begin_paragraph(self) -> None:
+        self._has_open_span = self._has_formula = self._has_target = self._has_tilde = False
+        self._open_brackets = 0
 
     def inert(self) -> list[str]:
         shown: list[str] = []
         before = ""
         for line, following in zip(self._lines, [*self._lines[1:], ""], strict=True):
             if _is_empty(line):
-                self._has_open_span = self._has_formula = self._has_target = False
+                self._begin_paragraph()
             was_fenced = self._fence is not None
             is_code = self._is_fenced(line, before, following)
             if _FORMULA.search(line):
                 self._has_formula = True
-            if not is_code:
-                line = self._text(line, following)
-            elif not was_fenced:
-                line = _inert_info(line)
-            shown.append(line)
+            if is_code:
+                shown.append(line if was_fenced else _inert_info(line))
+            else:
+                shown.append(self._text(line, following))
             before = line
         return shown
 
@@ -151,6 +162,8 @@ class _Lines:
             return False
         if before.rstrip().endswith("]:"):  # it is the address of that link
             return False
+        if "|" in info:  # for some readers it is the head of a table
+            return False
         # Further to the right it may go on with a paragraph. Behind an empty line it is fenced, or indented, code.
         return len(indent) < 4 or _is_empty(before)
 
@@ -158,13 +171,13 @@ class _Lines:
         """A line of text, in which there may be code."""
         line = _inert_info(line)
         # An escaped sign, and the border of a cell, are read before code or after it: then nothing is sure to be code.
-        # JupyterLab reads marks behind a tilde as text, and several marks between brackets as code of their own.
+        # JupyterLab reads marks behind a tilde as text.
         is_sure = not (self._is_in_doubt or self._has_open_span or self._has_formula)
         is_plain = not any(sign in line for sign in ("\\`", "|", "~`"))
-        torn_by = ("](", "]:") if "``" in line else ("]:",)
         around = f"{line}\n{following}"
         pieces: list[str] = []
         at = self._end_of_address = 0
+        self._end_of_marks = len(line) - len(line.lstrip(_MARKS))
         while (opening := _BACKTICKS.search(line, at)) is not None:
             runs = _BACKTICKS.finditer(line, opening.end())
             closing = next((each for each in runs if each[0] == opening[0]), None)
@@ -173,14 +186,31 @@ class _Lines:
                 break
             code = opening.start(), closing.end()
             pieces.append(self._part(around, at, code[0]))
-            if code[0] < self._end_of_address:
-                is_plain = False
-            is_code = is_sure and is_plain and not _is_torn(around, *code, torn_by)
+            is_torn = code[0] < self._end_of_address or self._is_torn(line[slice(*code)])
+            is_plain = is_plain and not is_torn
+            is_code = is_sure and is_plain and not self._has_target
             pieces.append(line[slice(*code)] if is_code else self._part(around, *code))
             at = code[1]
         pieces.append(self._part(around, at, len(line)))
         self._has_open_span = self._has_open_span or (not is_plain and "`" in line)
         return "".join(pieces)
+
+    def _note_opened(self, text: str) -> None:
+        for sign in _PAIRED.findall(text):
+            if sign == "[":
+                self._open_brackets += 1
+            elif sign == "]":
+                self._open_brackets = max(0, self._open_brackets - 1)
+            elif sign == "~":
+                self._has_tilde = True
+
+    def _is_torn(self, code: str) -> bool:
+        """Whether what began before some code may end in it, and is read first."""
+        return (
+            (self._open_brackets > 0 and "]" in code)
+            or (self._has_tilde and "~" in code)
+            or ("`" in code.strip("`") and _PAIRED_IN_CODE.search(code) is not None)
+        )
 
     def _part(self, text: str, start: int, end: int) -> str:
         """A part of a line that is not code; `text` is the line and the one behind it, in which a tag may end."""
@@ -195,31 +225,28 @@ class _Lines:
                 if is_link and _PLAIN_LINK.match(text, at) is None:
                     self._has_target = True
             elif sign[0] not in _WRITTEN_AS and at >= self._end_of_address:
-                self._end_of_address = _REST_OF_ADDRESS.match(text, at).end()
+                rest = _REST_OF_ADDRESS.search(text, at)
+                self._end_of_address = 0 if rest is None else rest.end()
         pieces.append(text[start:end])
-        return "".join(pieces)
+        part = "".join(pieces)
+        self._note_opened(part)
+        return part
 
     def _is_dangerous(self, text: str, at: int, end: int) -> bool:
         """Whether the sign at a place is to be written otherwise."""
         is_in_attribute = self._has_target or at < self._end_of_address
         match text[at]:
             case "<":
-                return _begins_tag(text, at, end)
+                return _begins_tag(text, at, end, is_first=at <= self._end_of_marks)
             case "!":
                 return text.startswith("![", at) and not _is_plain_picture(text, at)
             case "$":
                 return is_in_attribute
             case "@":
-                return is_in_attribute and re.match(r"[A-Za-z]", text[at + 1 : at + 2]) is None
+                return is_in_attribute and _LETTER.match(text, at + 1) is None
             case "\\" if is_in_attribute and _FORMULA.match(text, at) is not None:
                 return True
         return _leads_astray(text, at)
-
-
-def _is_torn(text: str, start: int, end: int, torn_by: tuple[str, ...]) -> bool:
-    """Whether code holds the end of a link that would be read before it, and leads astray."""
-    ends = (found.start() for found in _BRACKET.finditer(text, start, end))
-    return any(text.startswith(torn_by, at) and _leads_astray(text, at) for at in ends)
 
 
 def _is_empty(line: str) -> bool:
@@ -241,10 +268,10 @@ def _is_plain_picture(text: str, at: int) -> bool:
     return found is not None and not _leads_astray(text, found.end() - 1)
 
 
-def _begins_tag(text: str, at: int, end: int) -> bool:
+def _begins_tag(text: str, at: int, end: int, *, is_first: bool) -> bool:
+    """Whether a `<` begins a tag; `is_first`: nothing but marks of a list or a quotation is before it."""
     if _ADDRESS.match(text, at, end) is not None:
         return False
-    is_first = _FIRST_IN_ITS_LINE.fullmatch(text, 0, at) is not None
     return (_BLOCK if is_first else _TAG).match(text, at) is not None
 
 
@@ -254,5 +281,7 @@ def _leads_astray(text: str, at: int) -> bool:
     if before is None:
         return False
     target = html.unescape(text[before.end() : before.end() + _LONGEST_SCHEME])
-    seen = _IGNORED_BY_BROWSERS.sub("", target).casefold()
+    seen = _IGNORED.sub("", target).casefold()
+    if len(text) > before.end() + _LONGEST_SCHEME and _UNDECIDED.fullmatch(seen):
+        return True
     return _SCHEME.match(seen) is not None and _HARMLESS.match(seen) is None
