@@ -39,6 +39,7 @@ from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import (
     AskForAccessToken,
     Exchange,
+    LoadConversation,
     LoadMessage,
     LoadReplies,
     LoadThread,
@@ -71,7 +72,7 @@ from chatgpt.failures import (
 from chatgpt.interruptions import Interruption
 from chatgpt.library_logs import mask_logs_of, sent_secrets
 from chatgpt.routes import Route, route_of
-from chatgpt.stores.protocol import MessageStore, replies_method
+from chatgpt.stores.protocol import MessageStore, conversation_method, replies_method
 from chatgpt.tokenizer import load_tokenizer
 from chatgpt.turns import Turn
 
@@ -472,6 +473,9 @@ class Call(Generic[T]):
                     need.refused(error)
             case LoadThread(message_id, limit):
                 return self._store.path(message_id, limit)
+            case LoadConversation(conversation_id):
+                known = conversation_method(self._store)
+                return None if known is None else known(conversation_id)
             case LoadReplies(message_id):
                 method = replies_method(self._store)
                 return plain_function("replies of the message_store", method)(message_id)

@@ -28,6 +28,7 @@ from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import (
     AskForAccessToken,
     Exchange,
+    LoadConversation,
     LoadMessage,
     LoadReplies,
     LoadThread,
@@ -60,7 +61,7 @@ from chatgpt.failures import (
 )
 from chatgpt.library_logs import mask_logs_of, sent_secrets, silence_logs_of
 from chatgpt.routes import route_of
-from chatgpt.stores.protocol import replies_method
+from chatgpt.stores.protocol import conversation_method, replies_method
 from chatgpt.tokenizer import load_tokenizer
 from chatgpt_async.callbacks import completed
 from chatgpt_async.connections import (
@@ -454,6 +455,9 @@ class Call(Generic[T]):
                     need.refused(error)
             case LoadThread(message_id, limit):
                 return await self._store.path(message_id, limit)
+            case LoadConversation(conversation_id):
+                known = conversation_method(self._store)
+                return None if known is None else await completed(known(conversation_id))
             case LoadReplies(message_id):
                 return await completed(replies_method(self._store)(message_id))
             case SaveMessages(messages):

@@ -17,6 +17,7 @@ from chatgpt.core.needs import (
     AskForAccessToken,
     CountTokens,
     Exchange,
+    LoadConversation,
     LoadMessage,
     LoadReplies,
     LoadThread,
@@ -40,6 +41,7 @@ from chatgpt.core.official import send_message
 from chatgpt.core.options import ClientSettings, client_settings
 from chatgpt.core.secrets import wrap, wrap_headers, wrap_url
 from chatgpt.stores import MemoryStore
+from chatgpt.stores.protocol import conversation_method
 
 T = TypeVar("T")
 
@@ -218,6 +220,9 @@ class Stepper:
                     need.refused(error)
             case LoadThread(message_id, limit):
                 return self.store.path(message_id, limit)
+            case LoadConversation(conversation_id):
+                known = conversation_method(self.store)
+                return None if known is None else known(conversation_id)
             case LoadReplies(message_id):
                 return self.store.replies(message_id)
             case SaveMessages(messages):

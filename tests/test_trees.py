@@ -568,6 +568,12 @@ def test_a_tree_holds_every_branch(client: Any) -> None:
     assert rows(other.tree()) == ["a", "a-1*", ">b", ">b-2", "B", ">B-3", "B-4"]
 
 
+def test_a_tree_holds_the_first_question_in_all_its_forms(client: Any) -> None:
+    chat, replies = talk(client, "a", "b")
+    chat.edit(replies[0].id, "A")
+    assert rows(chat.tree()) == [">a", ">a-1", ">b", ">b-2", "A", "A-3*"]
+
+
 def test_a_tree_is_read_and_asks_no_server(client: Any, server: ChatGPTServer) -> None:
     chat, _ = talk(client, "a")
     before = stored_messages(client)

@@ -258,6 +258,17 @@ class LoadReplies(Need[Sequence[ChatMessage]]):
 
 
 @frozen
+class LoadConversation(Need[Sequence[ChatMessage] | None]):
+    """Look up the messages of a conversation; the answer is `None` where the store does not know them apart.
+
+    Attributes:
+        conversation_id: what they name as theirs.
+    """
+
+    conversation_id: str
+
+
+@frozen
 class SaveMessages(Need[Sequence[str]]):
     """Save messages in one write: all of them, or none.
 

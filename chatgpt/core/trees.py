@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from attrs import field, frozen
 
 from chatgpt.core.messages import ChatMessage
-from chatgpt.core.needs import Exchange, LoadReplies
+from chatgpt.core.needs import Exchange, LoadConversation, LoadReplies
 from chatgpt.core.threads import check_message, load_thread
 
 SHORTEST_ID: Final = 8
@@ -121,7 +121,10 @@ class ConversationTree:
 
 
 def read_tree(message_id: str | None) -> Exchange[ConversationTree]:
-    """Read all that replies to the first message of a thread, and to its replies.
+    """Read the whole conversation of a message.
+
+    Where the store does not know conversations apart, it is what replies to the first message of the thread, and to its
+    replies; of a first message that was edited, the others are not found then.
 
     Args:
         message_id: where the conversation stands; `None` before its first message.
@@ -133,8 +136,15 @@ def read_tree(message_id: str | None) -> Exchange[ConversationTree]:
     if message_id is None:
         return ConversationTree(())
     thread = yield from load_thread(message_id)
+    messages = {message.id: message for message in reversed(thread)}
+    conversation_id = thread[0].conversation_id
+    known = None if conversation_id is None else (yield from LoadConversation(conversation_id))
+    if known is not None:
+        for message in known:
+            check_message(message)
+        return ConversationTree((messages | {each.id: each for each in known}).values(), message_id)
     messages = {thread[-1].id: thread[-1]}
-    waiting = [thread[-1].id]
+    waiting = [*messages]
     while waiting:
         for reply in (yield from LoadReplies(waiting.pop())):
             check_message(reply)

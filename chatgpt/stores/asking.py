@@ -26,7 +26,7 @@ from attrs import field, frozen
 from chatgpt.core.errors import MessageIdTakenError
 from chatgpt.core.messages import ChatMessage
 from chatgpt.import_reports import ArchiveProgress
-from chatgpt.stores.protocol import MessageStore, listing_method
+from chatgpt.stores.protocol import MessageStore, conversation_method, listing_method
 
 T = TypeVar("T")
 
@@ -199,12 +199,6 @@ def _answer(question: Question, store: MessageStore, listing: _Listing) -> objec
         case Tell(function, progress):
             function(progress)
             return None
-
-
-def conversation_method(store: Any) -> Callable[[str], Any] | None:
-    """How a store reads the messages of one conversation; it need not know."""
-    method: Callable[[str], Any] | None = getattr(store, "conversation_messages", None)
-    return method
 
 
 class _Listing:

@@ -112,6 +112,14 @@ class MemoryStore(MessageStore):
             messages = list(self._messages.values())
         return oldest_first(m for m in messages if m.parent_message_id == message_id)
 
+    def conversation_messages(self, conversation_id: str) -> list[ChatMessage]:
+        """Return the messages of a conversation, in the order in which they were first saved; every message is looked at.
+
+        Args:
+            conversation_id: its id.
+        """
+        return [each for each in self.all_messages() if each.conversation_id == conversation_id]
+
     def all_messages(self) -> Iterator[ChatMessage]:
         """Go through the messages that are kept now, in the order in which they were first saved."""
         with self._lock:

@@ -29,7 +29,8 @@ from chatgpt.core.validation import is_asynchronous
 class MessageStore(Protocol):
     """A store of messages. Derive from it and write `get` and `save`; `path` has a default.
 
-    `client.branches` needs `replies`, too.
+    `client.branches` needs `replies`, too. With a method `conversation_messages(conversation_id)`, which returns all messages of a
+    conversation, `chat.tree()` holds them all, and exporting one conversation need not go through all of them.
     """
 
     @abstractmethod
@@ -118,6 +119,12 @@ def replies_method(store: Any) -> Callable[[str], Any]:
     method: Callable[[str], Any] | None = getattr(store, "replies", None)
     if method is None:
         raise no_replies(store)
+    return method
+
+
+def conversation_method(store: Any) -> Callable[[str], Any] | None:
+    """How a store reads the messages of one conversation; it need not know."""
+    method: Callable[[str], Any] | None = getattr(store, "conversation_messages", None)
     return method
 
 

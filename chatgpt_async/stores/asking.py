@@ -27,9 +27,9 @@ from chatgpt.stores.asking import (
     Save,
     Steps,
     Tell,
-    conversation_method,
 )
 from chatgpt.stores.protocol import MessageStore as PlainStore
+from chatgpt.stores.protocol import conversation_method
 from chatgpt_async.callbacks import completed
 from chatgpt_async.stores.protocol import MessageStore, awaitable_store, in_thread
 

@@ -46,6 +46,14 @@ class MemoryStore(MessageStore):
         """Return the messages that reply to one, oldest first; every message is looked at."""
         return self._plain.replies(message_id)
 
+    async def conversation_messages(self, conversation_id: str) -> list[ChatMessage]:
+        """Return the messages of a conversation, in the order in which they were first saved; every message is looked at.
+
+        Args:
+            conversation_id: its id.
+        """
+        return self._plain.conversation_messages(conversation_id)
+
     async def all_messages(self) -> AsyncIterator[ChatMessage]:
         """Go through the messages that are kept now, in the order in which they were first saved."""
         for message in self._plain.all_messages():

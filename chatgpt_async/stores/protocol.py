@@ -20,6 +20,7 @@ from chatgpt.core.needs import LoadMessage, Running
 from chatgpt.core.threads import walk
 from chatgpt.stores.protocol import MessageStore as PlainStore
 from chatgpt.stores.protocol import (
+    conversation_method,
     listing_method,
     methods_of,
     no_listing,
@@ -37,7 +38,8 @@ BATCH: Final = 500
 class MessageStore(Protocol):
     """A store of messages. Derive from it and write `get` and `save`; `path` has a default.
 
-    `client.branches` needs `replies`, too.
+    `client.branches` needs `replies`, too. With a method `conversation_messages(conversation_id)`, which returns all messages of a
+    conversation, `chat.tree()` holds them all, and exporting one conversation need not go through all of them.
     """
 
     @abstractmethod
@@ -125,6 +127,14 @@ class WorkerThreadStore(MessageStore):
     async def replies(self, message_id: str) -> Sequence[ChatMessage]:
         """Return the messages that reply to one, oldest first."""
         found: Sequence[ChatMessage] = await in_thread(replies_method(self._store), message_id)
+        return found
+
+    async def conversation_messages(self, conversation_id: str) -> Sequence[ChatMessage] | None:
+        """Return the messages of a conversation, in the order of first saving; `None` where the store does not know."""
+        method = conversation_method(self._store)
+        if method is None:
+            return None
+        found: Sequence[ChatMessage] = await in_thread(method, conversation_id)
         return found
 
     async def all_messages(self) -> AsyncIterator[ChatMessage]:

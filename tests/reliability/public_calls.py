@@ -321,6 +321,7 @@ CALLS: Final[dict[str, dict[str, Case]]] = {
         "branch": lambda _, chat, __: chat.branch(),
         "history": lambda _, chat, __: chat.history(),
         "preview": lambda _, chat, __: chat.preview("hi"),
+        "tree": lambda _, chat, __: chat.tree(),
         "undo": lambda _, chat, __: chat.undo(),
     },
     "ChatGPTUnofficialProxyAPI": _SENDING,
@@ -371,7 +372,7 @@ FUNCTIONS: Final = ("export_messages", "import_messages", "import_chatgpt_export
 """Functions that are no methods: the tests of what is stored call them."""
 
 STORES: Final = {
-    "MemoryStore": ("all_messages", "get", "path", "replies", "save"),
+    "MemoryStore": ("all_messages", "conversation_messages", "get", "path", "replies", "save"),
     "SQLiteStore": (
         *("all_messages", "close", "get", "path", "replies", "save", "search"),
         *("clear", "conversation_messages", "conversations", "delete_conversation"),
@@ -391,6 +392,7 @@ _SECRETLESS: Final = {
     "ChatResponse": "is ChatMessage",
     "FetchFn": "is the caller's own",
     "MessageStore": "is the caller's own",
+    "ConversationTree": "is what `tree` returns, and knows no client",
     "ModelFamily": "knows no client",
     "Secret": "reveals, where it is asked to",
     "StoredConversation": "checks a name, and knows no client",
