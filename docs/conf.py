@@ -49,6 +49,9 @@ import chatgpt_async
 logger = logging.getLogger(__name__)
 
 project = "chatgpt-sdk"
+html_show_copyright = False
+html_static_path = ["_static"]
+html_css_files = ["narrow.css"]
 author = "The chatgpt-sdk authors"
 version = release = chatgpt.__version__
 
