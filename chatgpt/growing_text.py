@@ -17,6 +17,8 @@ import contextvars
 import sys
 import threading
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import Final, Protocol, Self
 from uuid import uuid4
 
@@ -113,48 +115,48 @@ class CellText:
 
     def __init__(self, publish: Callable[[str], None], begun: str) -> None:
         self._publish = publish
-        self._pieces = [begun]
-        self._has_more = threading.Condition()
-        self._is_shown = not begun
-        self._is_over = False
+        self._begun = begun
+        # What is new, and whether it takes the place of all before; `None` is the end. No lock: an interrupt may come
+        # while one is taken or given back.
+        self._parts: SimpleQueue[tuple[str, bool] | None] = SimpleQueue()
         # The thread publishes as if it were the cell that runs: that is known by the context.
         run = contextvars.copy_context().run
         self._thread = threading.Thread(target=run, args=(self._keep_up,), daemon=True)
 
     def take(self, part: ChatMessage) -> None:
         """Show a part soon."""
-        with self._has_more:
-            if part.rewritten:
-                self._pieces = [part.text]
-            elif part.delta:
-                self._pieces.append(part.delta)
-            else:
-                return
-            self._is_shown = False
-            self._has_more.notify()
+        # The text is read here: it may be joined of pieces that others read, too.
+        if part.rewritten:
+            self._parts.put((part.text, True))
+        elif part.delta:
+            self._parts.put((part.delta, False))
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._has_more:
-            self._is_over = True
-            self._has_more.notify()
+        self._parts.put(None)
         self._thread.join()
 
     def _keep_up(self) -> None:
         """Update the display until the text is over."""
-        is_over = False
-        while not is_over:
-            with self._has_more:
-                self._has_more.wait_for(lambda: self._is_over or not self._is_shown)
-                is_over = self._is_over
-                is_new, self._is_shown = not self._is_shown, True
-                self._pieces = ["".join(self._pieces)]
-                text = self._pieces[0]
-            if is_new:
-                self._publish(text)
-            if not is_over:
-                with self._has_more:
-                    self._has_more.wait_for(lambda: self._is_over, SECONDS_BETWEEN_UPDATES)
+        pieces, is_new, due = [self._begun], bool(self._begun), monotonic()
+        while True:
+            try:
+                part = self._parts.get(timeout=max(due - monotonic(), 0) if is_new else None)
+                if part is None:
+                    break
+                piece, is_whole = part
+                if is_whole:
+                    pieces.clear()
+                pieces.append(piece)
+                is_new = True
+            except Empty:
+                """An update is due."""
+            if is_new and monotonic() >= due:
+                pieces = ["".join(pieces)]
+                self._publish(pieces[0])
+                is_new, due = False, monotonic() + SECONDS_BETWEEN_UPDATES
+        if is_new:
+            self._publish("".join(pieces))

@@ -153,7 +153,9 @@ def test_a_store_that_knows_conversations_is_asked_for_one_alone(
 
 
 def test_a_store_that_does_not_is_gone_through(engine: Engine) -> None:
-    store = filled(engine, messages(9))
+    unknowing = type("Unknowing", (engine.package.MemoryStore,), {"conversation_messages": None})
+    store = unknowing()
+    engine.run(store.save, messages(9))
     options: dict[str, Any] = {"conversation_id": "c1", "format": "html"}
     count, reports = told(engine, engine.package.export_messages, store, io.BytesIO(), **options)
     assert (count, reports) == (3, [(3, None), (3, 1.0)])

@@ -107,6 +107,4 @@ def test_the_examples_run_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
     )
     assert "You said: What is a monad?" in command.stdout
     shown = run(async_one, "A monoid.", "Mon.", "Blue.", "Blue.", "Blue.")
-    assert shown[:1] == ["A monoid."]
-    assert shown[1].startswith("Mon.Usage(")
-    assert shown[2:] == ["Blue.", "Blue.", "Blue."]
+    assert shown == ["A monoid.", "Mon.", "Blue.", "Blue.", "Blue."]

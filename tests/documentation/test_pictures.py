@@ -95,6 +95,6 @@ def lines_of(picture: Path) -> list[str]:
             words = (element.text or "").replace("\xa0", " ")
             rows[row[0]] = rows.get(row[0], "").ljust(column) + words
     return [
-        re.sub(r"\b[0-9a-f]{8}\b|(?<=chatcmpl-)[0-9a-f]{4}\b", "ID", row.rstrip())
+        re.sub(r"\b[0-9a-f]{8,}\b|(?<=chatcmpl-)[0-9a-f]{4,}\b", "ID", row.rstrip())
         for row in rows.values()
     ]
