@@ -6,11 +6,12 @@ Each line of standard input is a question; its answer is shown as it is written.
     /edit WORDS     another question in the place of the last one
     /undo           goes back to before the last question
 
-All three make branches: nothing is overwritten, and the next run goes on from where the last one stood.
+All three make branches: nothing is overwritten, and the next run goes on from where the last one stood (an
+`/undo` to the very beginning is not noted).
 
 How to run it, with the server that comes with the package:
 
-    chatgpt serve --port 8080 &     # `pip install 'chatgpt-sdk[cli]'`
+    python -m chatgpt.testing --port 8080 &     # `pip install chatgpt-sdk`
     OPENAI_BASE_URL=http://127.0.0.1:8080/v1 OPENAI_API_KEY=sk-test python conversation.py
 
 With OpenAI:
@@ -34,7 +35,10 @@ def open_conversation(client: ChatGPTAPI, store: SQLiteStore, name: str) -> Conv
     if not found:
         return client.conversation()
     print(f"# {found[0].message_count} messages so far; it began with: {found[0].title}")
-    return client.conversation(parent_message_id=found[0].last_message_id)
+    # With its id, what follows an `/undo` to the very beginning is a branch of it, too.
+    return client.conversation(
+        conversation_id=found[0].id, parent_message_id=found[0].last_message_id
+    )
 
 
 def show(part: ChatMessage) -> None:
@@ -54,6 +58,8 @@ def answer(chat: Conversation, line: str) -> None:
         if chat.parent_message_id is None:
             raise ValueError("There is no question yet.")
         chat.edit(chat.parent_message_id, words, on_progress=show)
+    elif command.startswith("/"):
+        raise ValueError(f"There is no {command}, only /again, /edit and /undo.")
     else:
         with chat.stream(line) as stream:  # left early, it closes its connection
             for part in stream:
@@ -91,11 +97,14 @@ def main() -> None:
     parser.add_argument("--file", default="conversations.db", help="default: %(default)s")
     parser.add_argument("--name", default="example", help="which conversation of the file")
     options = parser.parse_args()
-    with (
-        SQLiteStore(options.file) as store,
-        ChatGPTAPI(message_store=store) as client,  # the key comes from the environment
-    ):
-        talk(client, store, options.name)
+    try:
+        with (
+            SQLiteStore(options.file) as store,
+            ChatGPTAPI(message_store=store) as client,  # the key comes from the environment
+        ):
+            talk(client, store, options.name)
+    except (ChatGPTError, ValueError) as error:  # no key, no such folder, no name
+        sys.exit(f"{type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":

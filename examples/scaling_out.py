@@ -6,11 +6,11 @@ is asked by the next one, which needs nothing but the id of the reply before.
 
 How to run it, with the server that comes with the package, and a Redis on this machine:
 
-    chatgpt serve --port 8080 &     # `pip install 'chatgpt-sdk[redis,cli]' 'dask[distributed]'`
+    python -m chatgpt.testing --port 8080 &     # `pip install 'chatgpt-sdk[redis]' 'dask[distributed]'`
     export OPENAI_BASE_URL=http://127.0.0.1:8080/v1 OPENAI_API_KEY=sk-test REDIS_URL=redis://localhost:6379
     python scaling_out.py
 
-With OpenAI, and with two keys whose limits all workers share (`chatgpt serve --any-key` takes any):
+With OpenAI, and with two keys whose limits all workers share (`python -m chatgpt.testing --any-key` takes any):
 
     REDIS_URL=redis://... OPENAI_API_KEY=sk-... python scaling_out.py
     REDIS_URL=redis://... ALICE_KEY=sk-... BOB_KEY=sk-... python scaling_out.py --keys ALICE_KEY BOB_KEY
@@ -96,6 +96,10 @@ def main() -> None:
         "--keys", nargs="+", default=(), metavar="VARIABLE", help="make a pool of these"
     )
     options = parser.parse_args()
+    if options.workers < 1:
+        parser.error("--workers is at least 1")
+    if missing := [name for name in ("REDIS_URL", *options.keys) if not os.environ.get(name)]:
+        parser.error(f"set in the environment: {', '.join(missing)}")
     try:
         with (
             RedisStore(key_prefix="scaling-out", time_to_live=86_400) as store,  # at REDIS_URL

@@ -7,12 +7,14 @@ What it shows:
 - Server-sent events, read by `fetch` and not by `EventSource`: the message travels in the body of a POST, where no log
   and no limit of a URL meets it; and an `EventSource` that loses its connection would ask the same again by itself.
 - Whoever goes away, by the button Stop or by closing the page, ends the answer at once, on OpenAI's side, too.
+- No other site can ask in a visitor's name, or make him forget: the cookie is `Strict`, only JSON is a message, and where
+  a browser says which site asks, it must be this one.
 - Once the head of an answer is sent, an error is an event that names its kind. The log has the rest; no secret is in
   either.
 
 How to run it, with the server that comes with the package:
 
-    chatgpt serve --port 8080 &     # `pip install 'chatgpt-sdk[async,cli]' starlette uvicorn`
+    python -m chatgpt.testing --port 8080 &     # `pip install 'chatgpt-sdk[async]' starlette uvicorn`
     export OPENAI_BASE_URL=http://127.0.0.1:8080/v1 OPENAI_API_KEY=sk-test
     uvicorn --app-dir examples/web_service app:app --port 8000
 
@@ -35,10 +37,11 @@ from uuid import uuid4
 
 import anyio
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from chatgpt import APITimeoutError, ChatGPTError, PromptTooLongError, RateLimitError
 from chatgpt_async import ChatGPTAPI, SQLiteStore
@@ -47,8 +50,8 @@ PAGE: Final = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
 COOKIE: Final = "conversation"
 LONGEST_MESSAGE: Final = 8_000
 """In characters."""
-LARGEST_BODY: Final = 64 * 1024
-"""In bytes; a body that does not say how long it is is refused."""
+LARGEST_BODY: Final = 12 * LONGEST_MESSAGE + 1024
+"""In bytes, of which JSON has up to 12 for a character; a body that does not say how long it is is refused."""
 
 logger = logging.getLogger("web_service")
 
@@ -58,6 +61,7 @@ class State(TypedDict):
 
     client: ChatGPTAPI
     store: SQLiteStore
+    running: set[EventStream]
 
 
 @asynccontextmanager
@@ -65,14 +69,14 @@ async def lifespan(_: Starlette) -> AsyncIterator[State]:
     """Make the client and its store, and close them in the end."""
     path = os.environ.get("CHAT_STORE", "web_service.db")
     async with SQLiteStore(path) as store, ChatGPTAPI(message_store=store) as client:
-        yield {"client": client, "store": store}
+        yield {"client": client, "store": store, "running": set()}
 
 
 # --- answers as events ----------------------------------------------------------------------------
 
 
 class EventStream(Response):
-    """A stream of server-sent events, which ends as soon as nobody reads it any more.
+    """A stream of server-sent events, which ends as soon as nobody reads it any more, or when it is stopped.
 
     Starlette's `StreamingResponse` does so where the server speaks ASGI 2.3, as uvicorn does; from 2.4 on it notices only
     when it sends the next event, which may be long after.
@@ -80,30 +84,54 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncGenerator[str, None]) -> None:
+    def __init__(
+        self, events: AsyncGenerator[str, None], conversation_id: str, running: set[EventStream]
+    ) -> None:
         # A proxy must not keep events back; nginx obeys the second header.
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
         del self.headers["content-length"]
+        self.conversation_id = conversation_id
         self._events = events
+        self._answering, self._ended = anyio.CancelScope(), anyio.Event()
+        self._running = running
+        running.add(self)
+
+    async def stop(self) -> None:
+        """End it, and wait until nothing of it goes on."""
+        self._answering.cancel()
+        await self._ended.wait()
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         """Send the events, until there are no more or nobody reads them."""
 
-        async def cancel_when_gone(answering: anyio.CancelScope) -> None:
+        async def cancel_when_gone(sending: anyio.CancelScope) -> None:
             while (await receive())["type"] != "http.disconnect":
                 pass
-            answering.cancel()
+            sending.cancel()
 
-        await send(
-            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-        )
-        async with anyio.create_task_group() as tasks, aclosing(self._events) as events:
+        head = {
+            "type": "http.response.start",
+            "status": self.status_code,
+            "headers": self.raw_headers,
+        }
+        async with anyio.create_task_group() as tasks:
             tasks.start_soon(cancel_when_gone, tasks.cancel_scope)
-            async for event in events:
-                body = {"type": "http.response.body", "body": event.encode(), "more_body": True}
-                await send(body)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            try:
+                with self._answering:
+                    await send(head)
+                    async with aclosing(self._events) as events:
+                        async for event in events:
+                            await send(body_of(event, more=True))
+            finally:
+                self._running.remove(self)
+                self._ended.set()
+            await send(body_of("", more=False))
             tasks.cancel_scope.cancel()
+
+
+def body_of(text: str, *, more: bool) -> Message:
+    """Write a piece of a response for the server."""
+    return {"type": "http.response.body", "body": text.encode(), "more_body": more}
 
 
 def event(name: str, **data: object) -> str:
@@ -122,11 +150,20 @@ def excuse(error: ChatGPTError) -> str:
     return "The answer could not be made."
 
 
+async def last_message_id(store: SQLiteStore, conversation_id: str) -> str | None:
+    """Where a conversation stands; `None` if nothing was said yet."""
+    for found in await store.find_conversations(conversation_id):
+        if found.id == conversation_id:  # the beginning of another one's is not enough
+            return found.last_message_id
+    return None
+
+
 async def answer(
-    client: ChatGPTAPI, text: str, conversation_id: str, parent_message_id: str | None
+    client: ChatGPTAPI, store: SQLiteStore, text: str, conversation_id: str
 ) -> AsyncGenerator[str, None]:
     """Ask, and give the events `part` (again and again), and in the end `done` or `failed`."""
     try:
+        parent_message_id = await last_message_id(store, conversation_id)
         async with client.stream_message(
             text, conversation_id=conversation_id, parent_message_id=parent_message_id
         ) as stream:
@@ -142,42 +179,39 @@ async def answer(
 # --- the routes -----------------------------------------------------------------------------------
 
 
-def given_text(body: bytes) -> str | None:
-    """The text of a message that was posted; `None` where there is none that can be sent."""
-    try:
-        text = json.loads(body)["text"]
-    except (ValueError, LookupError, TypeError):
-        return None
-    return text if isinstance(text, str) and 0 < len(text.strip()) <= LONGEST_MESSAGE else None
+def refuse_other_sites(request: Request) -> None:
+    """Refuse what a browser says that another site sends; where it is silent, the cookie and JSON are what holds."""
+    if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        raise HTTPException(403, "Only the page of this service may ask for this.")
 
 
-async def last_message_id(request: Request) -> str | None:
-    """Where the visitor's conversation stands; `None` if it is new."""
-    conversation_id = request.cookies.get(COOKIE)
-    if not conversation_id:
-        return None
-    store: SQLiteStore = request.state.store
-    for found in await store.find_conversations(conversation_id):
-        if found.id == conversation_id:  # the beginning of another one's is not enough
-            return found.last_message_id
-    return None
-
-
-async def send_message(request: Request) -> Response:
-    """Answer a message: `{"text": "..."}` in, events out."""
+async def given_text(request: Request) -> str:
+    """The text of a message that was posted; refuses what is none."""
+    media_type, _, _ = request.headers.get("content-type", "").partition(";")
+    if media_type.strip().lower() != "application/json":
+        # A form of another site can send text that is JSON, but not call it so.
+        raise HTTPException(415, "A message is JSON, and its Content-Type says application/json.")
     length = request.headers.get("content-length", "")
     if not length.isdecimal() or int(length) > LARGEST_BODY:
-        return JSONResponse({"message": "The message is too long."}, status_code=413)
-    text = given_text(await request.body())
-    if text is None:
-        message = f"A message has between 1 and {LONGEST_MESSAGE} characters."
-        return JSONResponse({"message": message}, status_code=400)
+        raise HTTPException(413, "The message is too long.")
+    try:
+        text: str = json.loads(await request.body())["text"]
+        text.encode()  # half of a surrogate pair is no text
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise HTTPException(400, 'A message is JSON: {"text": "..."}.') from None
+    if not 0 < len(text.strip()) <= LONGEST_MESSAGE:
+        raise HTTPException(400, f"A message has between 1 and {LONGEST_MESSAGE} characters.")
+    return text
 
-    parent_message_id = await last_message_id(request)
-    conversation_id = request.cookies.get(COOKIE) if parent_message_id else None
-    if conversation_id is None:
-        conversation_id = str(uuid4())  # never one that a visitor made up
-    response = EventStream(answer(request.state.client, text, conversation_id, parent_message_id))
+
+def conversation_of(request: Request) -> str:
+    """The id of the visitor's conversation: that of his cookie, or a new one."""
+    cookie = request.cookies.get(COOKIE, "")
+    return cookie if re.fullmatch("[0-9a-f-]{36}", cookie) else str(uuid4())
+
+
+def set_cookie(response: Response, request: Request, conversation_id: str) -> None:
+    """Let the visitor keep the id of his conversation."""
     response.set_cookie(
         COOKIE,
         conversation_id,
@@ -186,26 +220,57 @@ async def send_message(request: Request) -> Response:
         samesite="strict",  # and of other sites
         secure=request.url.scheme == "https",
     )
+
+
+async def send_message(request: Request) -> Response:
+    """Answer a message: `{"text": "..."}` in, events out."""
+    refuse_other_sites(request)
+    text = await given_text(request)
+    conversation_id = conversation_of(request)
+    events = answer(request.state.client, request.state.store, text, conversation_id)
+    response = EventStream(events, conversation_id, request.state.running)
+    set_cookie(response, request, conversation_id)
     return response
 
 
 async def list_messages(request: Request) -> Response:
-    """Give the visitor's conversation so far, for a page that was loaded again."""
-    message_id = await last_message_id(request)
+    """Give the visitor's conversation so far, for a page that was loaded, maybe for the first time."""
+    refuse_other_sites(request)
+    conversation_id = conversation_of(request)
+    message_id = await last_message_id(request.state.store, conversation_id)
     client: ChatGPTAPI = request.state.client
     thread = await client.thread(message_id) if message_id else []
     messages = [{"role": message.role, "text": message.text} for message in thread]
-    return JSONResponse(messages, headers={"cache-control": "no-store"})
+    response = JSONResponse(messages, headers={"cache-control": "no-store"})
+    if "sec-fetch-site" in request.headers:
+        # So two pages of a new visitor have one conversation. A link of another site comes without his cookie, and must
+        # not replace it: a browser that does not say who asks gets one with its first answer.
+        set_cookie(response, request, conversation_id)
+    return response
 
 
 async def forget_messages(request: Request) -> Response:
-    """Delete the visitor's conversation, for good."""
-    if await last_message_id(request):
-        store: SQLiteStore = request.state.store
-        await store.delete_conversation(request.cookies[COOKIE])
+    """Delete the visitor's conversation, for good, and begin another one."""
+    refuse_other_sites(request)
+    conversation_id = conversation_of(request)
+    running: set[EventStream] = request.state.running
+    store: SQLiteStore = request.state.store
+    while True:
+        # What another page asks, before or in the meantime, would be saved after this.
+        for stream in [each for each in running if each.conversation_id == conversation_id]:
+            await stream.stop()
+        if not await last_message_id(store, conversation_id):
+            break
+        await store.delete_conversation(conversation_id)
     response = Response(status_code=204)
-    response.delete_cookie(COOKIE)
+    set_cookie(response, request, str(uuid4()))
     return response
+
+
+async def refuse(_: Request, error: Exception) -> Response:
+    """Say why a request is refused."""
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"message": error.detail}, error.status_code, error.headers)
 
 
 def content_security_policy(page: str) -> str:
@@ -238,4 +303,5 @@ app = Starlette(
         Route("/messages", forget_messages, methods=["DELETE"]),
     ],
     lifespan=lifespan,
+    exception_handlers={HTTPException: refuse},
 )

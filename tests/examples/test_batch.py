@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -126,12 +128,143 @@ def test_what_fails_is_written_and_the_run_goes_on(
     assert [record.get("error") for record in written] == [
         "BadRequestError",
         "JSONDecodeError",
-        "KeyError",
-        "ValueError",
+        "TypeError",
+        "TypeError",
         None,
     ]
     assert (written[0]["id"], written[0]["question"]) == ("a", "One?")
+    assert [record.get("line") for record in written[1:4]] == lines[1:4]
     assert (written[4]["id"], "You said: Five?" in written[4]["answer"]) == ("c", True)
+
+
+def test_no_line_ends_the_run(
+    tmp_path: Path, output: Path, env: Mapping[str, str], chatgpt_server: ChatGPTServer
+) -> None:
+    source = tmp_path / "questions.jsonl"
+    lines = [
+        r'{"question": "\ud800"}',  # the half of a pair
+        "[" * 100_000,
+        '{"question": null}',
+        '[["question", "a pair"]]',
+        '"a string"',
+        '{"question": "Whole?"}',
+    ]
+    source.write_text("\n".join(lines), encoding="utf-8-sig")
+    chatgpt_server.replies = ["Half: \ud83d"]
+
+    done = run(SCRIPT, source, output, "--at-once", "1", folder=tmp_path, env=env)
+
+    assert (done.returncode, done.stderr) == (0, "Done. Of the lines asked now, 5 failed.\n")
+    written = records(output)
+    assert [record.get("error") for record in written] == [
+        "UnicodeEncodeError",
+        "RecursionError",
+        *["TypeError"] * 3,
+        None,
+    ]
+    assert [record.get("line") for record in written] == [*lines[:5], None]
+    assert written[5]["answer"].startswith("Half: ")
+    assert b"\\ud83d" not in output.read_bytes()  # which other readers of JSON refuse
+    assert {record["message"] for record in written[2:5]} == {
+        'The line is no JSON object with a "question" that is text.'
+    }
+    assert asked(chatgpt_server) == ["Whole?"]
+
+
+def test_what_failed_can_be_the_input_of_another_run(
+    tmp_path: Path, output: Path, env: Mapping[str, str], chatgpt_server: ChatGPTServer
+) -> None:
+    source, failed, again = (tmp_path / f"{name}.jsonl" for name in ("in", "failed", "again"))
+    lines = ['{"number": "seven", "question": "One?"}', '{"id": "b", "question": "Two?"}']
+    source.write_text("\n".join([*lines, "no JSON"]), encoding="utf-8")
+    chatgpt_server.inject(Fault(), Fault(status=400))
+
+    run(SCRIPT, source, output, "--at-once", "1", folder=tmp_path, env=env)
+    first = records(output)
+    run(SCRIPT, source, output, folder=tmp_path, env=env)  # nothing is left to ask
+    written = output.read_text(encoding="utf-8").splitlines(keepends=True)
+    select = [line for line in written if "error" in json.loads(line)]
+    failed.write_text("".join(select), encoding="utf-8")
+    run(SCRIPT, failed, again, "--at-once", "1", folder=tmp_path, env=env)
+
+    assert [record["number"] for record in first] == [1, 2, 3]
+    assert records(output) == first
+    answered, broken = records(again)
+    assert list(answered) == ["number", "id", "question", "answer", "finish_reason", "tokens"]
+    assert (answered["number"], answered["id"], answered["question"]) == (1, "b", "Two?")
+    assert broken["error"] == "TypeError"
+    assert asked(chatgpt_server) == ["One?", "Two?", "Two?"]
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["questions.txt", "questions.txt"], "would overwrite the questions"),
+        (["questions.txt", "one.txt"], "one.txt, line 1, is no output of this script."),
+        (["answers.jsonl", "questions.txt"], "questions.txt, line 1, is no output"),
+        (["questions.txt", "strange.jsonl"], "strange.jsonl, line 2, is no output"),
+        (["missing.txt", "new.jsonl"], "No such file or directory: 'missing.txt'"),
+        (["questions.txt", "no/folder.jsonl"], "No such file or directory: 'no/folder.jsonl'"),
+        (["latin.txt", "new.jsonl"], "latin.txt is not UTF-8: it has a byte 0xfc."),
+        (["questions.txt", "new.jsonl", "--at-once", "0"], "--at-once is at least 1"),
+        (["questions.txt", "new.jsonl", "--retries", "-1"], "--retries at least 0"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else "",
+)
+def test_what_cannot_be_is_said_and_no_file_is_changed(
+    names: list[str],
+    says: str,
+    tmp_path: Path,
+    source: Path,
+    output: Path,
+    env: Mapping[str, str],
+    chatgpt_server: ChatGPTServer,
+) -> None:
+    output.write_bytes(b'{"number": 1, "question": "One?", "answer": "Yes."}\n')
+    (tmp_path / "one.txt").write_bytes(b"The only question, without an end of its line")
+    (tmp_path / "strange.jsonl").write_bytes(output.read_bytes() + b"[1]\n")
+    (tmp_path / "latin.txt").write_bytes(
+        "Is it a f\N{LATIN SMALL LETTER U WITH DIAERESIS}?\n".encode("latin-1")
+    )
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+
+    done = run(SCRIPT, *names, folder=tmp_path, env=env)
+
+    assert done.returncode in (1, 2)
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "goes on from here" not in done.stderr
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
+    assert chatgpt_server.requests == []
+
+
+def test_a_disk_that_is_full_is_said_and_the_run_goes_on_later(
+    tmp_path: Path, source: Path, output: Path, env: Mapping[str, str]
+) -> None:
+    command = [sys.executable, EXAMPLES / SCRIPT, source, output]
+    # What measures the coverage would need more room.
+    unmeasured = {name: value for name, value in env.items() if not name.startswith("COVERAGE")}
+    limited = f"ulimit -f 1; exec {shlex.join(map(str, command))}"  # no file beyond 1 KiB
+
+    full = subprocess.run(
+        ["bash", "-c", limited],
+        check=False,
+        cwd=tmp_path,
+        env=unmeasured | {"PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+    )
+    size = output.stat().st_size
+    again = run(SCRIPT, source, output, folder=tmp_path, env=env)
+
+    assert (full.returncode, size) == (1, 1024)
+    assert full.stderr == (
+        "OSError: [Errno 27] File too large\n"
+        "When that is mended, the same command goes on from here.\n"
+    )
+    assert again.returncode == 0
+    assert sorted(record["number"] for record in records(output)) == list(range(1, 41))
 
 
 QUOTA = '{"error": {"message": "You exceeded your current quota.", "code": "insufficient_quota"}}'
@@ -161,7 +294,7 @@ def test_what_would_fail_for_every_line_ends_the_run(
 
     assert done.returncode == 1
     assert done.stderr.startswith(f"{error}: ")
-    assert done.stderr.endswith("\nThe same command goes on from here.\n")
+    assert done.stderr.endswith("\nWhen that is mended, the same command goes on from here.\n")
     assert "Traceback" not in done.stderr
     assert len(records(output)) == 2
     assert len(chatgpt_server.requests) == 3

@@ -75,3 +75,20 @@ def test_an_error_of_a_worker_is_said_as_it_is(tmp_path: Path, redis_server: Red
     assert (done.returncode, done.stdout) == (1, "")
     assert "AuthenticationError: 401 Unauthorized: Incorrect API key provided." in done.stderr
     assert "sk-no-such-key" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--keys", "ALICE_KEY", "BOB_KEY"], "set in the environment: REDIS_URL, BOB_KEY"),
+        (["--workers", "0"], "--workers is at least 1"),
+    ],
+    ids=["keys", "workers"],
+)
+def test_what_is_missing_is_said_at_once(options: list[str], says: str, tmp_path: Path) -> None:
+    done = run(
+        "scaling_out.py", *options, folder=tmp_path, env=environment(tmp_path, ALICE_KEY="sk-alice")
+    )
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(f"error: {says}\n")

@@ -27,6 +27,8 @@ from tests.redis_server import until
 
 Event = tuple[str, dict[str, Any]]
 
+JSON = {"content-type": "application/json"}
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -166,10 +168,53 @@ def test_a_conversation_is_deleted_for_good(
 
     answer = visitor.delete(f"{url}/messages", timeout=LIMIT)
 
-    assert (answer.status_code, dict(visitor.cookies)) == (204, {})
+    assert (answer.status_code, len(visitor.cookies)) == (204, 1)
+    assert visitor.cookies["conversation"] != cookie
     with SQLiteStore(folder / "web_service.db") as store:
         assert store.conversation_messages(cookie) == []
     assert "first message" in said(sent(visitor, url, "Hello again."))
+
+
+def test_what_is_being_answered_is_deleted_too(
+    url: str, server: ChatGPTServer, visitor: requests.Session, folder: Path
+) -> None:
+    sent(visitor, url, "Forget me.")
+    cookie = visitor.cookies["conversation"]
+    held = [Held("Once upon ", "a time.") for _ in range(2)]
+    server.replies = [Answer(parts=parts) for parts in held]
+    with requests.Session() as other_visitor:
+        other_visitor.trust_env = False
+        with (
+            posted(visitor, url, "A tale?") as response,
+            posted(other_visitor, url, "A tale?") as other_response,
+        ):
+            events, other_events = events_in(response), events_in(other_response)
+            assert next(events)[0] == next(other_events)[0] == "part"
+            with requests.Session() as other_page:
+                other_page.trust_env = False
+                other_page.cookies.set("conversation", cookie)
+                assert other_page.delete(f"{url}/messages", timeout=LIMIT).status_code == 204
+            assert list(events) == []  # it ends, and is not done
+            until(lambda: any(request.is_disconnected for request in server.requests))
+            for parts in held:
+                parts.let_go()
+            assert list(other_events)[-1][0] == "done"  # another visitor's goes on
+
+    with SQLiteStore(folder / "web_service.db") as store:
+        assert store.conversation_messages(cookie) == []
+
+
+def test_two_pages_of_a_new_visitor_have_one_conversation(
+    url: str, server: ChatGPTServer, visitor: requests.Session
+) -> None:
+    page = {"sec-fetch-site": "same-origin"}
+    visitor.get(f"{url}/messages", headers=page, timeout=LIMIT)
+    cookie = visitor.cookies["conversation"]
+
+    visitor.get(f"{url}/messages", headers=page, timeout=LIMIT)
+    sent(visitor, url, "Hello!")
+
+    assert visitor.cookies["conversation"] == cookie
 
 
 # --- what cannot be sent --------------------------------------------------------------------------
@@ -185,15 +230,17 @@ def test_a_conversation_is_deleted_for_good(
         (b'{"words": "Hi"}', 400),
         (b'{"text": 7}', 400),
         (b'{"text": " \\n "}', 400),
+        (rb'{"text": "\ud800"}', 400),
+        (b"[" * 60_000, 400),
         (json.dumps({"text": "a" * 8_001}).encode(), 400),
-        (b" " * 70_000, 413),
+        (b" " * 100_000, 413),
     ],
     ids=lambda each: repr(each[:16]) if isinstance(each, bytes) else None,
 )
 def test_what_is_no_message_is_refused_and_not_sent(
     body: bytes, status: int, url: str, server: ChatGPTServer, visitor: requests.Session
 ) -> None:
-    answer = visitor.post(f"{url}/messages", data=body, timeout=LIMIT)
+    answer = visitor.post(f"{url}/messages", data=body, headers=JSON, timeout=LIMIT)
 
     assert answer.status_code == status
     assert set(answer.json()) == {"message"}
@@ -206,8 +253,61 @@ def test_a_body_of_unknown_length_is_refused(
 ) -> None:
     pieces = iter([b'{"text": ', b'"Hi"}'])
 
-    assert visitor.post(f"{url}/messages", data=pieces, timeout=LIMIT).status_code == 413
+    answer = visitor.post(f"{url}/messages", data=pieces, headers=JSON, timeout=LIMIT)
+
+    assert answer.status_code == 413
     assert server.requests == []
+
+
+def test_the_longest_message_can_be_sent_in_any_spelling(
+    url: str, server: ChatGPTServer, visitor: requests.Session
+) -> None:
+    server.replies = ["Long."]
+
+    assert said(sent(visitor, url, "\N{SLIGHTLY SMILING FACE}" * 8_000)) == "Long."
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        # What a form of another site can send, with JSON as its text.
+        ({"content-type": "text/plain"}, 415),
+        ({"content-type": "text/plain; charset=application/json"}, 415),
+        ({"content-type": "application/x-www-form-urlencoded"}, 415),
+        ({}, 415),
+        ({"content-type": "application/json", "sec-fetch-site": "cross-site"}, 403),
+        ({"content-type": "application/json", "sec-fetch-site": "same-site"}, 403),
+    ],
+    ids=str,
+)
+def test_another_site_can_do_nothing_in_the_name_of_a_visitor(
+    headers: dict[str, str],
+    status: int,
+    url: str,
+    server: ChatGPTServer,
+    visitor: requests.Session,
+) -> None:
+    sent(visitor, url, "Hello!")
+    server.requests.clear()
+    site = {name: value for name, value in headers.items() if name == "sec-fetch-site"}
+
+    answers = [visitor.post(f"{url}/messages", data='{"text": "Hi"}', headers=headers)]
+    if site:
+        answers.append(visitor.delete(f"{url}/messages", headers=site, timeout=LIMIT))
+        answers.append(visitor.get(f"{url}/messages", headers=site, timeout=LIMIT))
+
+    for answer in answers:
+        assert answer.status_code == status
+        assert set(answer.json()) == {"message"}
+        assert "set-cookie" not in answer.headers
+    assert server.requests == []
+    assert listed(visitor, url)[0] == "Hello!"
+
+
+def test_a_link_of_another_site_does_not_replace_the_cookie(url: str) -> None:
+    """Such a request comes without the cookie, and, of a page that is not secure, without a word of who sent it."""
+    for path in ("", "messages"):
+        assert "set-cookie" not in requests.get(f"{url}/{path}", timeout=LIMIT).headers
 
 
 # --- what goes wrong ------------------------------------------------------------------------------
@@ -333,13 +433,15 @@ def test_a_stream_ends_with_its_reader_on_any_server(version: str, waits_in: str
     async def answer() -> None:
         with anyio.fail_after(LIMIT):
             scope = {"type": "http", "asgi": {"version": "3.0", "spec_version": version}}
-            await application["EventStream"](generator)(scope, receive, send)
+            await application["EventStream"](generator, "id", running)(scope, receive, send)
         log.append("ended")
 
     sent, generator = anyio.Event(), events()
+    running: set[object] = set()
     anyio.run(answer)
 
     assert log == ["closed", "ended"]
+    assert running == set()
 
 
 def test_the_page_allows_nothing_but_what_it_holds(url: str, visitor: requests.Session) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from selenium.webdriver import Chrome, Keys
@@ -155,7 +156,57 @@ def test_an_error_is_said(page: Chrome, server: ChatGPTServer, tmp_path: Path) -
     wait_for_the_end(page)
     assert page.save_screenshot(str(tmp_path / "failed.png"))
     page.find_element(By.ID, "text").send_keys(Keys.ENTER)  # the same again
-    wait(page, lambda _: "You said: Hello! That is the first message" in "".join(texts(page)))
+    # What failed is not kept: the question stands once.
+    wait(
+        page,
+        lambda _: (
+            texts(page)
+            == ["Hello!", "You said: Hello! That is the first message of our conversation."]
+        ),
+    )
+    assert page.find_elements(By.CSS_SELECTOR, ".note") == []
+
+
+def test_a_form_of_another_site_asks_nothing_and_loses_nothing(
+    page: Chrome, server: ChatGPTServer, running: tuple[str, ChatGPTServer]
+) -> None:
+    ask(page, "Hello!")
+    wait_for_the_end(page)
+    seen, asked = texts(page), len(server.requests)
+    complaints(page)
+    form = (
+        f"<form method=post enctype=text/plain action={running[0]}/messages>"
+        """<input name='{"text": "Hi", "rest": "' value='"}'></form>"""
+    )
+
+    page.get("data:text/html," + quote(form + "<script>document.forms[0].submit()</script>"))
+
+    wait(page, lambda _: "may ask for this" in page.page_source)
+    page.get(running[0])
+    wait(page, lambda _: texts(page) == seen)
+    assert len(server.requests) == asked
+
+
+def test_what_the_service_cannot_do_is_said(
+    page: Chrome, running: tuple[str, ChatGPTServer], tmp_path: Path
+) -> None:
+    ask(page, "Hello!")
+    wait_for_the_end(page)
+    seen = texts(page)
+    page.execute_cdp_cmd("Network.enable", {})
+    page.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/messages"]})
+    try:
+        page.find_element(By.ID, "forget").click()
+        assert note(page) == "The conversation could not be deleted. Try again in a while."
+        assert texts(page) == seen
+        page.refresh()
+        assert note(page).startswith("The conversation could not be loaded.")
+        assert not page.find_element(By.ID, "send").is_enabled()
+    finally:
+        page.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+    complaints(page)
+    page.refresh()
+    wait(page, lambda _: texts(page) == seen)
 
 
 def test_what_is_said_is_text_and_never_html(page: Chrome, server: ChatGPTServer) -> None:
