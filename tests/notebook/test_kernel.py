@@ -124,6 +124,8 @@ class Kernel:
                 return cell
             if interrupt_at is not None and cell.shown and cell.text == interrupt_at:
                 interrupt_at = None
+                # A signal that comes just before a system call is noted by Python only behind it.
+                time.sleep(0.1)
                 self._manager.interrupt_kernel()
                 # ipykernel (7) notes an interrupt, and looks at its event loop when something else happens there.
                 self._client.kernel_info()
