@@ -290,4 +290,4 @@ def _errors_in_one_line() -> Iterator[None]:
 def _shown_as(error: BaseException, line: str) -> None:
     """Let IPython show one line in place of a traceback."""
     render: Callable[[], list[str]] = lambda: [line]  # noqa: E731 - IPython asks the exception itself
-    error._render_traceback_ = render  # type: ignore[attr-defined]
+    error._render_traceback_ = render  # type: ignore[attr-defined] # the protocol of IPython
