@@ -90,7 +90,7 @@ def make_chatgpt_async(url: str) -> Client:
 
 def make_openai(url: str) -> Client:
     """`openai`."""
-    from openai import OpenAI  # type: ignore[import-not-found,unused-ignore]
+    from openai import OpenAI  # type: ignore[import-not-found,unused-ignore] # in the extra `bench` alone
 
     create: Any = OpenAI(api_key=KEY, base_url=url).chat.completions.create
 
@@ -122,7 +122,7 @@ def make_openai_async(url: str) -> Client:
 
 def make_litellm(url: str) -> Client:
     """`litellm`: functions, there is no client to be made."""
-    from litellm import completion  # type: ignore[import-not-found,unused-ignore]
+    from litellm import completion  # type: ignore[import-not-found,unused-ignore] # as openai
 
     complete: Any = completion
     options = {"model": f"openai/{MODEL}", "api_key": KEY, "api_base": url}

@@ -81,5 +81,5 @@ def wait(browser: Chrome, is_so: Callable[[Chrome], T], seconds: float = LIMIT) 
 
 def complaints(browser: Chrome) -> Sequence[str]:
     """What the pages have complained of since this was last asked: errors of scripts, refused sources, failed requests."""
-    entries = browser.get_log("browser")  # type: ignore[no-untyped-call]
+    entries = browser.get_log("browser")  # type: ignore[no-untyped-call] # selenium types it by half
     return [entry["message"] for entry in entries if entry["level"] == "SEVERE"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import click
 from rich.console import Console
@@ -11,9 +10,6 @@ from rich.text import Text
 
 from chatgpt import ChatMessage, ConversationTree, TreeRow
 from chatgpt.cli.terminal import console, harmless, is_person_reading
-
-MOST_STEPS: Final = 6
-"""How far to the right branches of branches go."""
 
 
 def print_tree(heading: str, messages: Sequence[ChatMessage], here: str | None) -> None:
@@ -30,8 +26,7 @@ def print_tree(heading: str, messages: Sequence[ChatMessage], here: str | None) 
     step, begin = ("|  ", "+- ") if screen.options.ascii_only else ("│  ", "├─ ")
     _print_line(screen, Text(harmless(heading), style="bold"))
     for row in tree.rows():
-        steps = min(row.depth, MOST_STEPS)
-        before = step * (steps - 1) + begin if row.begins_branch else step * steps
+        before = step * (row.depth - 1) + begin if row.begins_branch else step * row.depth
         _print_line(screen, Text(before).append_text(line_of_row(row, ids[row.message.id])))
 
 

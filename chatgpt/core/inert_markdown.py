@@ -100,6 +100,8 @@ class _Lines:
         has_target: whether a link began in the paragraph, whose address or title may go on.
         open_brackets: how many brackets of the paragraph are open.
         has_tilde: whether the paragraph so far may hold the beginning of what is struck out.
+        end_of_address: where an address without brackets ends in the line.
+        end_of_marks: where the marks of lists and quotations end in the line.
     """
 
     def __init__(self, lines: list[str]) -> None:

@@ -47,7 +47,7 @@ class TreeRow:
 
     Attributes:
         message: the message; none that is hidden.
-        depth: how many steps to the right it stands.
+        depth: how many steps to the right it stands, at most 6.
         begins_branch: whether a side branch begins with it.
         is_here: whether the conversation stands at it.
     """
@@ -171,7 +171,8 @@ def _rows(messages: Sequence[ChatMessage], here: str | None) -> Iterator[TreeRow
             waiting.append(TreeRow(goes_on, depth, False, goes_on.id == here))
             sides = [each for each in following if each is not goes_on]
             waiting.extend(
-                TreeRow(each, depth + 1, True, each.id == here) for each in reversed(sides)
+                TreeRow(each, min(depth + 1, MOST_STEPS), True, each.id == here)
+                for each in reversed(sides)
             )
 
     shown = set()
@@ -210,8 +211,7 @@ def _visible_replies(
 
 def _before(row: TreeRow) -> str:
     """What stands to the left of a row."""
-    steps = min(row.depth, MOST_STEPS)
-    return "│  " * (steps - 1) + "├─ " if row.begins_branch else "│  " * steps
+    return "│  " * (row.depth - 1) + "├─ " if row.begins_branch else "│  " * row.depth
 
 
 def _printable(text: str) -> str:

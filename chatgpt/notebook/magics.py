@@ -114,7 +114,8 @@ class ChatMagics(Magics):
         self._settings = ChatSettings()
         self._backend: Backend | None = None
         self._memory = MemoryStore()
-        self._talks = Talks(None)
+        self._talks = Talks()
+        self._talks_by_place: dict[tuple[Path | None, str | None], Talks] = {}
 
     @line_magic
     def chat_config(self, line: str) -> None:
@@ -197,9 +198,11 @@ class ChatMagics(Magics):
     def _use(self, settings: ChatSettings) -> None:
         backend = Backend(settings, self.shell.user_ns, self._memory)
         self.close()
-        if backend.store is not None or settings.store != self._settings.store:
-            self._talks = Talks(backend.store)
         self._settings, self._backend = settings, backend
+        # What was said in a file, or to a client, is known there alone.
+        place = settings.store, settings.client
+        self._talks = self._talks_by_place.setdefault(place, Talks())
+        self._talks.store = backend.store
 
     def _described(self) -> str:
         """The settings, a line for each."""

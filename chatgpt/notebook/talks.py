@@ -36,14 +36,14 @@ class Talk:
 
 
 class Talks:
-    """The conversations of a notebook.
+    """The conversations of a notebook, in one place: the memory, a file, or those of one client.
 
-    Args:
-        store: where they are kept; `None` for a store that knows no names.
+    Attributes:
+        store: where they are kept; `None` for a store that knows no names. Can be set.
     """
 
-    def __init__(self, store: SQLiteStore | None) -> None:
-        self._store = store
+    def __init__(self) -> None:
+        self.store: SQLiteStore | None = None
         self._by_name: dict[str, Talk] = {}
         self._last: Talk | None = None
 
@@ -87,24 +87,24 @@ class Talks:
         self._last = talk
         if talk.name is not None:
             self._by_name[talk.name] = talk
-            if self._store is not None and is_new and talk.conversation_id is not None:
-                self._store.name_conversation(talk.conversation_id, talk.name)
+            if self.store is not None and is_new and talk.conversation_id is not None:
+                self.store.name_conversation(talk.conversation_id, talk.name)
 
     def names(self) -> list[str]:
         """The names that are known."""
-        kept = () if self._store is None else self._store.conversations()
+        kept = () if self.store is None else self.store.conversations()
         return sorted({*self._by_name, *(each.name for each in kept if each.name is not None)})
 
     def _known(self, name: str | None) -> Talk | None:
         here = self._last if name is None else self._by_name.get(name)
-        if self._store is None:
+        if self.store is None:
             return here
         if here is not None and here.conversation_id is not None:
-            kept = self._store.find_conversations(here.conversation_id)
+            kept = self.store.find_conversations(here.conversation_id)
         elif name is not None:
-            kept = [each for each in self._store.find_conversations(name) if each.name == name]
+            kept = [each for each in self.store.find_conversations(name) if each.name == name]
         else:
-            kept = self._store.conversations(limit=1)
+            kept = self.store.conversations(limit=1)
         if not kept:  # it was deleted
             return None
         return evolve(

@@ -202,6 +202,30 @@ def test_new_settings_leave_the_conversations_of_the_memory(shell: Shell) -> Non
     assert shell.run("%%chat -c\nthree") == message("three", 3, "one")
 
 
+def test_new_settings_leave_the_instructions_of_a_conversation_in_a_file(
+    shell: Shell, chatgpt_server: ChatGPTServer
+) -> None:
+    shell.run("%chat_config --store x.db")
+    shell.run("%%chat -n trip --system 'Be brief.'\none")
+    shell.run("%chat_config --model gpt-4o")
+    shell.run("%%chat -n trip\ntwo")
+    first, *_, last = chatgpt_server.requests[-1].messages
+    assert (first["content"], last["content"]) == ("Be brief.", "two")
+
+
+def test_another_client_has_its_own_conversations(
+    shell: Shell, chatgpt_server: ChatGPTServer
+) -> None:
+    shell.run("%%chat -n trip\none")
+    options = f"api_key='sk-test', api_base_url={chatgpt_server.base_url!r}"
+    shell.run(f"from chatgpt import ChatGPTAPI\nmine = ChatGPTAPI({options})")
+    shell.run("%chat_config --client mine")
+    assert shell.fail("%%chat -c\nx") == "UsageError: There is no conversation to continue."
+    shell.run("%chat_config --reset")
+    assert shell.run("%%chat -n trip -c\ntwo") == message("two", 2, "one")
+    shell.run("mine.close()")
+
+
 @pytest.mark.parametrize(
     "line",
     [
