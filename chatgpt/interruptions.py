@@ -273,6 +273,10 @@ def _shut_down(handle: socket.socket) -> None:
         handle.shutdown(socket.SHUT_RDWR)
 
 
+LONGEST_NAP: Final = 0.25
+"""How long a wait may pass over a signal, in seconds."""
+
+
 class Alarm:
     """Something to wait for until it is set, once. It may be set in a signal handler that interrupts the wait.
 
@@ -292,7 +296,12 @@ class Alarm:
 
     def wait(self, seconds: float) -> bool:
         """Wait, at most so long; whether it was set."""
-        return self._lock.acquire(timeout=min(max(seconds, 0.0), threading.TIMEOUT_MAX))
+        # Python notes a signal that comes just before a system call only behind it: so none takes long.
+        end = monotonic() + seconds
+        while not self._lock.acquire(timeout=min(max(end - monotonic(), 0.0), LONGEST_NAP)):
+            if monotonic() >= end:
+                return False
+        return True
 
 
 class _Watchdog:
