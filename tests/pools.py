@@ -13,6 +13,7 @@ Rules:
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections import Counter
@@ -116,11 +117,13 @@ class LimitedAccounts:
 
 
 class WindowedAccounts:
-    """Refuses an account what it sends beyond its limit in a window of time, and says when that ends.
+    """Answers so many requests of an account, then refuses what it sends for a time, and says when that ends.
+
+    The time begins with the first refusal, so that a machine that is slow meets one as well.
 
     Args:
-        limit: how many requests an account may send in a window.
-        seconds: how long a window is.
+        limit: how many requests of an account are answered before.
+        seconds: how long it is refused then.
 
     Attributes:
         answered: how many requests were answered, by the keys of accounts.
@@ -136,25 +139,22 @@ class WindowedAccounts:
         self._seconds = seconds
         self._ends: dict[str, float] = {}
         self._sent: Counter[str] = Counter()
-        self._closed: set[str] = set()
         self._lock = threading.Lock()
 
     def __call__(self, request: RecordedRequest) -> str | RawAnswer:
         account = str(request.api_key)
         with self._lock:
             now = time.monotonic()
-            if now >= self._ends.get(account, now):
-                self._ends[account] = now + self._seconds
+            if now >= self._ends.get(account, math.inf):
+                del self._ends[account]
                 self._sent[account] = 0
-                self._closed.discard(account)
-            self.early += account in self._closed
+            self.early += account in self._ends
             self._sent[account] += 1
             if self._sent[account] <= self._limit:
                 self.answered[account] += 1
                 return echo(request)
             self.refusals += 1
-            self._closed.add(account)
-            rest = self._ends[account] - now
+            rest = self._ends.setdefault(account, now + self._seconds) - now
             return refused(
                 b"429 Too Many Requests",
                 b"retry-after-ms: %d" % (rest * 1000 + 2),

@@ -89,7 +89,7 @@ def test_a_crowd_before_accounts_with_a_limit(
 def test_a_crowd_before_accounts_that_are_limited_in_time(
     engine: Engine, server: ChatGPTServer, limit: int | None
 ) -> None:
-    """Each account answers six calls in a window; the two that are left wait for the next one."""
+    """Each account answers six calls, then asks for a pause; those that are left wait for its end."""
     counting = WindowedAccounts(6, seconds=0.4)
     server.replies = counting
     pool = pool_of(engine, server, cooldown=0.01, max_concurrent=limit)
