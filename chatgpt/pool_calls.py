@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from chatgpt.core.messages import ChatMessage
@@ -51,11 +51,11 @@ class PoolCall(Call[ChatMessage]):
         finally:
             self._sending.end()
 
-    def _next_part(self) -> ChatMessage | None:
-        part = super()._next_part()
-        if part is not None:
+    def _next_parts(self) -> Sequence[ChatMessage]:
+        parts = super()._next_parts()
+        if parts:
             self._has_delivered = True
-        return part
+        return parts
 
     def _meet(self, need: Need[Any]) -> object:
         match need:

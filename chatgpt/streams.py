@@ -48,6 +48,9 @@ class MessageStream(StreamState, Iterator[ChatMessage]):
         return self
 
     def __next__(self) -> ChatMessage:
+        if self._waiting:  # most of them
+            self._last = taken = self._waiting.popleft()
+            return taken
         self.__enter__()
         if self._is_waited_for:
             self._advance()
@@ -78,16 +81,16 @@ class MessageStream(StreamState, Iterator[ChatMessage]):
         try:
             if self._call is None:
                 self._call = self._start()
-            part = self._call.advance()
+            parts = self._call.advance()
         except BaseException as error:
             problem = self._failed(error)
             if problem is error:
                 raise
             raise problem from error
-        if part is None:
-            self._ended(self._call.result)
+        if parts:
+            self._came(parts)
         else:
-            self._came(part)
+            self._ended(self._call.result)
 
     def __del__(self) -> None:
         if self._state == "open":

@@ -20,6 +20,8 @@ LONGEST_LINE: Final = 16_384
 """Bytes of a line of framing, and of all trailers together."""
 
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,20})(?:;[^\r\n]*)?[ \t]*\r\n")
+# What is between two chunks that are there as a whole: the line end of one, the size of the next.
+_NEXT_SIZE: Final = re.compile(rb"\r\n([0-9A-Fa-f]{1,7})\r\n")
 _LINE_END: Final = b"\r\n"
 
 
@@ -55,6 +57,7 @@ class ChunkDecoder:
         try:
             while position < len(bytes_here) and not self._is_data_over:
                 if self._left:
+                    position = self._take_whole_chunks(bytes_here, position, parts)
                     position = self._take_data(bytes_here, position, parts)
                 elif (end := self._take_size(bytes_here, position)) is not None:
                     position = end
@@ -68,6 +71,20 @@ class ChunkDecoder:
                 raise
             self._problem = problem
         return b"".join(parts)
+
+    def _take_whole_chunks(self, received: bytes, begin: int, parts: list[bytes]) -> int:
+        """Take the chunks that are there as a whole, with the size of the next; return where that one begins."""
+        match = _NEXT_SIZE.match
+        left = self._left
+        while left > 2 and (found := match(received, begin + left - 2)) is not None:
+            size = int(found[1], 16)
+            if not size:
+                break
+            parts.append(received[begin : begin + left - 2])
+            begin = found.end()
+            left = size + 2
+        self._left = left
+        return begin
 
     def _take_data(self, received: bytes, begin: int, parts: list[bytes]) -> int:
         """Take what there is of a chunk; return where it ends."""

@@ -360,7 +360,7 @@ class Call(Generic[T]):
         store: holds its messages.
 
     Attributes:
-        result: what the exchange returned, once `advance` has returned `None`.
+        result: what the exchange returned, once `advance` has returned nothing.
     """
 
     result: T
@@ -378,41 +378,42 @@ class Call(Generic[T]):
     def run(self, on_progress: Callable[[ChatMessage], object] | None = None) -> T:
         """Go on to the end, and hand the parts of the reply to a function."""
         try:
-            while (part := self.advance()) is not None:
+            while parts := self.advance():
                 if on_progress is not None:
-                    on_progress(part)
+                    for part in parts:
+                        on_progress(part)
         finally:
             self.close()
         return self.result
 
-    def advance(self) -> ChatMessage | None:
-        """Go on to the next part of the reply, or to the end: `None`."""
+    def advance(self) -> Sequence[ChatMessage]:
+        """Go on to the next parts of the reply, or to the end, where there are none."""
         try:
-            part = self._next_part()
+            parts = self._next_parts()
         except BaseException:
             self.close()
             raise
-        if part is None:
+        if not parts:
             self.close()
             self.result = self._running.result()
-        return part
+        return parts
 
-    def _next_part(self) -> ChatMessage | None:
+    def _next_parts(self) -> Sequence[ChatMessage]:
         running = self._running
-        if isinstance(running.need, ReportProgress):  # the part that was handed out last
+        if isinstance(running.need, ReportProgress):  # the parts that were handed out last
             running.resume(None)
         while (need := running.need) is not None:
             if self._is_logged:
                 log.debug("%r", need)
             if isinstance(need, ReportProgress):
-                return need.message
+                return need.parts
             try:
                 answer = self._meet(need)
             except TransportFailure as failure:
                 running.fail(failure)
             else:
                 running.resume(answer)
-        return None
+        return ()
 
     def close(self) -> None:
         """End the exchange where it stands, and its connection with it if it is not read empty."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -56,11 +56,11 @@ class PoolCall(Call[ChatMessage]):
         finally:
             self._sending.end()
 
-    async def _next_part(self) -> ChatMessage | None:
-        part = await super()._next_part()
-        if part is not None:
+    async def _next_parts(self) -> Sequence[ChatMessage]:
+        parts = await super()._next_parts()
+        if parts:
             self._has_delivered = True
-        return part
+        return parts
 
     async def _met(self, need: Need[Any]) -> object:
         match need:

@@ -49,6 +49,9 @@ class MessageStream(StreamState, AsyncIterator[ChatMessage]):
         return self
 
     async def __anext__(self) -> ChatMessage:
+        if self._waiting:  # most of them
+            self._last = taken = self._waiting.popleft()
+            return taken
         self._require_entered()
         if self._is_waited_for:
             await self._advance()
@@ -72,16 +75,16 @@ class MessageStream(StreamState, AsyncIterator[ChatMessage]):
         try:
             if self._call is None:
                 self._call = self._start()
-            part = await self._call.advance()
+            parts = await self._call.advance()
         except BaseException as error:
             problem = self._failed(error)
             if problem is error:
                 raise
             raise problem from error
-        if part is None:
-            self._ended(self._call.result)
+        if parts:
+            self._came(parts)
         else:
-            self._came(part)
+            self._ended(self._call.result)
 
     def _require_entered(self) -> None:
         if self._is_new:

@@ -96,8 +96,8 @@ PUBLIC_MODULES: Final = (
 """Where public names are."""
 
 PLAINER: Final = {
-    " | ~chatgpt.core.messages.TextSoFar": "",
     " | ~collections.abc.Callable[[], ~chatgpt.core.messages.Usage]": "",
+    " | tuple[~chatgpt.core.messages.TextBuffer, int]": "",
     " = NOTHING": " = ...",  # attrs makes it anew each time
     "~chatgpt.listing.ConversationListing": "~collections.abc.Iterator[~chatgpt.ConversationSummary]",
     "~chatgpt_async.listing.ConversationListing": "~collections.abc.AsyncIterator[~chatgpt.ConversationSummary]",

@@ -183,7 +183,7 @@ class Stepper:
 
     @property
     def parts(self) -> list[ChatMessage]:
-        return [need.message for need in self.of(ReportProgress)]
+        return [part for need in self.of(ReportProgress) for part in need.parts]
 
     def meet(self, need: Need[Any]) -> object:
         """The answer to one need."""

@@ -6,7 +6,7 @@ streamed part (its pieces are joined) and an estimated usage (it is counted).
 
 Rules:
 
-1. Making a message does no work: one is made for every event of a stream.
+1. Making a message does no work: one is made for every event of a stream, each of the one before (`_following`).
 2. How a notebook shows a value (`_repr_html_`, `_repr_markdown_`) is loaded when one does.
 3. A pickle holds plain values: the text is joined, an estimate that nobody read is left out.
 """
@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 import attrs
-from attrs import define, evolve, field, frozen
+from attrs import evolve, field, frozen
 
 Role: TypeAlias = Literal["user", "assistant", "system", "developer", "tool"]
 """Who speaks. The SDK itself stores `user` and `assistant`."""
@@ -128,13 +128,15 @@ class TextBuffer:
         self._joined = ""
         self._joined_count = 0
 
-    def append(self, piece: str) -> None:
-        """Add a piece at the end."""
-        self._pieces.append(piece)
+    def append(self, piece: str) -> TextSoFar:
+        """Add a piece at the end; the text with it, which later pieces do not change."""
+        pieces = self._pieces
+        pieces.append(piece)
+        return self, len(pieces)
 
     def snapshot(self) -> TextSoFar:
         """The text as it is now; later pieces do not change it."""
-        return TextSoFar(self, len(self._pieces))
+        return self, len(self._pieces)
 
     def first(self, count: int) -> str:
         """The first `count` pieces as one text."""
@@ -149,24 +151,23 @@ class TextBuffer:
         return self.first(len(self._pieces))
 
 
-class TextSoFar:
-    """The text of a buffer at one moment."""
-
-    __slots__ = ("_buffer", "_count")
-
-    def __init__(self, buffer: TextBuffer, count: int) -> None:
-        self._buffer = buffer
-        self._count = count
-
-    def __str__(self) -> str:
-        return self._buffer.first(self._count)
+TextSoFar: TypeAlias = tuple[TextBuffer, int]
+"""The text of a buffer at one moment: its first so many pieces."""
 
 
-def _as_text(value: str | TextSoFar | None) -> str | None:
-    return None if value is None else str(value)
+def _as_text(value: str | TextSoFar) -> str:
+    if isinstance(value, str):
+        return value
+    buffer, count = value
+    return buffer.first(count)
 
 
-@define(kw_only=True, repr=False, on_setattr=attrs.setters.frozen)
+def _as_text_or_none(value: str | TextSoFar | None) -> str | None:
+    return None if value is None else _as_text(value)
+
+
+# Without slots an attrs class that is frozen is made in two thirds of the time, and `_following` in a tenth.
+@frozen(kw_only=True, repr=False, slots=False)
 class ChatMessage:
     """One message of a thread: a question, a reply, or a part of a reply on its way.
 
@@ -203,7 +204,7 @@ class ChatMessage:
     """
 
     id: str
-    _text: str | TextSoFar = field(eq=str)
+    _text: str | TextSoFar = field(eq=_as_text)
     role: Role = "user"
     name: str | None = None
     delta: str | None = None
@@ -215,7 +216,7 @@ class ChatMessage:
     model: str | None = None
     _usage: Usage | Callable[[], Usage] | None = field(default=None, eq=False)
     finish_reason: str | None = None
-    _reasoning: str | TextSoFar | None = field(default=None, eq=_as_text)
+    _reasoning: str | TextSoFar | None = field(default=None, eq=_as_text_or_none)
     context: ContextReport | None = None
     created_at: datetime | None = None
     request_id: str | None = None
@@ -223,19 +224,22 @@ class ChatMessage:
     wire_fields: Mapping[str, object] | None = None
     token_counts: Mapping[str, int] = field(factory=dict, eq=False)
 
+    # Equal by its attributes, and some of them are mappings.
+    __hash__ = None  # type: ignore[assignment] # so Python marks what has no hash
+
     @property
     def text(self) -> str:
         """What was said, or said so far."""
         text = self._text
         if not isinstance(text, str):
-            text = str(text)
-            object.__setattr__(self, "_text", text)
+            text = _as_text(text)
+            self.__dict__["_text"] = text
         return text
 
     @property
     def reasoning(self) -> str | None:
         """What the model thought before it spoke, where the server sends it."""
-        return _as_text(self._reasoning)
+        return _as_text_or_none(self._reasoning)
 
     @property
     def usage(self) -> Usage | None:
@@ -243,7 +247,7 @@ class ChatMessage:
         usage = self._usage
         if callable(usage):
             usage = usage()
-            object.__setattr__(self, "_usage", usage)
+            self.__dict__["_usage"] = usage
         return usage
 
     def __repr__(self) -> str:
@@ -260,6 +264,23 @@ class ChatMessage:
     def without_estimate(self) -> ChatMessage:
         """The message as it is stored: a usage that nobody counted yet is left out."""
         return evolve(self, usage=None) if callable(self._usage) else self
+
+    def _following(
+        self,
+        text: TextSoFar,
+        reasoning: TextSoFar | None,
+        delta: str,
+        detail: Mapping[str, object] | None,
+    ) -> ChatMessage:
+        """The next part of the same reply: what else there is to a message stays as it is."""
+        part: ChatMessage = object.__new__(ChatMessage)
+        attributes = part.__dict__
+        attributes.update(self.__dict__)
+        attributes["_text"] = text
+        attributes["delta"] = delta
+        attributes["detail"] = detail
+        attributes["_reasoning"] = reasoning
+        return part
 
     def __copy__(self) -> ChatMessage:
         return self

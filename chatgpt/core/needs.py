@@ -309,13 +309,13 @@ def unsaved_error(messages: Sequence[ChatMessage], reason: Exception | str) -> S
 
 @frozen
 class ReportProgress(Need[None]):
-    """Hand a part of the reply to the caller.
+    """Hand parts of the reply to the caller: those that one read has brought.
 
     Attributes:
-        message: the reply so far, with what is new in `delta`.
+        parts: at least one; each is the reply so far, with what is new in `delta`.
     """
 
-    message: ChatMessage = field(repr=lambda message: f"<{message.id}>")
+    parts: Sequence[ChatMessage] = field(repr=lambda parts: f"<{len(parts)} of {parts[-1].id}>")
 
 
 @frozen
@@ -403,7 +403,8 @@ def watched(exchange: Exchange[T], look: Callable[[ChatMessage], object]) -> Exc
         while True:
             need = step()
             if isinstance(need, ReportProgress):
-                look(need.message)
+                for part in need.parts:
+                    look(part)
             try:
                 step = partial(exchange.send, (yield need))
             except TransportFailure as failure:

@@ -45,8 +45,23 @@ from chatgpt.core.sse import Event
 END_OF_STREAM: Final = "[DONE]"
 _KEEP_ALIVES: Final = frozenset({"ping", "keepalive", "keep-alive"})
 
+_raw_decode: Final = json.JSONDecoder().raw_decode
+
 REST_SECONDS: Final = 2.0
 END_SECONDS: Final = 0.05
+
+
+def _is_end(data: str) -> bool:
+    return data.lstrip().startswith(END_OF_STREAM)
+
+
+def _loads(data: str) -> object:
+    """What `json.loads` returns; it looks for white space around each text, which costs as much as a third of it."""
+    try:
+        value, end = _raw_decode(data)
+    except ValueError:
+        end = -1
+    return value if end == len(data) else json.loads(data)
 
 
 class GrowingReply(ABC):
@@ -97,11 +112,12 @@ class GrowingReply(ABC):
         """
         if self._is_done:
             return None
-        if event.kind == "event" and event.data.lstrip().startswith(END_OF_STREAM):
+        data = event.data
+        if event.kind == "event" and not data.startswith("{") and _is_end(data):
             self._is_done = True
             return None
         try:
-            answer: object = json.loads(event.data)
+            answer = _loads(data)
         except (ValueError, RecursionError):
             self._refuse_broken(event)
             return None
@@ -192,6 +208,7 @@ def _read(
     on_event: Callable[[Any], object] | None,
 ) -> Exchange[None]:
     decoder = AnswerDecoder()
+    take = reply.take
     chunk = b" "
     failure: ChatGPTError | None = None
     while chunk and not reply.has_ended():
@@ -211,18 +228,25 @@ def _read(
             chunk, events = b"", []  # whatever else comes is no matter
         if events or decoder.has_begun_event:
             limits.progress()
-        for event in events:
-            if (
-                on_event is not None
-                and not reply.has_ended()
-                and (parsed := _parsed(event)) is not None
-            ):
-                yield from ReportEvent(on_event, parsed)
-            part = (
-                reply.take(event) if chunk else reply.take_last(event, is_cut=failure is not None)
-            )
-            if part is not None and is_reported:
-                yield from ReportProgress(part)
+        parts: list[ChatMessage] = []
+        try:
+            for event in events:
+                if on_event is not None and not reply.has_ended():
+                    parsed = _parsed(event)
+                    if parsed is not None:
+                        if parts:
+                            yield ReportProgress(parts)
+                            parts = []
+                        yield ReportEvent(on_event, parsed)
+                part = take(event) if chunk else reply.take_last(event, is_cut=failure is not None)
+                if part is not None and is_reported:
+                    parts.append(part)
+        except ChatGPTError:
+            if parts:  # what came before is the caller's
+                yield ReportProgress(parts)
+            raise
+        if parts:
+            yield ReportProgress(parts)
     if failure is not None:
         # A limit is no end of the connection, which says that nothing more is to come.
         is_whole = reply.is_complete if isinstance(failure, APITimeoutError) else reply.may_end_here
@@ -230,7 +254,7 @@ def _read(
             raise failure
     last = reply.end()
     if last is not None and is_reported:
-        yield from ReportProgress(last)
+        yield ReportProgress([last])
     if chunk:
         yield from _read_end()
 

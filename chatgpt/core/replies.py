@@ -62,6 +62,8 @@ class Reply(GrowingReply):
         self._conversation_id = conversation_id
         self._model = model
         self._id = fallback_id
+        self._told_names: tuple[object, object] = (None, None)
+        self._latest_part: ChatMessage | None = None
         self._text = TextBuffer()
         self._reasoning = TextBuffer()
         self._has_reasoning = False
@@ -145,6 +147,13 @@ class Reply(GrowingReply):
     def _take_json(self, answer: object, event: Event) -> ChatMessage | None:
         name, data, kind = event
         is_whole = kind == "document"
+        if (
+            isinstance(answer, dict)
+            and "choices" in answer
+            and "error" not in answer
+            and name != "error"
+        ):
+            return self._take_object(answer, data, is_whole=is_whole)
         if name == "error" or is_error(answer, is_whole=is_whole):
             if self.is_complete:
                 return None  # nothing of the reply is missing
@@ -162,14 +171,14 @@ class Reply(GrowingReply):
     def _take_object(
         self, answer: dict[str, Any], data: str, *, is_whole: bool
     ) -> ChatMessage | None:
-        identifier, model = answer.get("id"), answer.get("model")
-        if isinstance(identifier, str) and identifier.strip():
-            self._id = identifier if identifier.isascii() else lenient(identifier)
-        if model and isinstance(model, str):
-            self._model = model if model.isascii() else lenient(model)
-        self._take_usage(answer.get("usage"))
-        if isinstance(answer.get("x_groq"), dict):
-            self._take_usage(answer["x_groq"].get("usage"))
+        names = answer.get("id"), answer.get("model")
+        if names != self._told_names:
+            self._take_names(*names)
+            self._told_names = names
+        if (usage := answer.get("usage")) is not None:
+            self._take_usage(usage)
+        if isinstance(groq := answer.get("x_groq"), dict):
+            self._take_usage(groq.get("usage"))
         choice = _first_choice(answer.get("choices"), is_whole=is_whole)
         if choice is None:
             if is_whole:
@@ -203,23 +212,36 @@ class Reply(GrowingReply):
         return self._part(delta, thought) if delta or thought else None
 
     def _part(self, delta: str, thought: str) -> ChatMessage:
-        if delta:
-            self._text.append(delta)
+        text = self._text.append(delta)
         if thought:
             self._reasoning.append(thought)
             self._has_reasoning = True
-        return ChatMessage(
-            id=self._id,
-            text=self._text.snapshot(),
-            role="assistant",
-            delta=delta,
-            parent_message_id=self._parent_message_id,
-            conversation_id=self._conversation_id,
-            detail=self._detail,
-            model=self._model,
-            reasoning=self._reasoning.snapshot() if self._has_reasoning else None,
-            account_id=self._account_id,
-        )
+        reasoning = self._reasoning.snapshot() if self._has_reasoning else None
+        if self._latest_part is None:
+            self._latest_part = ChatMessage(
+                id=self._id,
+                text=text,
+                role="assistant",
+                delta=delta,
+                parent_message_id=self._parent_message_id,
+                conversation_id=self._conversation_id,
+                detail=self._detail,
+                model=self._model,
+                reasoning=reasoning,
+                account_id=self._account_id,
+            )
+        else:
+            self._latest_part = self._latest_part._following(  # noqa: SLF001 - a part is made for each event
+                text, reasoning, delta, self._detail
+            )
+        return self._latest_part
+
+    def _take_names(self, identifier: object, model: object) -> None:
+        if isinstance(identifier, str) and identifier.strip():
+            self._id = identifier if identifier.isascii() else lenient(identifier)
+        if model and isinstance(model, str):
+            self._model = model if model.isascii() else lenient(model)
+        self._latest_part = None  # the next one is another's
 
     def _take_usage(self, usage: object) -> None:
         if not isinstance(usage, dict):
@@ -255,15 +277,14 @@ class Reply(GrowingReply):
 
 def _first_choice(choices: object, *, is_whole: bool) -> dict[str, Any] | None:
     """The choice with index 0, or without one: others (`n` > 1) are in `detail` only."""
-    found = (
-        [choice for choice in choices if isinstance(choice, dict)]
-        if isinstance(choices, list)
-        else []
-    )
-    for choice in found:
-        if choice.get("index") in (0, None, "0"):
+    if not isinstance(choices, list):
+        return None
+    for choice in choices:
+        if isinstance(choice, dict) and choice.get("index") in (0, None, "0"):
             return choice
-    return found[0] if is_whole and found else None
+    if not is_whole:
+        return None
+    return next((choice for choice in choices if isinstance(choice, dict)), None)
 
 
 def _joined_parts(parts: list[Any], depth: int = 0) -> tuple[str, str]:

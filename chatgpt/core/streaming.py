@@ -18,6 +18,8 @@ Rules:
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
 from typing import Literal
 
 from chatgpt.core.errors import StreamInterruptedError
@@ -29,7 +31,7 @@ class StreamState:
 
     def __init__(self) -> None:
         self._state: Literal["new", "open", "finished", "failed", "left"] = "new"
-        self._waiting: ChatMessage | None = None
+        self._waiting: deque[ChatMessage] = deque()
         self._last: ChatMessage | None = None
         self._reply: ChatMessage | None = None
         self._error: BaseException | None = None
@@ -69,7 +71,7 @@ class StreamState:
     @property
     def _is_waited_for(self) -> bool:
         """Whether the next part is still to be asked for."""
-        return self._waiting is None and self._state == "open"
+        return not self._waiting and self._state == "open"
 
     def _claim(self) -> None:
         """Somebody begins to wait for the next part.
@@ -81,10 +83,11 @@ class StreamState:
             raise RuntimeError("A stream is read by one task or thread at a time.")
         self._is_read = True
 
-    def _came(self, part: ChatMessage) -> None:
-        """A part came."""
+    def _came(self, parts: Sequence[ChatMessage]) -> None:
+        """Parts came, as many as there were."""
         self._is_read = False
-        self._waiting = part
+        if self._state == "open":  # else it was left meanwhile
+            self._waiting.extend(parts)
 
     def _ended(self, reply: ChatMessage) -> None:
         """There is no further part; this is the whole reply."""
@@ -113,18 +116,18 @@ class StreamState:
             StreamInterruptedError: the stream was left.
             ChatGPTError: the error that ended the stream.
         """
-        part, self._waiting = self._waiting, None
-        if part is not None:
-            self._last = part
-        elif self._state != "finished":
+        if self._waiting:
+            self._last = self._waiting.popleft()
+            return self._last
+        if self._state != "finished":
             raise self._error or self._interrupted()
-        return part
+        return None
 
     def _leave(self) -> None:
         """The caller goes away."""
         if self._state in ("new", "open"):
             self._state = "left"
-            self._waiting = None
+            self._waiting.clear()
 
     def _interrupted(self) -> StreamInterruptedError:
         why = {"left": "was left before its end", "new": "was not entered"}.get(

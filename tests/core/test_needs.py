@@ -151,7 +151,7 @@ def test_no_need_shows_a_secret_or_a_text_in_its_repr() -> None:
     for need in (
         SendRequest(request, 1, 2, 3),
         SaveMessages((message,)),
-        ReportProgress(message),
+        ReportProgress([message]),
         ReportEvent(print, {"text": "canary"}),
         AskForAccessToken(print, {"password": Secret("canary")}, 1, print),
     ):

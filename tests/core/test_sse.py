@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -87,6 +88,49 @@ def test_how_the_bytes_are_cut_makes_no_difference(
     edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
     pieces = [stream[begin:end] for begin, end in itertools.pairwise(edges)]
     assert decode(*pieces) == decode(stream)
+
+
+PLAIN = st.sampled_from(
+    [b"data: a\n\n", b'data: {"b": "\xe4\xbd\xa0"}\n\n', b"data: \xe2\x80\xa8\xc2\x85c\n\n"]
+)
+ODD = st.sampled_from(
+    [
+        *(
+            b"data:a\n\n",
+            b"data: \n\n",
+            b"data:  a\n\n",
+            b": c\n\n",
+            b": c\ndata: a\n\n",
+            b"data: a\ndata: b\n\n",
+        ),
+        *(
+            b"data: a\r\n\r\n",
+            b"data: \xff\n\n",
+            b"\ndata: a\n\n",
+            b"event: e\ndata: a\n\n",
+            b"data: a\n",
+            b"x\n\n",
+        ),
+    ]
+)
+
+
+@given(blocks=st.lists(PLAIN | PLAIN | PLAIN | ODD), cuts=st.lists(st.integers(0, 200)))
+def test_blocks_of_one_line_are_cut_as_all_others_are(blocks: list[bytes], cuts: list[int]) -> None:
+    stream = b"".join(blocks)
+    edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
+    pieces = [stream[begin:end] for begin, end in itertools.pairwise(edges)]
+    with mock.patch.object(SSEDecoder, "_plain_events", lambda decoder, chunk: None):
+        expected = decode(stream)
+    assert decode(stream) == expected
+    assert decode(*pieces) == expected
+
+
+def test_most_streams_do_not_go_the_long_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SSEDecoder, "_parse", None)
+    decoder = SSEDecoder()
+    assert decoder.feed(b"data: a\n\ndata: b\n\nda") == [message("a"), message("b")]
+    assert decoder.feed(b"ta: c\n\n") == [message("c")]
 
 
 @given(st.binary())

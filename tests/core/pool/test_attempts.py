@@ -227,7 +227,7 @@ def test_a_quota_takes_the_account_out_and_the_call_on() -> None:
 
 
 def cut_off() -> Exchange[ChatMessage]:
-    yield from ReportProgress(evolve(REPLY, text="Hel"))
+    yield from ReportProgress([evolve(REPLY, text="Hel")])
     raise errors.StreamInterruptedError("cut", partial="Hel")
 
 

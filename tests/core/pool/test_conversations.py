@@ -90,7 +90,7 @@ def test_a_conversation_is_remembered_before_its_reply_is_complete(is_closed: bo
     """Its parts name it: the caller may go on with it though the stream was left, or has broken."""
 
     def breaking() -> Exchange[ChatMessage]:
-        yield from ReportProgress(IN_CONVERSATION)
+        yield from ReportProgress([IN_CONVERSATION])
         yield from ReadChunk(1.0)
         raise errors.StreamInterruptedError("x")
 
