@@ -120,7 +120,7 @@ def test_blocks_of_one_line_are_cut_as_all_others_are(blocks: list[bytes], cuts:
     stream = b"".join(blocks)
     edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
     pieces = [stream[begin:end] for begin, end in itertools.pairwise(edges)]
-    with mock.patch.object(SSEDecoder, "_plain_events", lambda decoder, chunk: None):
+    with mock.patch.object(SSEDecoder, "_plain_events", return_value=None):
         expected = decode(stream)
     assert decode(stream) == expected
     assert decode(*pieces) == expected
