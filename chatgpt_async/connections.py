@@ -12,20 +12,14 @@ Rules:
    them goes with the pool, which is retired after `MOST_LOSSES` such failures.
 3. Closing waits for the calls that are running, and does not wait itself: the last of them closes the
    pool. None is cut or sent again.
-4. Closing comes to its end, whatever is cancelled meanwhile (`completed_close`).
-5. Three more things of httpx2 and httpcore2 (2.16) are mended here: a connection that is lost when its
-   TLS handshake is cancelled (`Opening`), a generator that is left suspended when the body is left
-   (`DrainedStream`), and bytes behind an answer that are taken for the next one (`_retire_if_more_came`).
+4. A connection that is lost by httpx2 (2.16) when its TLS handshake is cancelled is closed here (`Opening`).
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
-import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import anyio
@@ -36,16 +30,14 @@ from anyio.lowlevel import EventLoopToken, current_token
 from chatgpt.core.needs import FailureKind, SendRequest
 from chatgpt.core.secrets import revealed
 from chatgpt.routes import IDLE_CONNECTIONS, Route
+from chatgpt_async.bodies import OwnedStream
+from chatgpt_async.closing import completed_close
 
 MAX_CONNECTIONS: Final = 256
 """How many connections there are at most in an event loop; a call waits for a free one."""
 
 MOST_LOSSES: Final = 32
 """After so many failures of opened connections a pool makes room for a new one."""
-
-LIBRARY_ERRORS: Final = (httpx2.RequestError, httpx2.InvalidURL, OSError)
-# Nonsense from a server is a ValueError in places of httpx2 and h11.
-NETWORK_ERRORS: Final = (*LIBRARY_ERRORS, ValueError)
 
 
 class OwnConnections:
@@ -194,7 +186,7 @@ class RouteConnections:
             self._losses += 1
             await self._release()
             raise
-        response.stream = DrainedStream(response.stream, on_close=self._release)
+        response.stream = OwnedStream(response.stream, self._release, is_bare=True)
         return response
 
     async def aclose(self) -> None:
@@ -270,112 +262,3 @@ class Opening:
         """Close what was opened: the request has failed."""
         for stream in self._streams:
             await completed_close(stream.aclose())
-
-
-class DrainedStream(httpx2.AsyncByteStream):
-    """The bytes of an answer as they came, whose iterator is at its end once it is closed.
-
-    httpx2 stacks generators, and one of them (`AsyncResponseStream`) does not close the next: left
-    suspended, that would be ended by the garbage collector, in a task of its own. So they are run
-    to their end: over what was received already, up to the first wait.
-    """
-
-    def __init__(self, stream: Any, on_close: Callable[[], Awaitable[None]] | None = None) -> None:
-        self._stream = stream
-        self._parts: AsyncIterator[bytes] = aiter(stream)
-        self._on_close = on_close
-        self._is_read = False
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        try:
-            return await anext(self._parts)
-        except StopAsyncIteration:
-            self._is_read = True
-            raise
-
-    async def aclose(self) -> None:
-        """Close the connection, if the answer is not read to its end."""
-        if self._is_read:  # then nothing waits
-            await self._close()
-        else:
-            await completed_close(self._close())
-
-    async def _close(self) -> None:
-        try:
-            connection = _http11_connection(self._stream)
-            if connection is not None and self._is_read:
-                _retire_if_more_came(connection)
-            elif connection is not None:
-                _shut_down(connection)
-            await self._stream.aclose()
-            with contextlib.suppress(RuntimeError):  # another task may wait for a part
-                await self.drain()
-        finally:
-            if self._on_close is not None:
-                await self._on_close()
-
-    async def drain(self) -> None:
-        """Run the iterator to its end, without waiting for anything."""
-        with contextlib.suppress(*NETWORK_ERRORS), anyio.CancelScope() as without_waiting:
-            without_waiting.cancel()
-            async for _ in self._parts:
-                continue
-
-
-def _http11_connection(stream: Any) -> Any:
-    """The connection of HTTP/1.1 on which an answer comes; `None` where it is another one, or cannot be told."""
-    stream = getattr(stream, "_stream", stream)  # a client of the caller wraps it once more
-    pool_request = getattr(getattr(stream, "_httpcore_stream", None), "_pool_request", None)
-    connection = getattr(pool_request, "connection", None)
-    while (inner := getattr(connection, "_connection", None)) is not None:
-        connection = inner
-    return connection if hasattr(connection, "_h11_state") else None
-
-
-def _retire_if_more_came(connection: Any) -> None:
-    """See that a connection is not used again that holds bytes behind the end of its answer.
-
-    httpcore2 (2.16) would read them as the answer to the next request. h11 knows of them; told that
-    sending has failed, it goes through no further cycle, and httpcore2 closes the connection.
-    """
-    if connection._h11_state.trailing_data[0]:  # noqa: SLF001 - there is no public way
-        connection._h11_state.send_failed()  # noqa: SLF001
-
-
-def _shut_down(connection: Any) -> None:
-    """End a connection: the child of a fork may have it, too, and closing it here alone would not end it."""
-    its_stream: Any = getattr(connection, "_network_stream", None)
-    # On a duplicate: what uvloop shows for a socket cannot be shut down. It may have ended already.
-    with contextlib.suppress(OSError, AttributeError):
-        number: int = its_stream.get_extra_info("socket").fileno()
-        with socket.fromfd(number, socket.AF_INET, socket.SOCK_STREAM) as handle:
-            handle.shutdown(socket.SHUT_RDWR)
-
-
-async def completed_close(closing: Coroutine[Any, Any, None]) -> None:
-    """Close something completely, whatever is cancelled meanwhile.
-
-    A shield of anyio does not hold off `asyncio.Task.cancel` and `asyncio.timeout`. So on asyncio it is
-    done in a task, which is waited for until it is done; the cancellation is raised after that.
-    """
-    with anyio.CancelScope(shield=True):
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:  # trio, whose shields hold
-            await closing
-            return
-        task = asyncio.ensure_future(closing)
-        cancelled: asyncio.CancelledError | None = None
-        while not task.done():
-            try:
-                await asyncio.wait([task])
-            except asyncio.CancelledError as error:
-                cancelled = error
-        problem = None if task.cancelled() else task.exception()
-        if cancelled is not None:
-            raise cancelled
-        if problem is not None:
-            raise problem

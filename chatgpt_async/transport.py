@@ -11,7 +11,6 @@ Rules:
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import re
@@ -63,15 +62,9 @@ from chatgpt.library_logs import mask_logs_of, sent_secrets, silence_logs_of
 from chatgpt.routes import route_of
 from chatgpt.stores.protocol import conversation_method, replies_method
 from chatgpt.tokenizer import load_tokenizer
+from chatgpt_async.bodies import LIBRARY_ERRORS, NETWORK_ERRORS, OwnedStream, body_of
 from chatgpt_async.callbacks import completed
-from chatgpt_async.connections import (
-    LIBRARY_ERRORS,
-    NETWORK_ERRORS,
-    DrainedStream,
-    Opening,
-    OwnConnections,
-    completed_close,
-)
+from chatgpt_async.connections import Opening, OwnConnections
 from chatgpt_async.interruptions import Interruption
 from chatgpt_async.stores.protocol import MessageStore
 
@@ -162,7 +155,7 @@ class Transport:
             outcome = await _attempt(_already_open(self._given), need, Opening(need), silence)
             # A ValueError may be his own.
             answer = answer_of(outcome, httpx2.Response, LIBRARY_ERRORS, failure_of)
-            answer.stream = DrainedStream(answer.stream)
+            answer.stream = OwnedStream(answer.stream)
             return answer, ()
         route = route_of(need.request, self._proxy, SOCKS_PACKAGE)
         secrets = route.secrets
@@ -268,15 +261,16 @@ def _is_tls(error: BaseException) -> bool:
 
 
 class _Body:
-    """The body of an answer, read as it arrives."""
+    """The body of an answer, read as it arrives.
+
+    Args:
+        response: the answer.
+        secrets: those that the logs of libraries may show.
+    """
 
     def __init__(self, response: httpx2.Response, secrets: Sequence[Secret]) -> None:
-        assert isinstance(response.stream, DrainedStream), "Transport.send makes it one"
-        self._response = response
-        self._stream = response.stream
+        self._body = body_of(response)
         self._secrets = secrets
-        self._chunks = response.aiter_bytes()
-        self._is_left = False
         self._process = os.getpid()
 
     async def read(self, seconds: float) -> bytes:
@@ -290,32 +284,19 @@ class _Body:
         handled = sys.exception()
         outside = sent_secrets.set(self._secrets)
         try:
-            with anyio.move_on_after(seconds):
-                chunk = await anext(self._chunks, b"")
-                if self._is_left:  # by another task, which had to leave the generators to this one
-                    await completed_close(self._close())
-                return chunk
+            return await self._body.read(seconds)
         except NETWORK_ERRORS as error:
             raise failure_of(without_tracebacks(error, handled)) from None
         finally:
             sent_secrets.reset(outside)
-        raise TransportFailure("read_timeout", "nothing came")
 
     async def aclose(self) -> None:
         """Close the connection, if the body is not read to its end."""
-        self._is_left = True
         outside = sent_secrets.set(self._secrets)
         try:
-            await completed_close(self._close())
+            await self._body.aclose()
         finally:
             sent_secrets.reset(outside)
-
-    async def _close(self) -> None:
-        await self._response.aclose()
-        # Another task may wait for a part: then a generator is running, and it closes them.
-        with contextlib.suppress(RuntimeError):
-            await self._chunks.aclose()
-            await self._stream.drain()
 
 
 # --- stepping an exchange --------------------------------------------------------------------

@@ -44,7 +44,7 @@ from chatgpt.stores.redis_keys import (
     read_unreadable,
 )
 from chatgpt.stores.unreadable import UnreadableMessage
-from chatgpt_async.connections import completed_close
+from chatgpt_async.closing import completed_close
 from chatgpt_async.stores.protocol import MessageStore
 
 T = TypeVar("T")

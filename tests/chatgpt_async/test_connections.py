@@ -28,7 +28,9 @@ from chatgpt_async import (
     ChatGPTError,
 )
 from chatgpt_async import connections as module
-from chatgpt_async.connections import OwnConnections, completed_close
+from chatgpt_async.bodies import Http11Body
+from chatgpt_async.closing import completed_close
+from chatgpt_async.connections import OwnConnections
 from chatgpt_async.transport import Call
 from tests.chatgpt_async.peers import until
 
@@ -358,7 +360,8 @@ async def test_the_connection_of_an_answer_is_known(chatgpt_server: ChatGPTServe
         assert stream._call is not None
         answer = stream._call._answer
         assert answer is not None
-        connection = module._http11_connection(answer._stream._stream)
+        assert isinstance(answer._body, Http11Body)
+        connection = answer._body._stream.connection
         assert isinstance(connection._h11_state.trailing_data[0], bytes)
         assert connection._network_stream.get_extra_info("socket").fileno() > 0
 

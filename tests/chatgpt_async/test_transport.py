@@ -158,7 +158,7 @@ async def test_leaving_a_stream_has_closed_its_connection(
     chatgpt_server.inject(*[Fault(part_delay=0.002)] * 3)
 
     def socket_of(stream: Any) -> Any:
-        response = stream._call._answer._response
+        response = stream._call._answer._body._response
         return response.extensions["network_stream"].get_extra_info("socket")
 
     async with client.stream_message("hi") as stream:
