@@ -154,7 +154,7 @@ class Transport:
         check_session(session, "requests", "Session", "request")
         self._given = session
         self._proxy = proxy
-        self._own: tuple[requests.Session, int] | None = None
+        self._own: tuple[StoppableSession, int] | None = None
         self._turns: dict[int, Turn] = {}
 
     def send(

@@ -168,7 +168,8 @@ def compose(
         **prompt_format.fields(prompt.messages),
         "stream": adapted.is_streamed,
     }
-    prompt = evolve(prompt, context=evolve(prompt.context, changes=changes))
+    if changes:
+        prompt = evolve(prompt, context=evolve(prompt.context, changes=changes))
     return Attempt(prompt, prompt_format, lesson, body, max_total)
 
 

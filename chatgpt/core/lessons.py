@@ -156,21 +156,43 @@ class Lessons:
     """
 
     def __init__(self) -> None:
-        self._learned: dict[tuple[EndpointName, str], tuple[_LearnedValues, set[str]]] = {}
+        self._learned: dict[tuple[EndpointName, str], _Memory] = {}
 
     def of(self, endpoint: EndpointName, model: str) -> Lesson:
         """What is known of a model."""
-        known = self._learned.get((endpoint, model))
-        if known is None:
-            return NOTHING
-        learned, refused = known
-        return Lesson(refused=frozenset(refused), **learned)
+        memory = self._learned.get((endpoint, model))
+        return NOTHING if memory is None else memory.lesson()
 
     def keep(self, endpoint: EndpointName, model: str, **learned: Unpack[Learned]) -> None:
         """Keep what was learned of a model; parameters that are refused add to those before."""
-        known, refused = self._learned.setdefault((endpoint, model), ({}, set()))
-        refused.update(learned.pop("refused", ()))
-        known.update(cast("_LearnedValues", learned))
+        memory = self._learned.setdefault((endpoint, model), _Memory())
+        memory.refused.update(learned.pop("refused", ()))
+        memory.values.update(cast("_LearnedValues", learned))
+        memory.edition = object()
+
+
+class _Memory:
+    """What was learned of one model.
+
+    Attributes:
+        values, refused: what there is to know.
+        edition: another one with each thing that was learned.
+    """
+
+    def __init__(self) -> None:
+        self.values: _LearnedValues = {}
+        self.refused: set[str] = set()
+        self.edition = object()
+        self._made: tuple[object, Lesson] | None = None
+
+    def lesson(self) -> Lesson:
+        """All of it; made once, as a call asks for it several times."""
+        edition = self.edition  # before the rest is looked at: another thread may learn meanwhile
+        if self._made is not None and self._made[0] is edition:
+            return self._made[1]
+        lesson = Lesson(refused=frozenset(self.refused), **self.values)
+        self._made = edition, lesson
+        return lesson
 
 
 # --- heeding ---------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from typing import Final, TypedDict, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -107,7 +108,11 @@ class ClientSettings:
         return evolve(self, api_org=secret_of("api_org", value))
 
     def redactor(self) -> SecretMask:
-        """What masks every secret of these settings in a text."""
+        """What masks every secret of these settings in a text; each call has its own, which learns."""
+        return self._mask.another()
+
+    @cached_property
+    def _mask(self) -> SecretMask:
         return SecretMask(self._secrets())
 
     def _secrets(self) -> Iterator[Secret]:
@@ -116,7 +121,11 @@ class ClientSettings:
                 yield value
 
     def request_headers(self) -> dict[str, str | Secret]:
-        """The headers of every request; the caller's own win."""
+        """The headers of every request, for one of them; the caller's own win."""
+        return dict(self._headers)
+
+    @cached_property
+    def _headers(self) -> Mapping[str, str | Secret]:
         headers: dict[str, str | Secret] = {
             "accept": "*/*",
             "content-type": "application/json",
@@ -153,8 +162,11 @@ class ClientSettings:
 
     def message_url(self, endpoint: EndpointName) -> str:
         """Where messages are posted."""
-        paths = {"chat": "/chat/completions", "completions": "/completions"}
-        return self.api_reverse_proxy_url or self.url(paths[endpoint])
+        return self.api_reverse_proxy_url or self._message_urls[endpoint]
+
+    @cached_property
+    def _message_urls(self) -> Mapping[EndpointName, str]:
+        return {"chat": self.url("/chat/completions"), "completions": self.url("/completions")}
 
     def url(self, path: str) -> str:
         """The URL of an endpoint, a query of the base URL kept.

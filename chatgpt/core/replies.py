@@ -312,18 +312,28 @@ def _joined_parts(parts: list[Any], depth: int = 0) -> tuple[str, str]:
 
 def _detail(usage: dict[str, Any], places: Sequence[str], *names: str) -> int | None:
     """A figure among the details, or beside them."""
-    found = (_figure(place, name) for place in (*map(usage.get, places), usage) for name in names)
-    return next((figure for figure in found if figure is not None), None)
+    for place in (*map(usage.get, places), usage):
+        if isinstance(place, dict):
+            for name in names:
+                figure = _figure(place, name)
+                if figure is not None:
+                    return figure
+    return None
 
 
 def _count(usage: dict[str, Any], *names: str) -> int | None:
     """The first figure of these names that is more than nothing, or nothing."""
-    figures = [figure for figure in (_figure(usage, name) for name in names) if figure is not None]
-    return next(filter(None, figures), 0 if figures else None)
+    found = None
+    for name in names:
+        figure = _figure(usage, name)
+        if figure:
+            return figure
+        found = figure if found is None else found
+    return found
 
 
-def _figure(figures: object, name: str) -> int | None:
-    value = figures.get(name) if isinstance(figures, dict) else None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+def _figure(figures: dict[str, Any], name: str) -> int | None:
+    value = figures.get(name)
+    if value is None or isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return int(value) if 0 <= value <= MOST_TOKENS and value == int(value) else None

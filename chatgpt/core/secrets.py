@@ -217,8 +217,18 @@ class SecretMask:
 
     def also(self, secrets: Iterable[Secret]) -> None:
         """Mask these secrets, too."""
-        values = {*self._values, *_masked(secrets)}
-        self._values = sorted(values, key=len, reverse=True)  # a secret may be a part of another
+        masked = _masked(secrets)
+        if masked:
+            values = {*self._values, *masked}
+            self._values = sorted(
+                values, key=len, reverse=True
+            )  # a secret may be a part of another
+
+    def another(self) -> SecretMask:
+        """One that masks the same, and learns by itself."""
+        mask = SecretMask(())
+        mask._values = self._values
+        return mask
 
     def __call__(self, text: str) -> str:
         """A text with every secret in it replaced by `***`."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, signature
 from ipaddress import ip_address
 from math import inf, isnan
@@ -300,7 +300,11 @@ def is_proxy_url(value: str | Secret) -> bool:
 
 def is_loopback(url: str) -> bool:
     """Whether a URL is that of a server on this machine."""
-    host = urlsplit(url).hostname or ""
+    return _is_loopback_host(urlsplit(url).hostname or "")
+
+
+@lru_cache(maxsize=64)
+def _is_loopback_host(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
     except ValueError:

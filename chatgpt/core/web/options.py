@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from typing import Any, Final, Self, TypedDict, cast, get_args
 from urllib.parse import urlunsplit
 
@@ -133,7 +134,11 @@ class WebSettings(ABC):
         """Check that there is a token, or a way to one."""
 
     def redactor(self) -> SecretMask:
-        """What masks every secret of these settings in a text."""
+        """What masks every secret of these settings in a text; each call has its own, which learns."""
+        return self._mask.another()
+
+    @cached_property
+    def _mask(self) -> SecretMask:
         return SecretMask(self.secrets)
 
     @property
