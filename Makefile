@@ -6,10 +6,11 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 LOWEST := $(VENV)/lowest
+BENCH := $(VENV)/bench
 PROCESSES := tests/cli tests/stores tests/testing tests/chatgpt_async tests/pool_ledgers tests/documentation tests/examples tests/notebook
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo docs pictures test tests-of-processes tests-of-modules test-lowest reliability fuzz audit format lint types imports tests bench clean help
+.PHONY: demo docs pictures test tests-of-processes tests-of-modules test-lowest reliability fuzz audit format lint types imports tests bench bench-check clean help
 
 help:
 	@echo "make demo         a threaded, streamed conversation with the embedded server"
@@ -18,6 +19,7 @@ help:
 	@echo "make docs         the documentation, in build/docs"
 	@echo "make pictures     docs/pictures anew"
 	@echo "make bench        the benchmarks"
+	@echo "make bench-check  whether anything costs more than it did, against stored ratios"
 	@echo "make reliability  docs/reliability.md anew, from a run of the tests in tests/reliability"
 	@echo "make fuzz         10,000 examples of each property, and atheris on the decoders"
 	@echo "make test-lowest  the tests with the lowest versions that the metadata allows"
@@ -87,10 +89,30 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.installed-dev
-	$(BIN)/python benchmarks/long_thread.py
-	$(BIN)/python benchmarks/stores.py
-	$(BIN)/python benchmarks/command_start.py
+# Everything in one command: it needs the network once, about ten minutes, and a machine that has nothing else to do. npm
+# chatgpt is compared where Node.js and npm are. BENCH_OPTIONS='--rounds 3' makes it shorter (python -m benchmarks.peers --help).
+bench: $(BENCH)/.installed
+	@if ! command -v node >/dev/null || ! command -v npm >/dev/null; then \
+		echo "There is no Node.js with npm: npm chatgpt is left out."; \
+	elif [ ! -d $(BENCH)/npm/node_modules/chatgpt ]; then \
+		npm install --silent --no-audit --no-fund --prefix $(BENCH)/npm chatgpt@5.2.5 || \
+			echo "npm chatgpt could not be installed: it is left out."; \
+	fi
+	$(BENCH)/bin/python -m benchmarks.peers --npm $(BENCH)/npm $(BENCH_OPTIONS)
+	$(BENCH)/bin/python -m benchmarks.plots
+	$(BENCH)/bin/python benchmarks/long_thread.py
+	$(BENCH)/bin/python benchmarks/stores.py
+	$(BENCH)/bin/python benchmarks/command_start.py
+
+# What is compared, beside this package, and what the three at the end need of it.
+$(BENCH)/.installed: $(VENV)/.created pyproject.toml
+	$(PYTHON) -m venv --clear $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[bench,cli,redis]'
+	@touch $@
+
+# Its exit code: 0, no ratio is worse than the stored one by more than is allowed; 1, one is; 2, they could not be counted.
+bench-check: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.check
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,20 +1,20 @@
-"""The clients that are compared, all doing the same: `python -I benchmarks/peer_clients.py NAME URL EVENTS SECONDS`.
+"""The clients that are compared, all doing the same: they ask for a plain reply, and for a stream.
 
-Strategy: one process for each client and round. It makes its client and has a first reply, as the first thing that it does;
-then, warm, it streams and asks for as long as it was told, and at least once. Each of the two is reported as a line of JSON.
+Strategy: what a client is made with is imported when it is made, so that this is part of what is measured. The scenarios
+(`calls.py` and its like) say what is done with a client, in a process of its own (`client_process.py`).
 
 Rules:
 
-1. It runs as a file and loads only what costs next to nothing, so that a client's own imports are what is measured.
+1. This file loads only what costs next to nothing.
 2. Each client is used as its documentation does it, with its own defaults, and gives back the whole text.
-3. CPU time is that of the whole process, user and system, threads included.
+3. The floors do what nothing built on the same libraries can do without. `requests` reads a plain reply by itself, so
+   `sseclient` is loaded for the first stream. `httpx2` allows fewer connections than `openai` does with it, and less time;
+   so it is given the same.
 """
 
 from __future__ import annotations
 
 import json
-import sys
-import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -23,12 +23,13 @@ MODEL = "gpt-5.4-mini"
 QUESTION = "What is a monad?"
 MESSAGES = [{"role": "user", "content": QUESTION}]
 """The prompt of those that keep no threads."""
-TRIPS = 20
-"""Round trips between two looks at the clock."""
 
 Client = tuple[Callable[[int], str], Callable[[], str]]
 """Two functions. One asks so many times, one after the other, and returns the last text; one asks once, for a stream, and
 returns the text of its parts."""
+
+AsyncClient = tuple[Callable[[], Awaitable[str]], Callable[[], Awaitable[str]]]
+"""Two functions. One asks once, and returns the text; one asks once, for a stream, and returns the text of its parts."""
 
 
 def blocking(ask: Callable[[], str], stream: Callable[[], str]) -> Client:
@@ -43,7 +44,7 @@ def blocking(ask: Callable[[], str], stream: Callable[[], str]) -> Client:
 
 
 def awaited(ask: Callable[[], Awaitable[str]], stream: Callable[[], Awaitable[str]]) -> Client:
-    """An async client, on one event loop, which what it needs is imported for."""
+    """An async client, on an event loop of its own, which is imported here."""
     import asyncio
 
     runner = asyncio.Runner()
@@ -59,11 +60,11 @@ def awaited(ask: Callable[[], Awaitable[str]], stream: Callable[[], Awaitable[st
     return lambda times: runner.run(ask_often(times)), lambda: runner.run(stream_once())
 
 
-def make_chatgpt(url: str) -> Client:
-    """`chatgpt`: the default store and options."""
+def make_chatgpt(url: str, **options: Any) -> Client:
+    """`chatgpt`: the default store and options, unless others are given."""
     from chatgpt import ChatGPTAPI
 
-    client = ChatGPTAPI(api_key=KEY, api_base_url=url)
+    client = ChatGPTAPI(api_key=KEY, api_base_url=url, **options)
 
     def stream() -> str:
         with client.stream_message(QUESTION) as stream:
@@ -72,11 +73,11 @@ def make_chatgpt(url: str) -> Client:
     return blocking(lambda: client.send_message(QUESTION).text, stream)
 
 
-def make_chatgpt_async(url: str) -> Client:
-    """`chatgpt_async`: the default store and options."""
+def make_chatgpt_async(url: str, **options: Any) -> AsyncClient:
+    """`chatgpt_async`: the default store and options, unless others are given."""
     from chatgpt_async import ChatGPTAPI
 
-    client = ChatGPTAPI(api_key=KEY, api_base_url=url)
+    client = ChatGPTAPI(api_key=KEY, api_base_url=url, **options)
 
     async def ask() -> str:
         return (await client.send_message(QUESTION)).text
@@ -85,7 +86,7 @@ def make_chatgpt_async(url: str) -> Client:
         async with client.stream_message(QUESTION) as stream:
             return "".join([part.delta or "" async for part in stream])
 
-    return awaited(ask, stream)
+    return ask, stream
 
 
 def make_openai(url: str) -> Client:
@@ -103,7 +104,7 @@ def make_openai(url: str) -> Client:
     )
 
 
-def make_openai_async(url: str) -> Client:
+def make_openai_async(url: str) -> AsyncClient:
     """`openai`, async."""
     from openai import AsyncOpenAI
 
@@ -117,7 +118,7 @@ def make_openai_async(url: str) -> Client:
         async with await create(model=MODEL, messages=MESSAGES, stream=True) as stream:
             return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
 
-    return awaited(ask, stream)
+    return ask, stream
 
 
 def make_litellm(url: str) -> Client:
@@ -136,7 +137,7 @@ def make_litellm(url: str) -> Client:
     )
 
 
-def make_litellm_async(url: str) -> Client:
+def make_litellm_async(url: str) -> AsyncClient:
     """`litellm`, async."""
     from litellm import acompletion
 
@@ -151,13 +152,12 @@ def make_litellm_async(url: str) -> Client:
         chunks = await complete(messages=MESSAGES, stream=True, **options)
         return "".join([chunk.choices[0].delta.content or "" async for chunk in chunks])
 
-    return awaited(ask, stream)
+    return ask, stream
 
 
 def make_floor(url: str) -> Client:
     """What nothing made with `requests` and `sseclient` can be faster than."""
     import requests
-    import sseclient
 
     session = requests.Session()
     session.headers["Authorization"] = f"Bearer {KEY}"
@@ -167,6 +167,8 @@ def make_floor(url: str) -> Client:
         return text_of(session.post(url, json={"model": MODEL, "messages": MESSAGES}).json())
 
     def stream() -> str:
+        import sseclient
+
         request = {"model": MODEL, "messages": MESSAGES, "stream": True}
         with session.post(url, json=request, stream=True) as response:
             events = sseclient.SSEClient(response.iter_content(None)).events()
@@ -175,11 +177,15 @@ def make_floor(url: str) -> Client:
     return blocking(ask, stream)
 
 
-def make_floor_async(url: str) -> Client:
+def make_floor_async(url: str) -> AsyncClient:
     """What nothing made with `httpx2` can be faster than."""
     import httpx2
 
-    client = httpx2.AsyncClient(headers={"Authorization": f"Bearer {KEY}"})
+    client = httpx2.AsyncClient(
+        headers={"Authorization": f"Bearer {KEY}"},
+        limits=httpx2.Limits(max_connections=1_000, max_keepalive_connections=100),
+        timeout=httpx2.Timeout(600, connect=5),
+    )
     url += "/chat/completions"
 
     async def ask() -> str:
@@ -196,18 +202,41 @@ def make_floor_async(url: str) -> Client:
                 text.extend(pieces(event[len(b"data: ") :] for event in events))
         return "".join(text)
 
-    return awaited(ask, stream)
+    return ask, stream
 
 
-CLIENTS = {
-    "chatgpt": make_chatgpt,
+def make_bounded_floor(url: str) -> AsyncClient:
+    """The same with as many streams at once as `chatgpt_async` has connections; the others wait."""
+    import asyncio
+
+    ask, stream_unbounded = make_floor_async(url)
+    free = asyncio.Semaphore(256)
+
+    async def stream() -> str:
+        async with free:
+            return await stream_unbounded()
+
+    return ask, stream
+
+
+def on_a_loop(make: Callable[[str], AsyncClient]) -> Callable[[str], Client]:
+    """What makes an async client that is used from a program that is not async."""
+    return lambda url: awaited(*make(url))
+
+
+ASYNC_CLIENTS: dict[str, Callable[[str], AsyncClient]] = {
     "chatgpt_async": make_chatgpt_async,
-    "openai": make_openai,
     "openai_async": make_openai_async,
-    "litellm": make_litellm,
     "litellm_async": make_litellm_async,
-    "floor": make_floor,
     "floor_async": make_floor_async,
+    "floor_bounded": make_bounded_floor,
+}
+CLIENTS: dict[str, Callable[[str], Client]] = {
+    "chatgpt": make_chatgpt,
+    "openai": make_openai,
+    "litellm": make_litellm,
+    "floor": make_floor,
+    **{name: on_a_loop(make) for name, make in ASYNC_CLIENTS.items()},
 }
 
 
@@ -221,60 +250,3 @@ def pieces(events: Iterable[str | bytes]) -> Iterable[str]:
     for data in events:
         if data not in ("[DONE]", b"[DONE]"):
             yield json.loads(data)["choices"][0]["delta"].get("content") or ""
-
-
-def main(name: str, url: str, events: int, seconds: float) -> None:
-    """Measure one client."""
-    begin = now()
-    ask, stream = CLIENTS[name](url)
-    made = since(begin)
-    text = ask(1)
-    first_reply = {"cpu": time.process_time()}  # its wall time is seen from outside
-    report({"make": made, "first_reply": first_reply, "memory": peak_memory()}, [text])
-    ask(TRIPS)
-    stream()
-    streamed, text = cost(stream, seconds, events)
-    asked, reply = cost(lambda: ask(TRIPS), seconds, TRIPS)
-    report({"stream_event": streamed, "round_trip": asked}, [text, reply])
-
-
-def now() -> tuple[float, float]:
-    """CPU seconds of this process, and wall seconds since some moment."""
-    return time.process_time(), time.perf_counter()
-
-
-def since(begin: tuple[float, float], count: int = 1) -> dict[str, float]:
-    """What has been spent, divided by what it was spent for."""
-    cpu, wall = now()
-    return {"cpu": (cpu - begin[0]) / count, "wall": (wall - begin[1]) / count}
-
-
-def cost(work: Callable[[], str], seconds: float, pieces: int) -> tuple[dict[str, float], str]:
-    """The cost of a piece of some work, which is done until it took so many seconds of CPU; and its text."""
-    times, begin = 0, now()
-    while not times or time.process_time() - begin[0] < seconds:
-        text = work()
-        times += 1
-    return since(begin, times * pieces), text
-
-
-def peak_memory() -> dict[str, float]:
-    """The most memory that this program was resident in, in bytes; nothing where there is no `/proc`.
-
-    (`getrusage` counts what was there before `exec`, too.)
-    """
-    try:
-        with open("/proc/self/status", encoding="ascii") as status:  # noqa: PTH123 - pathlib is an import
-            kilobytes = next(line.split()[1] for line in status if line.startswith("VmHWM"))
-    except OSError:
-        return {}
-    return {"bytes": int(kilobytes) * 1024}
-
-
-def report(figures: dict[str, dict[str, float]], texts: list[str]) -> None:
-    """Say what was measured, and what was read, for whoever compares it."""
-    print(json.dumps({"figures": figures, "texts": texts}), flush=True)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))

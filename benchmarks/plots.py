@@ -1,4 +1,4 @@
-"""Draws what the documentation shows of `results.json`: two plots, and the table in the pages that have a place for it.
+"""Draws what the documentation shows of `results.json`: three plots, and two tables in the pages that have a place for them.
 
     python -m benchmarks.plots
 
@@ -15,6 +15,7 @@ Rules:
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from io import StringIO
 from pathlib import Path
 from typing import Any, Final
@@ -23,19 +24,26 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from benchmarks.results import FIRST_REPLY, STREAM, Metric, Results, number, table
+from benchmarks.results import CROWD, FIRST_REPLY, STREAM, Metric, Results, number, table
+from benchmarks.targets import target_table
 
 ROOT: Final = Path(__file__).parents[1]
 PICTURES: Final = ROOT / "docs" / "pictures"
 PLOTS: Final = {
     "benchmark-stream": (STREAM, "CPU time for each event of a stream, µs"),
     "benchmark-start": (FIRST_REPLY, "CPU time from the start of a process to its first reply, ms"),
+    "benchmark-crowd": (CROWD, "CPU time for each event of 1,000 streams at once, µs"),
 }
 PAGES: Final = (ROOT / "README.md", ROOT / "docs" / "explanation" / "benchmarks.md")
-"""Those that may show the table: where the marks are."""
+"""Those that may show a table: where its marks are."""
 
-BEGIN: Final = "<!-- benchmarks: from results.json, by python -m benchmarks.plots -->"
-END: Final = "<!-- benchmarks: end -->"
+TABLES: Final[Mapping[str, Callable[[Results], str]]] = {
+    "benchmarks": table,
+    "targets": target_table,
+}
+"""By the name in their marks."""
+BEGIN: Final = "<!-- {}: from results.json, by python -m benchmarks.plots -->"
+END: Final = "<!-- {}: end -->"
 
 # The colours of the other pictures.
 PAPER, INK, FAINT = "#fbfaf7", "#1f2933", "#52606d"
@@ -96,10 +104,14 @@ def draw(results: Results, metric: Metric, title: str) -> str:
     return "".join(line.rstrip() + "\n" for line in drawn.getvalue().splitlines())
 
 
-def with_table(page: str, results: Results) -> str:
-    """A page with the table of these results between its marks; as it is, where it has none."""
-    block = f"{BEGIN}\n\n{table(results)}\n\n{END}"
-    return re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: block, page, flags=re.DOTALL)
+def with_tables(page: str, results: Results) -> str:
+    """A page with the tables of these results between their marks; as it is, where it has none."""
+    for name, made in TABLES.items():
+        begin, end = BEGIN.format(name), END.format(name)
+        block = f"{begin}\n\n{made(results)}\n\n{end}"
+        between = f"{re.escape(begin)}.*?{re.escape(end)}"
+        page = re.sub(between, lambda _: block, page, flags=re.DOTALL)  # noqa: B023 - called at once
+    return page
 
 
 def main() -> None:
@@ -109,7 +121,7 @@ def main() -> None:
         PICTURES.joinpath(f"{name}.svg").write_text(draw(results, metric, title), "utf-8")
     for path in PAGES:
         page = path.read_text("utf-8")
-        if (shown := with_table(page, results)) != page:
+        if (shown := with_tables(page, results)) != page:
             path.write_text(shown, "utf-8")
 
 

@@ -15,10 +15,12 @@ from typing import Any, Final, Self
 
 from attrs import asdict, frozen
 
+from benchmarks.sizes import Sizes
+
 RESULTS: Final = Path(__file__).with_name("results.json")
 
 Figures = dict[str, dict[str, list[float]]]
-"""For each metric and kind (`cpu`, `wall`: seconds; `bytes`), the figures of all rounds."""
+"""For each metric and kind (`cpu`, `wall`: seconds; `bytes`, `count`), the figures of all rounds."""
 
 
 @frozen
@@ -38,12 +40,13 @@ class Metric:
 
     def shown(self, figures: Figures) -> float | None:
         """The median, in the unit of the title; `None` where it was not measured."""
-        rounds = figures[self.name].get(self.kind)
+        rounds = figures.get(self.name, {}).get(self.kind)
         return median(rounds) * self.scale if rounds else None
 
 
 STREAM: Final = Metric("stream_event", "cpu", "streamed event, µs", 1e6)
 FIRST_REPLY: Final = Metric("first_reply", "cpu", "start to first reply, ms", 1e3)
+CROWD: Final = Metric("crowd_event", "cpu", "event of many streams, µs", 1e6)
 METRICS: Final = (
     STREAM,
     Metric("round_trip", "cpu", "plain round trip, µs", 1e6),
@@ -51,6 +54,7 @@ METRICS: Final = (
     FIRST_REPLY,
     Metric("memory", "bytes", "peak memory, MB", 1e-6),
 )
+"""Those of the table."""
 
 
 @frozen
@@ -78,18 +82,16 @@ class Results:
         date: the day, as ISO 8601 writes it.
         machine: what it ran on.
         versions: of what was compared, and of what ran it.
-        events: in each stream.
-        events_per_chunk: of HTTP.
-        rounds: how often each client was measured.
+        sizes: how much was done.
+        rounds: how often each client was measured, at most.
         clients: by their names.
-        left_out: the clients that were not there, and why.
+        left_out: the clients that were not there, what else was not measured, and why.
     """
 
     date: str
     machine: str
     versions: Mapping[str, str]
-    events: int
-    events_per_chunk: int
+    sizes: Sizes
     rounds: int
     clients: Mapping[str, Measured]
     left_out: Mapping[str, str]
@@ -107,6 +109,17 @@ class Results:
         # The figures of all rounds in one line.
         text = re.sub(r"\[[^\[\]{}]*\]", lambda rounds: " ".join(rounds[0].split()), text)
         path.write_text(text + "\n", encoding="utf-8")
+
+    def rounds_of(self, name: str, metric: str, kind: str) -> list[float]:
+        """The figures of all rounds; none where it was not measured.
+
+        Args:
+            name: of the client.
+            metric: what was measured.
+            kind: `"cpu"`, `"wall"`, `"bytes"` or `"count"`.
+        """
+        client = self.clients.get(name)
+        return client.figures.get(metric, {}).get(kind, []) if client else []
 
     def ratio(self, metric: Metric, name: str) -> float | None:
         """A client's cost, divided by that of ours of its kind; `None` where one was not measured."""
@@ -129,16 +142,17 @@ def table(results: Results) -> str:
         ["---", *("---:" for _ in METRICS)],
     ]
     for name, client in results.clients.items():
+        if not any(metric.name in client.figures for metric in METRICS):
+            continue
         is_ours = name == client.baseline
         title = f"**{client.title}**" if is_ours else client.title
         rows.append([title, *(_cell(results, metric, name) for metric in METRICS)])
     lines = [f"| {' | '.join(row)} |" for row in rows]
-    chunks = "one" if results.events_per_chunk == 1 else f"{results.events_per_chunk}"
     versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
     lines += [
         "",
-        f"CPU time, medians of {results.rounds} rounds; in brackets, how many times ours of the same kind, sync or async.",
-        f"Streams of {results.events:,} events, {chunks} in each chunk of HTTP. {results.date}, {results.machine};",
+        f"CPU time, medians of up to {results.rounds} rounds; in brackets, how many times ours of the same kind, sync or async.",
+        f"Streams of {results.sizes['events']:,} events, one in each chunk of HTTP. {results.date}, {results.machine};",
         f"{versions}.",
     ]
     if results.left_out:
