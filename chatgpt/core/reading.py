@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
 from chatgpt.core.answers import AnswerDecoder
@@ -208,45 +209,31 @@ def _read(
     on_event: Callable[[Any], object] | None,
 ) -> Exchange[None]:
     decoder = AnswerDecoder()
-    take = reply.take
-    chunk = b" "
+    is_over = False
     failure: ChatGPTError | None = None
-    while chunk and not reply.has_ended():
+    while not (is_over or reply.has_ended()):
         if reply.is_ending:
             limits.end_within(REST_SECONDS)
         else:  # what seemed the last message was not
             limits.go_on()
+        take = reply.take
         try:
             chunk = yield from read_chunk(limits, redact)
         except (APITimeoutError, StreamInterruptedError) as error:
             chunk, failure = b"", error
+        if not chunk:
+            is_over = True
+            take = partial(reply.take_last, is_cut=failure is not None)
         try:
             events = decoder.feed(chunk) if chunk else decoder.end()
         except InvalidResponseError:
             if not reply.is_complete:
                 raise
-            chunk, events = b"", []  # whatever else comes is no matter
+            is_over, events = True, []  # whatever else comes is no matter
         if events or decoder.has_begun_event:
             limits.progress()
-        parts: list[ChatMessage] = []
-        try:
-            for event in events:
-                if on_event is not None and not reply.has_ended():
-                    parsed = _parsed(event)
-                    if parsed is not None:
-                        if parts:
-                            yield ReportProgress(parts)
-                            parts = []
-                        yield ReportEvent(on_event, parsed)
-                part = take(event) if chunk else reply.take_last(event, is_cut=failure is not None)
-                if part is not None and is_reported:
-                    parts.append(part)
-        except ChatGPTError:
-            if parts:  # what came before is the caller's
-                yield ReportProgress(parts)
-            raise
-        if parts:
-            yield ReportProgress(parts)
+        yield from _take(events, take, reply, is_reported=is_reported, on_event=on_event)
+        del chunk, events  # many streams wait at once, and what came may be large
     if failure is not None:
         # A limit is no end of the connection, which says that nothing more is to come.
         is_whole = reply.is_complete if isinstance(failure, APITimeoutError) else reply.may_end_here
@@ -255,8 +242,41 @@ def _read(
     last = reply.end()
     if last is not None and is_reported:
         yield ReportProgress([last])
-    if chunk:
+    if not is_over:
         yield from _read_end()
+
+
+def _take(
+    events: Iterable[Event],
+    take: Callable[[Event], ChatMessage | None],
+    reply: GrowingReply,
+    *,
+    is_reported: bool,
+    on_event: Callable[[Any], object] | None,
+) -> Exchange[None]:
+    """Take the events of one read, and report what they bring: together, and in their order.
+
+    What came before an error is the caller's.
+    """
+    parts: list[ChatMessage] = []
+    try:
+        for event in events:
+            if on_event is not None and not reply.has_ended():
+                parsed = _parsed(event)
+                if parsed is not None:
+                    if parts:
+                        yield ReportProgress(parts)
+                        parts = []
+                    yield ReportEvent(on_event, parsed)
+            part = take(event)
+            if part is not None and is_reported:
+                parts.append(part)
+    except ChatGPTError:
+        if parts:
+            yield ReportProgress(parts)
+        raise
+    if parts:
+        yield ReportProgress(parts)
 
 
 def _parsed(event: Event) -> object:
