@@ -273,13 +273,13 @@ class ChatMessage:
         detail: Mapping[str, object] | None,
     ) -> ChatMessage:
         """The next part of the same reply: what else there is to a message stays as it is."""
-        part: ChatMessage = object.__new__(ChatMessage)
-        attributes = part.__dict__
-        attributes.update(self.__dict__)
+        attributes = self.__dict__.copy()
         attributes["_text"] = text
+        attributes["_reasoning"] = reasoning
         attributes["delta"] = delta
         attributes["detail"] = detail
-        attributes["_reasoning"] = reasoning
+        part: ChatMessage = object.__new__(ChatMessage)
+        _set_attributes(part, attributes)
         return part
 
     def __copy__(self) -> ChatMessage:
@@ -292,6 +292,11 @@ class ChatMessage:
         stored = self.without_estimate()
         return _restored, ({name: getattr(stored, name) for name in _attribute_names()},)
 
+
+# As `part.__dict__ = attributes`, which a frozen class refuses.
+_set_attributes: Callable[[ChatMessage, dict[str, object]], None] = vars(ChatMessage)[
+    "__dict__"
+].__set__
 
 ChatResponse: TypeAlias = ChatMessage
 """What npm `chatgpt` 3 calls a reply."""

@@ -114,7 +114,7 @@ class GrowingReply(ABC):
         if self._is_done:
             return None
         data = event.data
-        if event.kind == "event" and not data.startswith("{") and _is_end(data):
+        if not data.startswith("{") and event.kind == "event" and _is_end(data):
             self._is_done = True
             return None
         try:

@@ -146,20 +146,20 @@ class Reply(GrowingReply):
 
     def _take_json(self, answer: object, event: Event) -> ChatMessage | None:
         name, data, kind = event
-        is_whole = kind == "document"
         if (
-            isinstance(answer, dict)
+            type(answer) is dict
             and "choices" in answer
             and "error" not in answer
             and name != "error"
         ):
-            return self._take_object(answer, data, is_whole=is_whole)
+            return self._take_object(answer, event)
+        is_whole = kind == "document"
         if name == "error" or is_error(answer, is_whole=is_whole):
             if self.is_complete:
                 return None  # nothing of the reply is missing
             raise stream_error(data, self._redact, partial=self.text)
         if isinstance(answer, dict):
-            return self._take_object(answer, data, is_whole=is_whole)
+            return self._take_object(answer, event)
         if is_whole:
             raise not_understood(data, self._redact, "The answer holds no reply")
         return None  # a keep-alive or a mark that says nothing: `"v1"`, `null`, `[]`
@@ -168,9 +168,9 @@ class Reply(GrowingReply):
         rest = self._joiner.end()
         return self._part(rest, "") if rest else None
 
-    def _take_object(
-        self, answer: dict[str, Any], data: str, *, is_whole: bool
-    ) -> ChatMessage | None:
+    def _take_object(self, answer: dict[str, Any], event: Event) -> ChatMessage | None:
+        _, data, kind = event
+        is_whole = kind == "document"
         names = answer.get("id"), answer.get("model")
         if names != self._told_names:
             self._take_names(*names)
@@ -200,6 +200,13 @@ class Reply(GrowingReply):
         if not isinstance(source, dict):
             source = {"content": choice.get("text")}
         content = source.get("content")
+        if (
+            len(source) == 1
+            and type(content) is str
+            and content.isascii()
+            and not self._joiner.held
+        ):
+            return self._part(content, "") if content else None  # as most of them are
         reasoning = source.get("reasoning_content") or source.get("reasoning")
         if type(content) is list:
             content, part_reasoning = _joined_parts(content)

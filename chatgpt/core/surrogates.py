@@ -63,25 +63,28 @@ class DeltaJoiner:
     """Cleans the deltas of a stream, where a pair may be cut between two of them.
 
     A delta that ends with the first half of a pair keeps it back for the next one.
+
+    Attributes:
+        held: what is kept back.
     """
 
-    __slots__ = ("_high",)
+    __slots__ = ("held",)
 
     def __init__(self) -> None:
-        self._high = ""
+        self.held = ""
 
     def feed(self, delta: str) -> str:
         """Return what can be shown once `delta` has arrived; it may be empty."""
-        if not self._high and delta.isascii():
+        if not self.held and delta.isascii():
             return delta
-        delta = self._high + delta
-        self._high = ""
+        delta = self.held + delta
+        self.held = ""
         if delta and "\ud800" <= delta[-1] <= "\udbff":
-            self._high = delta[-1]
+            self.held = delta[-1]
             delta = delta[:-1]
         return lenient(delta)
 
     def end(self) -> str:
         """Return what was kept back: nothing, or U+FFFD for a half that stayed alone."""
-        rest, self._high = self._high, ""
+        rest, self.held = self.held, ""
         return lenient(rest)
