@@ -88,6 +88,8 @@ def _load(encoding: str) -> Callable[[str], int]:
     )
 
     def count(text: str) -> int:
+        if len(text) <= SLICE:
+            return len(encoder.encode_ordinary(text))
         slices = (text[begin : begin + SLICE] for begin in range(0, len(text), SLICE))
         return sum(len(encoder.encode_ordinary(piece)) for piece in slices)
 

@@ -21,8 +21,6 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from attrs import evolve
-
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.needs import CountTokens
 from chatgpt.core.surrogates import lenient
@@ -59,12 +57,15 @@ class Counter:
         self._count = count
         self._is_bound = count is byte_length
         self._encoding = encoding
+        self._kept_as = encoding or ""  # a name that no encoding has finds nothing
         self._counted = {} if counted is None else counted
         self._frames: dict[str, int] = {}
 
     def message(self, message: ChatMessage) -> int:
         """The tokens of a message's text, role, name and wire fields."""
-        tokens = self._kept(message, "", _texts)
+        tokens = message.token_counts.get(self._kept_as)
+        if type(tokens) is not int or tokens < 0:
+            tokens = self._kept(message, "", _texts)
         return tokens if message.wire_fields is None else tokens + _media_tokens(message)
 
     def plain(self, message: ChatMessage) -> int:
@@ -108,10 +109,14 @@ class Counter:
         tokens = message.token_counts.get(key)
         if type(tokens) is int and tokens >= 0:
             return tokens
-        tokens = sum(map(self._count, texts(message)))
+        if texts is _texts and message.wire_fields is None:  # as most are
+            tokens = self.frame(lenient(message.role)) + self._count(lenient(message.text))
+            tokens += self.frame(lenient(message.name)) if message.name is not None else 0
+        else:
+            tokens = sum(map(self._count, texts(message)))
         if not self._is_bound:
             counts = {**message.token_counts, key: tokens}
-            self._counted[message.id] = evolve(message, token_counts=counts)
+            self._counted[message.id] = message._counted(counts)  # noqa: SLF001 - one for each message of a thread
         return tokens
 
 

@@ -16,6 +16,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from math import inf
 
 from attrs import Factory, field, frozen
@@ -161,7 +162,9 @@ def build_prompt(
         if budget.most is not None and cost > budget.most:
             raise _too_long(cost, budget)
         sent_count, history_cost = fit_turns(
-            history.messages, lambda message: prompt_format.cost(message, counter), room - cost
+            history.messages,
+            map(prompt_format.cost, history.messages, repeat(counter)),
+            room - cost,
         )
         cost += history_cost
         tokens = calibration.corrected(cost)

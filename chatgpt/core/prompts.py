@@ -147,9 +147,10 @@ class ChatFormat(PromptFormat):
 
     def _travelling(self, message: ChatMessage) -> ChatCompletionRequestMessage:
         # A store may hold text that cannot be sent as UTF-8.
+        text = message.text
         sent: ChatCompletionRequestMessage = {
             "role": message.role,
-            "content": lenient(message.text),
+            "content": text if text.isascii() else lenient(text),
         }
         if message.name is not None:
             sent["name"] = lenient(message.name)

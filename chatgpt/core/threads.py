@@ -16,7 +16,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from attrs import frozen
 
@@ -64,14 +64,14 @@ def load_history(message_id: str | None, limit: int | None = None) -> Exchange[H
     if missing is not None and any(message.id == missing for message in messages):  # a circle
         missing = None
     # A store that cannot read a message goes on with that one's parent.
-    expected = [message_id, *(message.parent_message_id for message in messages)]
-    unreadable = tuple(
-        wanted
-        for wanted, message in zip(expected, messages, strict=False)
-        if wanted is not None and wanted != message.id
-    )
+    unreadable: list[str] = []
+    expected: str | None = message_id
+    for message in messages:
+        if expected != message.id and expected is not None:
+            unreadable.append(expected)
+        expected = message.parent_message_id
     visible = [message for message in messages if not message.is_hidden]
-    return History(visible, missing, messages[0].conversation_id, unreadable)
+    return History(visible, missing, messages[0].conversation_id, tuple(unreadable))
 
 
 def load_thread(message_id: str, limit: int | None = None) -> Exchange[Sequence[ChatMessage]]:
@@ -91,7 +91,8 @@ def load_thread(message_id: str, limit: int | None = None) -> Exchange[Sequence[
             "stored message, and a store that is shared or kept if it was made by another client."
         )
     for message in messages:
-        check_message(message)
+        if type(message) is not ChatMessage:
+            check_message(message)
     return messages
 
 
@@ -133,32 +134,25 @@ def walk(message_id: str, limit: int | None) -> Exchange[list[ChatMessage]]:
     return list(messages.values())
 
 
-def _turn_ends(messages: Sequence[ChatMessage]) -> Iterator[int]:
-    for index, message in enumerate(messages, start=1):
-        if message.role == "user":
-            yield index
-    if messages and messages[-1].role != "user":
-        yield len(messages)
-
-
 def fit_turns(
-    messages: Sequence[ChatMessage], cost: Callable[[ChatMessage], int], room: float
+    messages: Sequence[ChatMessage], costs: Iterable[int], room: float
 ) -> tuple[int, int]:
     """Choose as many of the newest messages as fit into a room, by whole turns.
 
     Args:
         messages: a thread, newest first.
-        cost: what a message costs, in tokens; asked once for each message, up to the first turn
-            that does not fit.
+        costs: what each of them costs, in tokens; asked for up to the first turn that does not fit.
         room: tokens; `math.inf` for no limit.
 
     Returns:
         How many of the messages fit, and what they cost together in tokens.
     """
-    fitting = tokens = 0
-    for end in _turn_ends(messages):
-        turn = sum(cost(message) for message in messages[fitting:end])
-        if tokens + turn > room:
-            break
-        fitting, tokens = end, tokens + turn
-    return fitting, tokens
+    fitting = fitting_tokens = tokens = 0
+    last = len(messages)
+    for number, (message, cost) in enumerate(zip(messages, costs, strict=False), start=1):
+        tokens += cost
+        if message.role == "user" or number == last:  # a turn is whole
+            if tokens > room:
+                break
+            fitting, fitting_tokens = number, tokens
+    return fitting, fitting_tokens

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import repeat
+
 import pytest
 from attrs import evolve
 from hypothesis import given
@@ -83,13 +85,13 @@ def roles(letters: str) -> list[ChatMessage]:
     ],
 )
 def test_history_is_kept_by_whole_turns(letters: str, room: int, fitting: int) -> None:
-    assert fit_turns(roles(letters), lambda _: 1, room) == (fitting, fitting)
+    assert fit_turns(roles(letters), repeat(1), room) == (fitting, fitting)
 
 
 @given(st.text("ua", max_size=30), st.integers(-2, 40))
 def test_what_is_kept_fits_and_begins_with_a_turn(letters: str, room: int) -> None:
     messages = roles(letters)
-    fitting, tokens = fit_turns(messages, lambda _: 1, room)
+    fitting, tokens = fit_turns(messages, repeat(1), room)
     assert tokens == fitting
     assert fitting <= max(room, 0)
     assert fitting in (0, len(messages)) or messages[fitting - 1].role == "user"
@@ -102,7 +104,8 @@ def test_costs_are_asked_once_and_no_further_than_needed() -> None:
         asked.append(message.id)
         return 1
 
-    fit_turns(roles("uaua" * 10), cost, 3)
+    thread = roles("uaua" * 10)
+    fit_turns(thread, map(cost, thread), 3)
     assert asked == ["39", "38", "37", "36"]
 
 
