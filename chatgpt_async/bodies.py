@@ -28,7 +28,7 @@ import httpcore2
 import httpx2
 
 from chatgpt.core.needs import TransportFailure
-from chatgpt_async.closing import completed_close
+from chatgpt_async.closing import closed_at_once, completed_close
 
 LIBRARY_ERRORS: Final = (httpx2.RequestError, httpx2.InvalidURL, OSError)
 # Nonsense from a server is a ValueError in places of httpx2 and h11.
@@ -217,7 +217,8 @@ class Http11Body:
 
     async def aclose(self) -> None:
         """Close the connection, if the body is not read to its end."""
-        await completed_close(self._response.aclose())
+        close = closed_at_once if self._stream.is_read else completed_close
+        await close(self._response.aclose())
 
 
 def body_of(response: httpx2.Response) -> Http11Body | GeneratedBody:

@@ -36,6 +36,9 @@ from chatgpt_async.closing import completed_close
 MAX_CONNECTIONS: Final = 256
 """How many connections there are at most in an event loop; a call waits for a free one."""
 
+MOST_URLS: Final = 64
+"""So many URLs of a route are parsed once."""
+
 MOST_LOSSES: Final = 32
 """After so many failures of opened connections a pool makes room for a new one."""
 
@@ -142,6 +145,7 @@ class RouteConnections:
 
     def __init__(self, route: Route, free: anyio.Semaphore) -> None:
         self._free = free
+        self._urls: dict[str, httpx2.URL] = {}
         self._in_use = 0
         self._losses = 0
         self._is_closing = False
@@ -174,7 +178,14 @@ class RouteConnections:
     ) -> httpx2.Request:
         """Make a request that has no header but those that are given, and those of HTTP."""
         extensions = {**extensions, "timeout": timeout.as_dict()}
-        return httpx2.Request(method, url, content=content, headers=headers, extensions=extensions)
+        parsed = self._urls.get(url)
+        if parsed is None:
+            if len(self._urls) >= MOST_URLS:
+                self._urls.clear()
+            parsed = self._urls[url] = httpx2.URL(url)
+        return httpx2.Request(
+            method, parsed, content=content, headers=headers, extensions=extensions
+        )
 
     async def send(self, request: httpx2.Request, **_: object) -> httpx2.Response:
         """Wait for a free connection, send a request and return the answer, its body unread."""
@@ -225,7 +236,7 @@ class Opening:
         need: its limits.
 
     Attributes:
-        step: what is cancelled when it takes too long: the connecting, or the wait for the head.
+        scope: what is cancelled when it takes too long: the connecting, the wait for the head, or all of it.
         limit: which of them it is.
         is_waiting: whether it waits for a free connection, and nothing else was done.
         has_used_connection: whether it was sent over a connection that was used before.
@@ -234,8 +245,9 @@ class Opening:
     def __init__(self, need: SendRequest) -> None:
         self._need = need
         self._streams: list[Any] = []
-        self.step = anyio.CancelScope()
-        self.limit: FailureKind = "connect_timeout"
+        self._end = anyio.current_time() + need.timeout
+        self.scope = anyio.CancelScope(deadline=self._end)
+        self.limit: FailureKind = "timeout"
         self.is_waiting = False
         self.has_used_connection = False
         self._has_connected = False
@@ -255,8 +267,9 @@ class Opening:
             self._streams.clear()
 
     def _begin(self, limit: FailureKind, seconds: float) -> None:
-        self.limit = limit
-        self.step.deadline = anyio.current_time() + seconds
+        deadline = anyio.current_time() + seconds
+        self.limit = limit if deadline < self._end else "timeout"
+        self.scope.deadline = min(deadline, self._end)
 
     async def aclose(self) -> None:
         """Close what was opened: the request has failed."""

@@ -203,7 +203,7 @@ async def _attempt(
     handled = sys.exception()
     outside = sent_secrets.set((*request.secrets, *route_secrets))
     try:
-        with anyio.move_on_after(need.timeout), progress.step:
+        with progress.scope:
             session = await opening
             progress.is_waiting = True
             return await session.send(
@@ -219,10 +219,10 @@ async def _attempt(
                 auth=None,
                 follow_redirects=False,
             )
-        if progress.step.cancelled_caught:
-            outcome: BaseException = TransportFailure(progress.limit, "it took too long")
-        else:
-            outcome = TransportFailure("timeout", NONE_FREE if progress.is_waiting else "")
+        reason = NONE_FREE if progress.is_waiting else ""
+        outcome: BaseException = TransportFailure(
+            progress.limit, reason if progress.limit == "timeout" else "it took too long"
+        )
     except BaseException as error:  # noqa: BLE001 - it is returned, and raised by the caller
         outcome = without_tracebacks(error, handled)
     finally:
