@@ -123,7 +123,7 @@ class Calibration:
 
     def awaiting(self, prompt: ToldPrompt) -> Calibration:
         """The calibration with a prompt that waits; the one before is given up."""
-        return evolve(self, waiting=prompt)
+        return Calibration(self.counted, self.told, self.slope, self.is_confirmed, prompt)
 
     def compared_by(self, counter: Counter) -> Calibration:
         """The calibration once the prompt that waits is counted, now that something counts."""

@@ -217,12 +217,9 @@ class SecretMask:
 
     def also(self, secrets: Iterable[Secret]) -> None:
         """Mask these secrets, too."""
-        masked = _masked(secrets)
-        if masked:
-            values = {*self._values, *masked}
-            self._values = sorted(
-                values, key=len, reverse=True
-            )  # a secret may be a part of another
+        masked = _masked(secrets) if secrets else ()
+        if masked:  # the longest first: a secret may be a part of another
+            self._values = sorted({*self._values, *masked}, key=len, reverse=True)
 
     def another(self) -> SecretMask:
         """One that masks the same, and learns by itself."""
