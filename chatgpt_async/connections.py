@@ -263,13 +263,15 @@ class Opening:
         elif event.endswith("request_headers.started") and details["request"].method != b"CONNECT":
             self.has_used_connection = not self._has_connected
             self._begin("read_timeout", self._need.read_timeout)
+            details["request"].extensions.pop("trace", None)  # the rest need not be told
         if event.startswith("http2."):  # the connection is shared: other calls may be on it
             self._streams.clear()
 
     def _begin(self, limit: FailureKind, seconds: float) -> None:
-        deadline = anyio.current_time() + seconds
+        deadline = min(anyio.current_time() + seconds, self._end)
         self.limit = limit if deadline < self._end else "timeout"
-        self.scope.deadline = min(deadline, self._end)
+        if self.scope.deadline != deadline:  # setting it takes a timer
+            self.scope.deadline = deadline
 
     async def aclose(self) -> None:
         """Close what was opened: the request has failed."""

@@ -43,14 +43,18 @@ class Interruption:
         self._token = token
         self._take_back = token.tell(self._tell)
 
+    @property
+    def has_token(self) -> bool:
+        """Whether there is a token that may stop a wait."""
+        return self._token is not None
+
     async def during(self, waiting: Awaitable[T]) -> T:
         """Wait for something, unless the token is cancelled before or meanwhile.
 
         Raises:
             TransportFailure: it was.
         """
-        if self._token is None:
-            return await waiting
+        assert self._token is not None, "there is a token"
         with anyio.CancelScope() as self._wait:
             if self._token.is_cancelled:
                 self._wait.cancel()

@@ -402,11 +402,11 @@ class Call(Generic[T]):
         if answer is not None:
             await answer.aclose()
 
-    async def _meet(self, need: Need[Any]) -> object:
+    def _meet(self, need: Need[Any]) -> Awaitable[object]:
         meeting = self._met(need)
-        return await (
-            self._interruption.during(meeting) if isinstance(need, self.waits) else meeting
-        )
+        if self._interruption.has_token and isinstance(need, self.waits):
+            return self._interruption.during(meeting)
+        return meeting
 
     async def _met(self, need: Need[Any]) -> object:
         match need:

@@ -234,11 +234,11 @@ class _WithoutAsync(ast.NodeTransformer):
 
 
 ALIKE = [
-    *((chatgpt.transport.Call, chatgpt_async.transport.Call, name) for name in ("run", "advance", "_next_part", "close", "_close_answer")),
+    *((chatgpt.transport.Call, chatgpt_async.transport.Call, name) for name in ("run", "advance", "_next_parts", "close", "_close_answer")),
     *((chatgpt.streams.MessageStream, chatgpt_async.streams.MessageStream, name) for name in ("__enter__", "__exit__", "close", "_advance")),
     *((chatgpt.client.ChatGPTAPI, chatgpt_async.client.ChatGPTAPI, name) for name in ("send_message", "stream_message", "conversation", "preview", "send_moderation", "thread", "branches")),
     *((chatgpt.pool.ChatGPTPool, chatgpt_async.pool.ChatGPTPool, name) for name in ("send_message", "stream_message", "_pool_call", "_joined", "_new_store", "__enter__", "__exit__")),
-    *((chatgpt.pool_calls.PoolCall, chatgpt_async.pool_calls.PoolCall, name) for name in ("__init__", "close", "_next_part", "_ask")),
+    *((chatgpt.pool_calls.PoolCall, chatgpt_async.pool_calls.PoolCall, name) for name in ("__init__", "close", "_next_parts", "_ask")),
     *((chatgpt.calling.Caller, chatgpt_async.calling.Caller, name) for name in ("close", "__enter__", "__exit__", "_call", "_stream")),
     *((chatgpt.web_calling.WebCaller, chatgpt_async.web_calling.WebCaller, name) for name in ("_open", "send_message", "stream_message", "conversation")),
     *((chatgpt.conversation.Conversation, chatgpt_async.conversation.Conversation, name) for name in ("send", "stream", "regenerate", "edit", "continue_reply", "undo", "history")),

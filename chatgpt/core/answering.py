@@ -122,7 +122,7 @@ def _answer(
     is_free = reply.id != draft.question.id and call.claim(reply.id)
     unsaved = (*asked, message.without_estimate())
     if not is_free or (yield from LoadMessage(reply.id, unsaved)) is not None:
-        message = evolve(message, id=surroundings.new_id())
+        message = message._with(id=surroundings.new_id())  # noqa: SLF001 - some servers repeat their ids
     recounted = _recounted_messages(draft, call.counted)
     message = yield from _saved(message, asked, recounted, surroundings)
     for saved in recounted:

@@ -116,7 +116,7 @@ class Counter:
             tokens = sum(map(self._count, texts(message)))
         if not self._is_bound:
             counts = {**message.token_counts, key: tokens}
-            self._counted[message.id] = message._counted(counts)  # noqa: SLF001 - one for each message of a thread
+            self._counted[message.id] = message._with(token_counts=counts)  # noqa: SLF001 - one for each message of a thread
         return tokens
 
 

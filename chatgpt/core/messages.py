@@ -7,7 +7,7 @@ streamed part (its pieces are joined) and an estimated usage (it is counted).
 Rules:
 
 1. Making a message does no work: one is made for every event of a stream, each of the one before (`_following`), and
-   one for every message of a thread that is counted (`_counted`).
+   one for every message of a thread that is counted (`_with`).
 2. How a notebook shows a value (`_repr_html_`, `_repr_markdown_`) is loaded when one does.
 3. A pickle holds plain values: the text is joined, an estimate that nobody read is left out.
 """
@@ -283,10 +283,10 @@ class ChatMessage:
         _set_attributes(part, attributes)
         return part
 
-    def _counted(self, token_counts: Mapping[str, int]) -> ChatMessage:
-        """The same message with these counts."""
+    def _with(self, **attributes: object) -> ChatMessage:
+        """The same message but for these attributes: `attrs.evolve`, in a twentieth of the time."""
         message: ChatMessage = object.__new__(ChatMessage)
-        _set_attributes(message, {**self.__dict__, "token_counts": token_counts})
+        _set_attributes(message, {**self.__dict__, **attributes})
         return message
 
     def __copy__(self) -> ChatMessage:

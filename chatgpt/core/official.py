@@ -30,7 +30,8 @@ def send_message(question: Question, call: OfficialCall) -> Exchange[ChatMessage
         MessageNotFoundError, PromptTooLongError, ValueError: before anything is sent.
         ChatGPTError: whatever went wrong; errors.py draws the tree.
     """
-    drafting = new_draft(question, call.surroundings, call.most_messages)
+    most = None if question.parent_message_id is None else call.most_messages
+    drafting = new_draft(question, call.surroundings, most)
     return answer(drafting, call, question.message_id)
 
 

@@ -390,7 +390,9 @@ def token_of(name: str, value: object) -> CancelToken | None:
 
 def function_of(name: str, value: _Function) -> _Function:
     """Check that an argument is a function, or `None`."""
-    if value is not None and not callable(value):
+    if value is None:
+        return value
+    if not callable(value):
         raise TypeError(f"{name} must be a function, not {kind_of(value)}.")
     if isgeneratorfunction(value) or isasyncgenfunction(value):
         raise TypeError(f"{name} must be a function without `yield`: calling it would do nothing.")
