@@ -21,9 +21,8 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 from math import ceil
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, field, frozen
 
@@ -31,10 +30,14 @@ from chatgpt.core.budget import Counter
 from chatgpt.core.messages import ChatMessage
 from chatgpt.core.prompts import PromptFormat, prompt_cost
 
-LEAST_SLOPE: Final = Fraction(1, 2)
+if TYPE_CHECKING:  # it takes a twentieth of the time to the first client
+    from fractions import Fraction
+
+MOST_FOR_ONE: Final = 2
+"""A server's token is at most so many that are counted."""
 LARGEST_SLOPE: Final = 8
-MOST_DEVIATION: Final = Fraction(1, 5)
-"""How far a figure may be from the line that it is to confirm."""
+DEVIATIONS_IN_A_FIGURE: Final = 5
+"""So many times as far as a figure may be from the line that it is to confirm is the figure itself."""
 LEAST_DISTANCE: Final = 30
 """Tokens that two prompts must be apart to tell a slope."""
 
@@ -69,7 +72,7 @@ class Calibration:
 
     counted: int | None = None
     told: int = 0
-    slope: Fraction = Fraction(1)
+    slope: Fraction | int = 1
     is_confirmed: bool = False
     waiting: ToldPrompt | None = None
 
@@ -83,7 +86,7 @@ class Calibration:
         if self.counted is None:
             return counted
         line = self.told + self.slope * (counted - self.counted)
-        return max(ceil(line), ceil(counted * LEAST_SLOPE))
+        return max(ceil(line), -(-counted // MOST_FOR_ONE))
 
     def room(self, limit: int) -> int:
         """The largest count that the server takes as at most `limit` tokens, as far as is known.
@@ -104,14 +107,16 @@ class Calibration:
             told: the server's figure for it.
             is_refused: whether that was the reason to refuse it.
         """
-        if counted <= 0 or told < counted * LEAST_SLOPE:
+        if counted <= 0 or told * MOST_FOR_ONE < counted:
             return self
         slope, is_confirmed = self.slope, self.is_confirmed
         if self.counted is not None and abs(counted - self.counted) >= LEAST_DISTANCE:
+            from fractions import Fraction
+
             new_slope = Fraction(told - self.told, counted - self.counted)
-            is_confirmed = LEAST_SLOPE <= new_slope <= LARGEST_SLOPE
+            is_confirmed = Fraction(1, MOST_FOR_ONE) <= new_slope <= LARGEST_SLOPE
             slope = new_slope if is_confirmed else slope
-        elif abs(told - self.corrected(counted)) > told * MOST_DEVIATION:
+        elif abs(told - self.corrected(counted)) * DEVIATIONS_IN_A_FIGURE > told:
             is_confirmed = False
         return evolve(
             self,
