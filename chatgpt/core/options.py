@@ -34,7 +34,13 @@ from chatgpt.core.models import (
 )
 from chatgpt.core.needs import CountTokens
 from chatgpt.core.prompts import DEFAULT_ASSISTANT_LABEL, DEFAULT_USER_LABEL
-from chatgpt.core.secrets import API_KEY_VARIABLE, API_ORG_VARIABLE, Secret, SecretMask
+from chatgpt.core.secrets import (
+    API_KEY_VARIABLE,
+    API_ORG_VARIABLE,
+    Secret,
+    SecretMask,
+    masked_forms,
+)
 from chatgpt.core.validation import (
     DEFAULT_BASE_URL,
     base_url_of,
@@ -109,11 +115,11 @@ class ClientSettings:
 
     def redactor(self) -> SecretMask:
         """What masks every secret of these settings in a text; each call has its own, which learns."""
-        return self._mask.another()
+        return SecretMask(forms=self._masked_forms)
 
     @cached_property
-    def _mask(self) -> SecretMask:
-        return SecretMask(self._secrets())
+    def _masked_forms(self) -> tuple[Secret, ...]:
+        return masked_forms(self._secrets())
 
     def _secrets(self) -> Iterator[Secret]:
         for value in (self.api_key, self.api_org, self.proxy, *self.headers.values()):

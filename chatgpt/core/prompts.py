@@ -29,8 +29,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
-from functools import lru_cache
+from datetime import datetime
 from typing import Final, cast
 
 from attrs import field, frozen
@@ -52,14 +51,9 @@ DEFAULT_ASSISTANT_LABEL: Final = "ChatGPT"
 
 def default_system_message(now: datetime, assistant_label: str = DEFAULT_ASSISTANT_LABEL) -> str:
     """The instructions that are sent when the caller gives none."""
-    return _instructions(assistant_label, now.date())
-
-
-@lru_cache(maxsize=8)
-def _instructions(assistant_label: str, day: date) -> str:
     return (
         f"You are {assistant_label}, a large language model trained by OpenAI. "
-        f"Answer as concisely as possible.\nCurrent date: {day:%Y-%m-%d}"
+        f"Answer as concisely as possible.\nCurrent date: {now.date().isoformat()}"
     )
 
 

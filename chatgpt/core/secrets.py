@@ -209,10 +209,14 @@ class SecretMask:
     Masked are a secret, the parts of it that a server may repeat alone, and both as JSON, URLs and
     Python write them. What has fewer than 6 characters (a part: 8) is a dummy (`x`, `none`) or no
     secret, and its mask would only mutilate the text.
+
+    Args:
+        secrets: what is masked.
+        forms: what `masked_forms` made of others.
     """
 
-    def __init__(self, secrets: Iterable[Secret]) -> None:
-        self._values: list[str] = []
+    def __init__(self, secrets: Iterable[Secret] = (), forms: Iterable[Secret] = ()) -> None:
+        self._values = [form.reveal() for form in forms]
         self.also(secrets)
 
     def also(self, secrets: Iterable[Secret]) -> None:
@@ -221,18 +225,17 @@ class SecretMask:
         if masked:  # the longest first: a secret may be a part of another
             self._values = sorted({*self._values, *masked}, key=len, reverse=True)
 
-    def another(self) -> SecretMask:
-        """One that masks the same, and learns by itself."""
-        mask = SecretMask(())
-        mask._values = self._values
-        return mask
-
     def __call__(self, text: str) -> str:
         """A text with every secret in it replaced by `***`."""
         for value in self._values:
             if value in text:
                 text = text.replace(value, MASK)
         return text
+
+
+def masked_forms(secrets: Iterable[Secret]) -> tuple[Secret, ...]:
+    """All that a mask of these secrets replaces, the longest first: made once, and kept as secrets."""
+    return tuple(map(Secret, sorted(_masked(secrets), key=len, reverse=True)))
 
 
 def masked_values(value: object, redact: Redactor) -> Any:

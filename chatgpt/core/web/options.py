@@ -30,6 +30,7 @@ from chatgpt.core.secrets import (
     SESSION_TOKEN_VARIABLE,
     Secret,
     SecretMask,
+    masked_forms,
 )
 from chatgpt.core.validation import (
     credential_of,
@@ -135,11 +136,11 @@ class WebSettings(ABC):
 
     def redactor(self) -> SecretMask:
         """What masks every secret of these settings in a text; each call has its own, which learns."""
-        return self._mask.another()
+        return SecretMask(forms=self._masked_forms)
 
     @cached_property
-    def _mask(self) -> SecretMask:
-        return SecretMask(self.secrets)
+    def _masked_forms(self) -> tuple[Secret, ...]:
+        return masked_forms(self.secrets)
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
