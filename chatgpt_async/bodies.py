@@ -174,19 +174,17 @@ class Http11Body:
         self._problem: httpx2.RemoteProtocolError | None = None
 
     async def read(self, seconds: float) -> bytes:
-        """Return what has arrived, waiting at most `seconds` for it; `b""` at the end.
+        """Return what has arrived, waiting at most `seconds` for it; `b""` at the end, when it is closed.
 
         Raises:
             TransportFailure: nothing came.
             NETWORK_ERRORS: the connection broke, or the answer is no HTTP.
         """
         data = self._arrived()
-        if data is not None:
-            return data
         end = monotonic() + seconds
         while data is None:
             try:
-                received = await self._network.read(READ_SIZE, timeout=seconds)
+                received = await self._network.read(READ_SIZE, timeout=max(seconds, 0.0))
             except httpcore2.ReadTimeout:
                 raise TransportFailure("read_timeout", NOTHING_CAME) from None
             except httpcore2.ReadError as error:
@@ -194,6 +192,8 @@ class Http11Body:
             self._h11.receive_data(received)
             data = self._arrived()
             seconds = end - monotonic()
+        if not data:  # others may have its connection, while this call saves its reply or sleeps
+            await self.aclose()
         return data
 
     def _arrived(self) -> bytes | None:

@@ -234,6 +234,7 @@ class Opening:
 
     Args:
         need: its limits.
+        is_own: whether it goes over connections of the client's own, which send it once.
 
     Attributes:
         scope: what is cancelled when it takes too long: the connecting, the wait for the head, or all of it.
@@ -242,8 +243,9 @@ class Opening:
         has_used_connection: whether it was sent over a connection that was used before.
     """
 
-    def __init__(self, need: SendRequest) -> None:
+    def __init__(self, need: SendRequest, *, is_own: bool = False) -> None:
         self._need = need
+        self._is_own = is_own
         self._streams: list[Any] = []
         self._end = anyio.current_time() + need.timeout
         self.scope = anyio.CancelScope(deadline=self._end)
@@ -263,7 +265,8 @@ class Opening:
         elif event.endswith("request_headers.started") and details["request"].method != b"CONNECT":
             self.has_used_connection = not self._has_connected
             self._begin("read_timeout", self._need.read_timeout)
-            details["request"].extensions.pop("trace", None)  # the rest need not be told
+            if self._is_own:  # the rest need not be told
+                details["request"].extensions.pop("trace", None)
         if event.startswith("http2."):  # the connection is shared: other calls may be on it
             self._streams.clear()
 

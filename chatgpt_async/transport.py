@@ -159,7 +159,7 @@ class Transport:
             return answer, ()
         route = route_of(need.request, self._proxy, SOCKS_PACKAGE)
         secrets = route.secrets
-        progress = Opening(need)
+        progress = Opening(need, is_own=True)
         outcome = await _attempt(self._own.on(route), need, progress, NO_TIMEOUT, secrets)
         failing = failure_of if route.proxy is None else failure_on_the_way
         # Nonsense from a proxy for SOCKS is whatever socksio and httpcore2 make of it.

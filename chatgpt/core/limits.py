@@ -19,6 +19,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Final
 
+from chatgpt.core.cancelling import CancelToken
 from chatgpt.core.errors import AbortedError, APITimeoutError, ChatGPTError, TimeoutLimit
 from chatgpt.core.needs import TransportFailure
 
@@ -34,6 +35,9 @@ class Limits:
         total: for the whole call, from now on.
         idle: for the longest silence; `math.inf` for none.
         connect: for connecting.
+
+    Attributes:
+        token: the caller's, which ends it, too; by default none.
     """
 
     __slots__ = (
@@ -46,11 +50,13 @@ class Limits:
         "_nearest",
         "_patience",
         "_total",
+        "token",
     )
 
     def __init__(
         self, clock: Callable[[], float], *, total: float, idle: float, connect: float
     ) -> None:
+        self.token: CancelToken | None = None
         self._clock = clock
         self._total = total
         self._idle = idle
@@ -109,6 +115,15 @@ class Limits:
     def progress(self) -> None:
         """Something came: the silence begins anew."""
         self._patience = min(self._idle, LONGEST_WAIT)
+
+    def check_token(self) -> None:
+        """See whether the caller goes on.
+
+        Raises:
+            AbortedError: his token is cancelled.
+        """
+        if self.token is not None and self.token.is_cancelled:
+            raise self.end_of_wait(TransportFailure("aborted", ""))
 
     def passed(self) -> APITimeoutError:
         """The error for the limit that ended the last wait."""

@@ -232,7 +232,7 @@ def _read(
             is_over, events = True, []  # whatever else comes is no matter
         if events or decoder.has_begun_event:
             limits.progress()
-        yield from _take(events, take, reply, is_reported=is_reported, on_event=on_event)
+        yield from _take(events, take, reply, limits, is_reported=is_reported, on_event=on_event)
         del chunk, events  # many streams wait at once, and what came may be large
     if failure is not None:
         # A limit is no end of the connection, which says that nothing more is to come.
@@ -250,13 +250,15 @@ def _take(
     events: Iterable[Event],
     take: Callable[[Event], ChatMessage | None],
     reply: GrowingReply,
+    limits: Limits,
     *,
     is_reported: bool,
     on_event: Callable[[Any], object] | None,
 ) -> Exchange[None]:
     """Take the events of one read, and report what they bring: together, and in their order.
 
-    What came before an error is the caller's.
+    What came before an error is the caller's. Where he has a token, he may cancel it at each part, and no further one
+    is his.
     """
     parts: list[ChatMessage] = []
     try:
@@ -271,6 +273,10 @@ def _take(
             part = take(event)
             if part is not None and is_reported:
                 parts.append(part)
+                if limits.token is not None:
+                    yield ReportProgress(parts)
+                    parts = []
+                    limits.check_token()
     except ChatGPTError:
         if parts:
             yield ReportProgress(parts)

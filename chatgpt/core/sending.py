@@ -82,9 +82,9 @@ def obey(token: CancelToken | None, limits: Limits) -> Exchange[None]:
     """
     if token is None:
         return
+    limits.token = token
     yield from ObeyToken(token)
-    if token.is_cancelled:
-        raise limits.end_of_wait(TransportFailure("aborted", ""))
+    limits.check_token()
 
 
 def send_with_retries(

@@ -339,6 +339,18 @@ async def test_a_connection_that_is_shared_is_not_closed_for_one_call() -> None:
         assert closed == expected
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("is_own", [True, False])
+async def test_only_connections_of_our_own_are_told_to_be_silent(is_own: bool) -> None:
+    """A transport of the caller may send a request again: then its limits begin anew."""
+    need = SendRequest(get("https://chat.example/", {}), 10, 20, 100)
+    opening = module.Opening(need, is_own=is_own)
+    request = httpx2.Request("POST", "https://chat.example/", extensions={"trace": opening.trace})
+    await opening.trace("http11.send_request_headers.started", {"request": request})
+    assert ("trace" in request.extensions) is not is_own
+    assert opening.limit == "read_timeout"
+
+
 def test_a_call_is_forgotten_when_it_has_ended(chatgpt_server: ChatGPTServer) -> None:
     import gc
 
