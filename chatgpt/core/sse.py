@@ -4,7 +4,7 @@ Strategy: the bytes are cut into blocks at blank lines here, incrementally, and 
 is parsed by `sseclient`. Line ends are searched on *bytes*: once text is decoded, U+2028, U+0085
 and others would count as line ends too, and a character that is split between two reads could not
 be decoded at all. Where all blocks of a read are one line `data: ...`, as almost everywhere, they are cut in
-one go (`_plain_events`), at a twentieth of the cost; whatever looks otherwise goes the long way.
+one go (`_plain_events`), at a tenth of the cost; whatever looks otherwise goes the long way.
 
 Rules:
 
