@@ -308,7 +308,8 @@ def test_how_long_an_open_pipe_is_waited_for(
     if Path("/proc/self/fdinfo").exists():
         assert told.startswith("chatgpt: waiting for standard input")
         others.append("slow\n\nat last")
-    assert prompts(chatgpt_server) == others
+    # Which of the last two came first is the machine's to say.
+    assert sorted(map(str, prompts(chatgpt_server))) == sorted(others)
     assert said.startswith("You said: slow")
 
 
