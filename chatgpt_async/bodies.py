@@ -10,7 +10,7 @@ Rules:
 1. What came is handed out, however it goes on.
 2. The end of a body in h11 (`EndOfMessage`) is seen once. Whoever takes it here reads no more of this body.
 3. Two things of httpx2 and httpcore2 (2.16) are mended here: a generator that is left suspended when the body is left
-   (`GeneratedBody.drain`), and bytes behind an answer that are taken for the next one (`_retire_if_more_came`).
+   (`OwnedStream.drain`), and bytes behind an answer that are taken for the next one (`_retire_if_more_came`).
 4. There is no public way to a connection (`http11_connection`). Where its parts have other names, httpx2 is read.
 """
 
