@@ -13,6 +13,7 @@ Rules:
 
 from __future__ import annotations
 
+import io
 import socket
 import sys
 import threading
@@ -32,7 +33,7 @@ from urllib3.util.connection import allowed_gai_family
 
 from chatgpt.core.limits import LONGEST_WAIT
 from chatgpt.http_responses import StrictResponse
-from chatgpt.interruptions import Alarm, Interruption
+from chatgpt.interruptions import Alarm, Interruption, NappingReader
 from chatgpt.routes import IDLE_CONNECTIONS
 
 SOCKS_PORT: Final = 1080
@@ -132,6 +133,7 @@ class StoppableConnection(connection.HTTPConnection):
         """Send a request, for the call of this thread."""
         self.call = interruption.get()
         if self.sock is not None:
+            self.sock.settimeout(self.call.socket_timeout)  # it was to be read
             self.call.has_used_connection = self.requests_sent > 0
             self.call.hold(self.sock)
             self.call.begin_answer()
@@ -140,13 +142,15 @@ class StoppableConnection(connection.HTTPConnection):
 
     def getresponse(self) -> BaseHTTPResponse:  # type: ignore[override] # urllib3 overrides it alike
         """Wait for the head of the answer."""
-        self.timeout = interruption.get().socket_timeout
+        self.timeout = interruption.get().nap
         return super().getresponse()
 
     def response_class(self, *args: Any, **options: Any) -> StrictResponse:  # type: ignore[override] # a class is called alike
         """Make the answer that is read next."""
-        self.answer = StrictResponse(*args, **options)
-        return self.answer
+        self.answer = answer = StrictResponse(*args, **options)
+        reader = NappingReader(answer.fp.detach(), args[0], interruption.get())
+        answer.fp = io.BufferedReader(reader)
+        return answer
 
     def let_go(self) -> None:
         """It is given back: nobody may stop it any more, and it is closed where something came behind the answer."""

@@ -14,12 +14,16 @@ Rules:
    the nearest deadline that it knows has passed.
 4. `cancel` may come from a signal handler, in the middle of any line here: locks are reentrant, and what is
    waited for is an `Alarm`.
-5. A child of a fork does nothing to the calls of its parent (`is_of_parent`): the connections are shared, and
+5. A signal that comes just before a system call does not interrupt it: Python notes it only behind it. So the main
+   thread, which handles them, waits for an answer or an `Alarm` nap by nap (`LONGEST_NAP`). Connecting and sending
+   are one call each, which their limits end.
+6. A child of a fork does nothing to the calls of its parent (`is_of_parent`): the connections are shared, and
    who holds a lock may not be there.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import threading
@@ -28,10 +32,13 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from math import inf
 from time import monotonic
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from chatgpt.core.cancelling import CancelToken
 from chatgpt.core.needs import FailureKind, SendRequest, TransportFailure
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 LINGERING: Final = 5.0
 """Seconds after which the watchdog looks whether there is still something to watch, and goes if not."""
@@ -184,6 +191,12 @@ class Interruption:
         self._is_waiting = False
 
     @property
+    def nap(self) -> float | None:
+        """The timeout of a socket that is read in this thread: the main one handles signals between two naps."""
+        is_main = threading.current_thread() is threading.main_thread()
+        return LONGEST_NAP if is_main else self.socket_timeout
+
+    @property
     def remaining(self) -> float:
         """Seconds until the deadline of the present wait."""
         return self.deadline - monotonic()
@@ -277,6 +290,48 @@ LONGEST_NAP: Final = 0.25
 """How long a wait may pass over a signal, in seconds."""
 
 
+class NappingReader(io.RawIOBase):
+    """Reads a socket of whose timeouts only those count that are the call's.
+
+    Args:
+        reader: that of the socket, which is closed with this one.
+        connection: the socket; its timeout is a nap, a deadline that nobody else watches, or none.
+        call: whose deadline it is.
+    """
+
+    def __init__(self, reader: io.RawIOBase, connection: socket.socket, call: Interruption) -> None:
+        self._reader = reader
+        self._receive = connection.recv_into
+        self._call = call
+
+    def readable(self) -> bool:
+        """It can be read."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Wait for bytes, and take what there is of them; returns their number, 0 at the end.
+
+        Raises:
+            OSError: the connection broke, or the deadline has passed.
+        """
+        while True:
+            try:
+                return self._receive(buffer)
+            except TimeoutError as error:
+                # That of a connection which the system has given up has a number.
+                if error.errno is not None or self._call.remaining <= 0:
+                    raise
+
+    def fileno(self) -> int:
+        """The descriptor of the socket."""
+        return self._reader.fileno()
+
+    def close(self) -> None:
+        """Close the reader of the socket."""
+        self._reader.close()
+        super().close()
+
+
 class Alarm:
     """Something to wait for until it is set, once. It may be set in a signal handler that interrupts the wait.
 
@@ -296,7 +351,6 @@ class Alarm:
 
     def wait(self, seconds: float) -> bool:
         """Wait, at most so long; whether it was set."""
-        # Python notes a signal that comes just before a system call only behind it: so none takes long.
         end = monotonic() + seconds
         while not self._lock.acquire(timeout=min(max(end - monotonic(), 0.0), LONGEST_NAP)):
             if monotonic() >= end:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
 import os
+import queue
 import signal
 import socket
 import ssl
@@ -23,7 +25,8 @@ from chatgpt.core.sending import get
 from chatgpt.interruptions import Interruption, _watchdog
 from chatgpt.testing import ChatGPTServer, Fault
 from chatgpt.turns import Turn
-from tests.reliability.wire import RawServer, answering_and_staying
+from tests.reliability.scripts import CHUNKED, WORD
+from tests.reliability.wire import RawServer, Wire, answering_and_staying
 
 REQUEST = get("http://chat.example/", {})
 
@@ -52,6 +55,16 @@ def until_there_are(count: int) -> None:
     while len(watchdogs()) != count:
         assert time.monotonic() < end
         time.sleep(0.005)
+
+
+def trusted_tls(monkeypatch: pytest.MonkeyPatch, folder: Path) -> ssl.SSLContext:
+    """The TLS of a server on localhost whom the clients of this test trust."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "authority.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(folder / "authority.pem"))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(tls)
+    return tls
 
 
 def test_a_read_is_ended_by_its_deadline(
@@ -186,11 +199,7 @@ def test_where_no_thread_can_be_started(
     _watchdog.rest()
     _watchdog.go_on()
     until_there_are(0)
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "authority.pem"))
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(tls)
+    tls = trusted_tls(monkeypatch, tmp_path)
     start = threading.Thread.start
 
     def refuse(thread: threading.Thread) -> None:
@@ -311,6 +320,40 @@ def test_a_signal_handler_ends_a_wait_that_it_interrupts(
             call.close()
     released.set()
     assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("head", [b"", CHUNKED + WORD], ids=["the head", "a part"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_signal_just_before_a_read_is_noted(
+    scheme: str, head: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One that comes before the system call interrupts it not: as little as `interrupt_main` does, of IDLE and Windows."""
+    tls = trusted_tls(monkeypatch, tmp_path) if scheme == "https" else None
+    noted = threading.Event()
+    was_noted: queue.Queue[bool] = queue.Queue()
+
+    def interrupt(wire: Wire) -> None:
+        wire.read_request()
+        wire.send(head)
+        time.sleep(0.1)  # the client waits
+        _thread.interrupt_main()
+        was_noted.put(noted.wait(4))
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with (
+            RawServer(interrupt, tls=tls) as server,
+            ChatGPTAPI(
+                api_key="sk-test", api_base_url=f"{scheme}://localhost:{server.port}/v1"
+            ) as client,
+        ):
+            with pytest.raises(KeyboardInterrupt):
+                client.send_message("hi", stream=True)
+            noted.set()
+            assert client.send_message("again").text == "Still here."
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert was_noted.get(timeout=5)
 
 
 def test_no_deadline_is_lost_between_two_looks(call: Interruption) -> None:
