@@ -39,6 +39,9 @@ MAX_CONNECTIONS: Final = 256
 MOST_URLS: Final = 64
 """So many URLs of a route are parsed once."""
 
+_METHODS_WITH_BODY: Final = ("POST", "PUT", "PATCH")
+"""Those whose requests say their length, be it zero."""
+
 MOST_LOSSES: Final = 32
 """After so many failures of opened connections a pool makes room for a new one."""
 
@@ -145,7 +148,7 @@ class RouteConnections:
 
     def __init__(self, route: Route, free: anyio.Semaphore) -> None:
         self._free = free
-        self._urls: dict[str, httpx2.URL] = {}
+        self._urls: dict[str, tuple[httpx2.URL, tuple[str, str]]] = {}
         self._in_use = 0
         self._losses = 0
         self._is_closing = False
@@ -177,19 +180,33 @@ class RouteConnections:
         extensions: Mapping[str, object],
     ) -> httpx2.Request:
         """Make a request that has no header but those that are given, and those of HTTP."""
-        extensions = {**extensions, "timeout": timeout.as_dict()}
-        parsed = self._urls.get(url)
-        if parsed is None:
+        known = self._urls.get(url)
+        if known is None:
             if len(self._urls) >= MOST_URLS:
                 self._urls.clear()
-            parsed = self._urls[url] = httpx2.URL(url)
+            parsed = httpx2.URL(url)
+            known = self._urls[url] = parsed, ("Host", parsed.netloc.decode("ascii"))
+        parsed, host = known
+        # What httpx2 adds by itself where it is given `content`, in four times the time.
+        sent = [*headers.items()]
+        if not any(name.lower() == "host" for name in headers):
+            sent.insert(0, host)
+        if content or method in _METHODS_WITH_BODY:
+            sent.append(("Content-Length", str(len(content))))
         return httpx2.Request(
-            method, parsed, content=content, headers=headers, extensions=extensions
+            method,
+            parsed,
+            stream=httpx2.ByteStream(content),
+            headers=sent,
+            extensions={**extensions, "timeout": timeout.as_dict()},
         )
 
     async def send(self, request: httpx2.Request, **_: object) -> httpx2.Response:
         """Wait for a free connection, send a request and return the answer, its body unread."""
-        await self._free.acquire()
+        try:
+            self._free.acquire_nowait()
+        except anyio.WouldBlock:
+            await self._free.acquire()
         self._in_use += 1
         try:
             response = await self._transport.handle_async_request(request)

@@ -31,8 +31,9 @@ from chatgpt_async import connections as module
 from chatgpt_async.bodies import Http11Body
 from chatgpt_async.closing import completed_close
 from chatgpt_async.connections import OwnConnections
-from chatgpt_async.transport import Call
+from chatgpt_async.transport import Call, Transport
 from tests.chatgpt_async.peers import until
+from tests.reliability.wire import RawServer
 
 ROUTE = route_of(HttpRequest("POST", "http://127.0.0.1/", {}, b"", is_local=True), None, "json")
 
@@ -225,6 +226,33 @@ async def test_a_cancellation_of_asyncio_while_a_client_is_closed(
     monkeypatch.undo()
     for connections in routes:
         await connections._transport.aclose()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("method", ["GET", "POST", "PATCH"])
+@pytest.mark.parametrize("body", [b"", "☃".encode(), b"x" * 100_000])
+@pytest.mark.parametrize("headers", [{}, {"host": "other.example", "x-one": "1"}])
+@pytest.mark.parametrize("path", ["", "/v1?q=ü", "http://LOCALHOST:{port}/v1"])
+async def test_what_is_sent(method: Any, body: bytes, headers: dict[str, str], path: str) -> None:
+    """What httpx2 makes of the same."""
+    with RawServer() as server:
+        url = (
+            path.format(port=server.port)
+            if "{" in path
+            else f"http://127.0.0.1:{server.port}{path}"
+        )
+        transport = Transport(None, None)
+        request = HttpRequest(method, url, headers, body, is_local=True)
+        for _ in range(2):  # the second time the URL is known
+            answer, _ = await transport.send(SendRequest(request, 5, 5, 5))
+            await answer.aclose()
+        await transport.aclose()
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            await client.send(httpx2.Request(method, url, content=body, headers=headers))
+        ours, again, theirs = [request.partition(b"\r\n\r\n") for request in server.requests]
+    assert ours == again
+    assert sorted(ours[0].split(b"\r\n")) == sorted(theirs[0].split(b"\r\n"))
+    assert ours[2] == theirs[2] == body
 
 
 @pytest.mark.anyio
