@@ -179,7 +179,10 @@ class Reply(GrowingReply):
             self._take_usage(usage)
         if isinstance(groq := answer.get("x_groq"), dict):
             self._take_usage(groq.get("usage"))
-        choice = _first_choice(answer.get("choices"), is_whole=is_whole)
+        choices = answer.get("choices")
+        choice = choices[0] if type(choices) is list and choices else None
+        if type(choice) is not dict or choice.get("index") != 0:  # it is in almost every object
+            choice = _first_choice(choices, is_whole=is_whole)
         if choice is None:
             if is_whole:
                 raise not_understood(data, self._redact, "The answer holds no reply")
