@@ -1,6 +1,6 @@
 """The lowest versions that `pyproject.toml` allows, as constraints for pip: `make test-lowest` installs them.
 
-Strategy: floors of what users install (the dependencies and the extras, but `dev`) become
+Strategy: floors of what users install (the dependencies and the extras, but those of `OF_DEVELOPERS`) become
 `name==version`. What has no floor, what only developers need and what others bring is left to pip.
 """
 
@@ -16,17 +16,20 @@ from packaging.requirements import Requirement
 
 PROJECT: Final = Path(__file__).parents[1] / "pyproject.toml"
 
+OF_DEVELOPERS: Final = ("bench", "dev", "docs", "examples", "test")
+"""The extras that no user of the package needs."""
+
 FLOORS: Final = ("==", ">=", "~=")
 """The operators that say the lowest version."""
 
 
 def requirements() -> Iterator[Requirement]:
-    """What users install, with every extra."""
+    """What users install, with every extra of theirs."""
     project = tomllib.loads(PROJECT.read_text())["project"]
     extras = project["optional-dependencies"]
     for line in [
         *project["dependencies"],
-        *(line for name in extras if name != "dev" for line in extras[name]),
+        *(line for name in extras if name not in OF_DEVELOPERS for line in extras[name]),
     ]:
         requirement = Requirement(line)
         if requirement.name != project["name"]:
