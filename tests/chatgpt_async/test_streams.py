@@ -11,6 +11,7 @@ import pytest
 
 from chatgpt.testing import Answer, ChatGPTServer, Fault
 from chatgpt_async import ChatGPTAPI, MessageStream, StreamInterruptedError
+from tests.cli.answers import HeldParts
 
 pytestmark = pytest.mark.anyio
 
@@ -76,11 +77,12 @@ async def test_a_stream_that_is_left_as_a_part_comes(
     gc.collect()
 
 
-async def test_one_task_at_a_time(client: ChatGPTAPI) -> None:
+async def test_one_task_at_a_time(client: ChatGPTAPI, chatgpt_server: ChatGPTServer) -> None:
     async def read(stream: MessageStream) -> None:
         texts.extend([part.text async for part in stream])
 
     texts: list[str] = []
+    chatgpt_server.replies = parts = HeldParts("one", " two")
     async with client.stream_message("hi") as stream:
         await anext(stream)
         async with anyio.create_task_group() as group:
@@ -89,7 +91,8 @@ async def test_one_task_at_a_time(client: ChatGPTAPI) -> None:
             await anyio.lowlevel.checkpoint()
             with pytest.raises(RuntimeError, match="read by one task or thread at a time"):
                 await anext(stream)
-        assert texts[-1] == stream.result().text
+            parts.release()
+        assert texts[-1] == stream.result().text == "one two"
 
 
 async def test_a_stream_may_be_read_by_another_task(client: ChatGPTAPI) -> None:
