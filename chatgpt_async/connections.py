@@ -39,7 +39,7 @@ MAX_CONNECTIONS: Final = 256
 MOST_URLS: Final = 64
 """So many URLs of a route are parsed once."""
 
-_METHODS_WITH_BODY: Final = ("POST", "PUT", "PATCH")
+_METHODS_WITH_BODY: Final = ("POST", "PATCH")
 """Those whose requests say their length, be it zero."""
 
 MOST_LOSSES: Final = 32
